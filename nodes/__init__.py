@@ -24,6 +24,7 @@ ROOMS = {
     "caption_pairs": ("CaptionToEdit", "PromptToPromptPairs"),
     "collect": ("TrajectoriesToDataset", "TrajectoriesToPairs", "CompareRuns"),
     "train": ("TrainEditLora",),
+    "train_thinker": ("TrainThinker",),
     "score": ("ScoreEdit",),
     "trade_off": ("TradeOffCurve",),
     "compare": ("CompareEditors",),

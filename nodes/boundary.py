@@ -35,6 +35,7 @@ NAMES: dict[str, dict[str, str]] = {
         "looks": "drop_early",
         "p2p": "batch",
     },
+    "RethinkTrainThinker": {"data": "folder", "output": "name"},
     "RethinkSaveEditDataset": {"export": "name"},
     "RethinkLoadEditDataset": {"import": "dataset", "pairs": "dataset"},
 }

@@ -253,7 +253,10 @@ def _fingerprint(folder: Any) -> Any:
     """Changes when a run of the folder does, so that the node runs again."""
     name = folder[0] if isinstance(folder, (list, tuple)) else folder
     found = folders.folders_above(RECORD_FILE).get(name)
-    if found is None:
-        return None
-    stats = [os.stat(run / RECORD_FILE) for run in find_runs([found])]
+    return None if found is None else runs_fingerprint(found)
+
+
+def runs_fingerprint(folder: Path) -> tuple[int, int]:
+    """Changes when a run in a folder or below does."""
+    stats = [os.stat(run / RECORD_FILE) for run in find_runs([folder])]
     return len(stats), max((stat.st_mtime_ns for stat in stats), default=0)

@@ -53,6 +53,7 @@ BRITISH_ON_PURPOSE = {
     "": {"greyscale"},
     "nodes/keep.py": {"colour"},
     "rethink/pairs/inverse/operations/": {"colour", "grey"},
+    "rethink/tiny/english/": {"colour", "grey"},
     "tests/rethink/pairs/inverse/": {"colour", "grey", "centre"},
     "tests/rethink/thinkers/test_answer_text.py": {"judgement"},
 }

@@ -1,5 +1,6 @@
 """Models in memory: one copy of each however many nodes ask for it, on the device only while it computes."""
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -94,16 +95,16 @@ def load_chat(backend: Backend, config: ThinkerConfig, name: str, path: Path | N
     key = (backend.name, config.where, weights, config.dtype, config.quantization, str(device))
     chat = _thinkers.get(key)
     if chat is None:
-        chat = _manage(backend.open(config, None), name, device, home)
+        chat = _manage(backend.open(config, None), name, path, device, home)
         _thinkers[key] = chat
     return chat
 
 
-def _manage(chat: Chat, name: str, device: torch.device, home: torch.device) -> Chat:
+def _manage(chat: Chat, name: str, path: Path | None, device: torch.device, home: torch.device) -> Chat:
     """The Chat with its weights in ComfyUI's hands, as far as it says that they can be."""
     if chat.placement == "elsewhere":
         return chat
-    managed = ManagedChat(chat, name)
+    managed = ManagedChat(chat, name, path)
     if chat.placement == "movable":
         # Within a list: the patcher sets `device` on its argument, which transformers' models do not allow.
         within = torch.nn.ModuleList([managed.module])
@@ -112,10 +113,10 @@ def _manage(chat: Chat, name: str, device: torch.device, home: torch.device) -> 
 
 
 class ManagedChat:
-    """A Chat whose weights are on the device while it answers, and only then. name: as it was chosen."""
+    """A Chat whose weights are on the device while it answers, and only then. name: as it was chosen. folder: of its files."""
 
-    def __init__(self, chat: Any, name: str):
-        self._chat, self.name = chat, name
+    def __init__(self, chat: Any, name: str, folder: Path | None = None):
+        self._chat, self.name, self.folder = chat, name, folder
         self.module: torch.nn.Module = chat.module
         self.placement: Placement = chat.placement
 
@@ -241,6 +242,17 @@ class ManagedEditor:
         options = {"on_step": lambda *_: stop_if_cancelled()} | options
         with editor_on_device(self._editor, prepared.images, len(seeds)):
             return self._editor.edit(prepared, instructions, seeds, *arguments, **options)
+
+
+@contextmanager
+def device_to_itself() -> Iterator[None]:
+    """Within it a model that ComfyUI does not know may fill the device: whatever else is used meanwhile comes back by itself."""
+    model_management.unload_all_models()
+    try:
+        yield
+    finally:
+        gc.collect()  # what trained it refers to itself
+        model_management.soft_empty_cache()
 
 
 def compute_device() -> torch.device:

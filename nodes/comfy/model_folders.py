@@ -59,6 +59,24 @@ def thinker_path(name: str) -> Path:
     return path
 
 
+def new_thinker_path(name: str, input: str) -> Path:
+    """Where a thinker called `name` is written: into the first of ComfyUI's folders for them, “a/b” into a folder there.
+
+    Raises RethinkError for what is no name of a folder in it.
+    """
+    root = Path(folder_paths.get_folder_paths("LLM")[0])
+    parts = portable_parts(name.strip())
+    path = root.joinpath(*parts) if parts else root
+    if not parts or not is_within(path, root):
+        raise RethinkError(f"{input}: “{name[:80]}” is no name for a folder in {root}; use for example my-thinker.")
+    return path
+
+
+def thinker_name(path: Path) -> str:
+    """What `thinker_names` calls a folder that `new_thinker_path` has named."""
+    return path.relative_to(folder_paths.get_folder_paths("LLM")[0]).as_posix()
+
+
 def template_names() -> list[str]:
     """The .txt files within the folders of thinkers, as “thinker/file.txt”."""
     folders = find_folders("LLM", "config.json")

@@ -77,11 +77,14 @@ def count_progress() -> Callable[..., None]:
 
 def silent_progress() -> Callable[[int, int], None]:
     """The callback (done, total) of a run whose node says in its own way how far it is: the bar on the node, and Cancel."""
-    show = stage_bar()
+    show, last = stage_bar(), (0, 0)
 
     def report(done: int, total: int) -> None:
+        nonlocal last
         stop_if_cancelled()
-        show(done, total)
+        if (done, total) != last:
+            last = done, total
+            show(done, total)
 
     return report
 

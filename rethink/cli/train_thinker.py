@@ -48,7 +48,7 @@ def add_train_thinker_command(commands) -> None:
         "data",
         type=Path,
         nargs="+",
-        help="folders with recorded runs in them or below; for grpo also data sets of `collect`",
+        help="folders with recorded runs in them or below, or data sets of `collect` in the layout of trl",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the trained thinker")
     parser.add_argument("--method", choices=tuple(METHODS), default="sft", help="how it learns. Default: sft")
@@ -123,11 +123,15 @@ def _values(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_sft(options: argparse.Namespace, shared: dict[str, Any], values: dict[str, Any]) -> None:
+    from ..training.process_group import is_first_process
     from ..training.thinker_sft import SFTConfig, SFTJob
 
-    job = SFTJob(config=SFTConfig(**values), **shared)
-    job.run(_print)
-    print_result(f"thinker → {job.output}")
+    for flag, value in (("--editor", options.editor), ("--judge", options.thinker)):
+        if value:
+            raise RethinkError(f"{flag}: is for --method grpo; leave it out, or choose that.")
+    report = SFTJob(config=SFTConfig(**values), **shared).run(_print)
+    if is_first_process():
+        print_result(str(report))
 
 
 def _run_grpo(options: argparse.Namespace, shared: dict[str, Any], values: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from ..steps import Critique
 from ..think_loop import fingerprint
 from ..thinkers.asking import FailureStreak
 from ..thinkers.critique import Thinker
+from ..thinkers.loading import is_same_model
 from ..thinkers.protocol import OnToken
 from ..trajectory import Trajectory
 from .runs import (
@@ -21,7 +22,6 @@ from .runs import (
     facts_of,
     facts_record,
     find_runs,
-    is_same_model,
     judge_steps,
     load_steps,
     read_facts_record,

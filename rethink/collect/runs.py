@@ -272,11 +272,6 @@ def config_of(trajectory: Trajectory) -> LoopConfig:
         return LoopConfig()
 
 
-def is_same_model(name: str, other: Any) -> bool:
-    """Whether two names, maybe with folders of this machine before them, are of one model."""
-    return isinstance(other, str) and Path(name.replace("\\", "/")).name == Path(other.replace("\\", "/")).name
-
-
 def warn_of_same_judge(count: int) -> str:
     """What to say where the judge of `count` runs is their own thinker; "" for none."""
     if not count:

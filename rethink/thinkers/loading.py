@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..errors import RethinkError
 from ..options import Dtype, check_limits, option
@@ -164,6 +164,11 @@ def open_thinker(config: ThinkerConfig = ThinkerConfig(), trust: Trust | None = 
 def is_critic(thinker: Thinker) -> bool:
     """Whether a thinker knows no other question than the critique's: it was trained on that alone."""
     return thinker.chat.name == BUILT_IN or thinker.template != TEMPLATE
+
+
+def is_same_model(name: str, other: Any) -> bool:
+    """Whether two names, maybe with folders of this machine before them, are of one model."""
+    return isinstance(other, str) and Path(name.replace("\\", "/")).name == Path(other.replace("\\", "/")).name
 
 
 def typed_trust(config: ThinkerConfig) -> Trust | None:

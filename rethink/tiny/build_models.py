@@ -26,7 +26,7 @@ from ..thinkers.backends.local_folder import load_thinker
 from ..training import instruct_pix2pix, pair_dataset
 from ..training.thinker_sft import SFTConfig
 from ..training.train_loop import TrainConfig, main_process_first, train_loop, write_json
-from . import build_thinker, train_autoencoder, train_clip
+from . import build_thinker, train_autoencoder, train_clip, wide_thinker
 from .architectures import (
     CLIP_TOKENS,
     TEXT_TOKENS,
@@ -208,11 +208,12 @@ def publish(work: Path, out: Path) -> None:
         for name in ("vocab.json", "merges.txt"):  # transformers 4 reads these, transformers 5 tokenizer.json
             shutil.copy(work / "tokenizer" / name, editor / "tokenizer" / name)
         write_json(editor / "rethink.json", DEFAULTS)
-    if (work / "thinker-trained" / "config.json").exists():
+    thinkers = (work / name for name in ("thinker-wide", "thinker-trained"))
+    trained = next((folder for folder in thinkers if (folder / "config.json").exists()), None)
+    if trained:
         thinker = out / THINKER_FOLDER.name
         shutil.rmtree(thinker, ignore_errors=True)
-        model = load_thinker(work / "thinker-trained", dtype="fp16").module
-        build_thinker.save(model, work / "thinker-trained", thinker)
+        build_thinker.save(load_thinker(trained, dtype="fp16").module, trained, thinker)
     if (work / "clip" / "config.json").exists():
         shutil.rmtree(clip_folder, ignore_errors=True)
         CLIPModel.from_pretrained(work / "clip", torch_dtype=torch.float16).save_pretrained(clip_folder)
@@ -250,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=EDITOR_FOLDER.parent, help="where the finished models go (the pack)"
     )
-    stages = ("autoencoder", "editor", "decoder", "clip", "trajectories", "thinker", "publish")
+    stages = ("autoencoder", "editor", "decoder", "clip", "trajectories", "thinker", "wide", "publish")
     parser.add_argument("--only", choices=stages, help="one stage alone")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
@@ -310,6 +311,9 @@ def main(arguments: list[str] | None = None) -> int:
             log_every=50,
         )
         build_thinker.train(options.work, recipe, max(1, int(30_000 * options.scale)))
+    if wanted("wide"):
+        wide = plan(8_000, 6e-4, warmup=30, decay_from=0.3, ema=0.99, save_every=100, log_every=20)
+        wide_thinker.train(options.work, replace(wide, batch=max(1, options.batch // WORDY)), report)
     if wanted("publish"):
         publish(options.work, options.out)
     return 0

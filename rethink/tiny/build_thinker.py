@@ -247,6 +247,7 @@ def make_tokenizer():
     words = pre_tokenizers.Split(Regex(r" ?[\p{L}'-]+| ?\d{1,2}| ?[^\s\p{L}\d]|\s"), "isolated")
     learner.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(False, use_regex=False)])
     learner.decoder = decoders.ByteLevel()
+    learner.normalizer = _lower_case()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
     )
@@ -262,6 +263,18 @@ def make_tokenizer():
         model_max_length=4096,
         extra_special_tokens={name: SPECIAL[kind] for name, kind in EXTRA_TOKENS.items()},
     )
+
+
+def _lower_case():
+    """How text is read: capitals mean nothing here, and one apostrophe is like another. Whole tokens keep theirs."""
+    from tokenizers import normalizers
+
+    return normalizers.Sequence([normalizers.Replace("\u2019", "'"), normalizers.Lowercase()])
+
+
+def read_lower_case(tokenizer) -> None:
+    """Makes a thinker's tokenizer read as those of `make_tokenizer` do."""
+    tokenizer.backend_tokenizer.normalizer = _lower_case()
 
 
 def fixed_texts() -> list[str]:

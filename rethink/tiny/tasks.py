@@ -1,8 +1,9 @@
-"""Edits of built-in scenes, and the words that ask for them at three levels.
+"""Edits of built-in scenes, and the words that ask for them at three levels, and in wide English.
 
 plain: everyday wording, what the built-in editor learns; some wordings are held out to measure generalization.
 unusual: other words for colors, shapes and actions. reasoning: the target must be worked out from the image.
-The last two levels never occur in the editor's training: they are the thinker's work.
+wide: any of these edits in sentences grown from rules (`english`), of which whole ones are held out.
+Only plain ones occur in the editor's training: the others are the thinker's work.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from random import Random
 
+from .english import GROUPS, Edit, write_request
 from .phrasings import (
     HELD_OUT_REASONING,
     HELD_OUT_UNUSUAL,
@@ -37,6 +39,7 @@ from .scene import (
 
 KINDS = ("recolor", "reshape", "resize", "move", "add", "remove", "background", "cover", "uncover")
 LEVELS = ("plain", "unusual", "reasoning")
+WIDE, REASONED = "wide", 0.15  # the level of wide English, and the share of it that is to be worked out
 TRAIN_LOOKS = tuple(look for look in LOOKS if look not in HELD_OUT_LOOKS)
 
 
@@ -44,7 +47,7 @@ TRAIN_LOOKS = tuple(look for look in LOOKS if look not in HELD_OUT_LOOKS)
 class Task:
     """One exercise: a source, an instruction, and every scene that counts as having followed it (the first is typical).
 
-    wording: the template of the instruction, "" where it was not made of one.
+    wording: the template of the instruction; in wide English the group of its held-out rules, "" for none.
     """
 
     source: Scene
@@ -78,13 +81,15 @@ def sample_task(
 ) -> Task:
     """A task drawn from `seed`.
 
-    split: "train" or "test", by hash of the source scene. kind: one of `KINDS`, else any. wording: "known" or
-    "held_out". looks: "known", or "held_out" to have a color-shape pair that training never showed as
-    the thing asked about or as its result.
+    level: one of `LEVELS`, or `WIDE`. split: "train" or "test", by hash of the source scene. kind: one of `KINDS`, else
+    any. wording: "known" or "held_out"; in wide English one of `english.GROUPS` too. looks: "known", or "held_out" to have
+    a color-shape pair that training never showed as the thing asked about or as its result.
     """
     rng = Random(f"{split}-{level}-{wording}-{looks}-{seed}")
+    reasoned = level == "reasoning" or (level == WIDE and kind is None and rng.random() < REASONED)
     while True:
-        task = _try_task(rng, level, kind or rng.choice(KINDS), wording, looks)
+        drawn = kind or rng.choice(KINDS)
+        task = _reasoning_task(rng, level, wording, looks) if reasoned else _try_task(rng, level, drawn, wording, looks)
         if task and is_test_scene(task.source) == (split == "test"):
             return task
 
@@ -103,8 +108,6 @@ def other_task(rng: Random, task: Task) -> Task | None:
 
 def _try_task(rng: Random, level: str, kind: str, wording: str, looks: str) -> Task | None:
     source = sample_scene(rng, looks=TRAIN_LOOKS if looks == "known" else LOOKS)
-    if level == "reasoning":
-        return _reasoning_task(rng, source, TABLES[level][wording])
     edit = _EDITS[kind](rng, source, TRAIN_LOOKS if looks == "known" else tuple(HELD_OUT_LOOKS))
     if edit is None:
         return None
@@ -113,10 +116,20 @@ def _try_task(rng: Random, level: str, kind: str, wording: str, looks: str) -> T
         return None
     if looks == "held_out" and not _held_out_change(source, accepted[0]):
         return None
+    if level == WIDE:
+        group = _group(rng, wording)
+        return Task(source, write_request(rng, Edit(kind, source, accepted), group), accepted, kind, level, group)
     if level == "unusual":
         words = {name: _with_synonyms(rng, text) for name, text in words.items()}
     wording = rng.choice(TABLES[level][wording][kind])
     return Task(source, _with_articles(wording.format(**words)), accepted, kind, level, wording)
+
+
+def _group(rng: Random, wording: str) -> str:
+    """Which rules of wide English are held out: "" for none."""
+    if wording == "held_out":
+        return rng.choice(GROUPS)
+    return "" if wording == "known" else wording
 
 
 def _held_out_change(source: Scene, target: Scene) -> bool:
@@ -340,11 +353,15 @@ _RULES = {
 }
 
 
-def _reasoning_task(rng: Random, scene: Scene, wordings: dict[str, list[str]]) -> Task | None:
-    name = rng.choice(tuple(_RULES))
+def _reasoning_task(rng: Random, level: str, wording: str, looks: str) -> Task | None:
+    scene, name = sample_scene(rng, looks=TRAIN_LOOKS if looks == "known" else LOOKS), rng.choice(tuple(_RULES))
     edit = _RULES[name](rng, scene)
     if not edit or has_held_out_look(edit[2]):
         return None
     kind, words, done = edit
-    wording = rng.choice(wordings[name])
-    return Task(scene, wording.format(**words), (done,), kind, "reasoning", wording)
+    if level == WIDE:
+        group = _group(rng, wording)
+        text = write_request(rng, Edit(kind, scene, (done,), name, words), group)
+        return Task(scene, text, (done,), kind, level, group)
+    template = rng.choice(TABLES[level][wording][name])
+    return Task(scene, template.format(**words), (done,), kind, level, template)

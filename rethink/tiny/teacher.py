@@ -233,12 +233,12 @@ class CritiqueExample:
     observation: Observation
 
 
-def draw_example(seed: int, split: str = "train") -> CritiqueExample:
-    """A task of any level with an edit that was never made: drawn right, wrong, or right and too much."""
+def draw_example(seed: int, split: str = "train", level: str | None = None) -> CritiqueExample:
+    """A task of a level, else of any of `LEVELS`, with an edit that was never made: drawn right, wrong, or right and too
+    much."""
     rng = Random(f"lesson-{split}-{seed}")
-    task = sample_task(
-        rng.getrandbits(60), rng.choice(LEVELS), split=split, wording="known" if split == "train" else "held_out"
-    )
+    number, drawn = rng.getrandbits(60), rng.choice(LEVELS)
+    task = sample_task(number, level or drawn, split=split, wording="known" if split == "train" else "held_out")
     prompt = task.instruction if rng.random() < 0.5 else rng.choice(plain_requests(task))
     scene = attempt(rng, task)
     other = other_task(rng, task) if rng.random() < MISTAKEN else None

@@ -20,13 +20,16 @@ from ..steps import best_of
 from ..think_loop import LoopConfig, ThinkTask, think_while_edit
 from ..thinkers.critique import Thinker
 from ..thinkers.loading import ThinkerConfig, open_thinker
+from .english import GROUPS
 from .oracle import judge
 from .scene import render
-from .tasks import LEVELS, Task, sample_task
+from .tasks import LEVELS, WIDE, Task, sample_task
 
 if TYPE_CHECKING:
     from ..editors.protocol import Editor
 
+# What tasks are of, in turn: (level, wording).
+COURSES = (*((level, "held_out") for level in LEVELS), *((WIDE, group) for group in GROUPS))
 TURNS = 5
 TOKENS = 200  # of an answer of the built-in thinker
 MOST_PROCESSES, FEWEST_EACH = 4, 20  # that share the tasks, and tasks for which one is worth its start
@@ -74,8 +77,13 @@ def measure(numbers: Sequence[int]) -> list[Outcome]:
     """The outcomes of the tasks of these numbers, by the built-in models."""
     warnings.filterwarnings("ignore", "instruction:", UserWarning)  # unusual ones are longer than the editor reads
     editor, thinker = load_editor(EDITOR_FOLDER), open_thinker(ThinkerConfig(max_tokens=TOKENS))
-    tasks = {number: sample_task(number, level=LEVELS[number % len(LEVELS)], wording="held_out") for number in numbers}
-    return list(think_about(editor, thinker, tasks))
+    return list(think_about(editor, thinker, {number: held_out_task(number) for number in numbers}))
+
+
+def held_out_task(number: int) -> Task:
+    """The task of this number: of every course in turn."""
+    level, wording = COURSES[number % len(COURSES)]
+    return sample_task(number, level, wording=wording)
 
 
 def think_about(editor: Editor, thinker: Thinker, tasks: Mapping[int, Task]) -> Iterator[Outcome]:
@@ -93,7 +101,8 @@ def think_about(editor: Editor, thinker: Thinker, tasks: Mapping[int, Task]) -> 
 def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     kinds = sorted({outcome.task.kind for outcome in outcomes})
     groups = {"all": list(outcomes)}
-    groups |= {level: [outcome for outcome in outcomes if outcome.task.level == level] for level in LEVELS}
+    groups |= {level: [outcome for outcome in outcomes if outcome.task.level == level] for level in (*LEVELS, WIDE)}
+    groups |= {f"wide, {group}": [outcome for outcome in outcomes if outcome.task.wording == group] for group in GROUPS}
     groups |= {kind: [outcome for outcome in outcomes if outcome.task.kind == kind] for kind in kinds}
     return {name: members for name, members in groups.items() if members}
 

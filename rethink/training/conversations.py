@@ -15,12 +15,14 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..images import load_image
+from ..pairs.jsonl_log import JsonlLog, fields_are
 from ..steps import Critique, Step
 from ..thinkers.critique import TEMPLATE, critique_messages, image_slots
 from ..thinkers.critique_format import format_critique
 from ..thinkers.protocol import Messages
 from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
 
+COLLECTED = "trl-sft.jsonl"  # of a data set of `rethink collect`
 SFT_SHARE = 140 / 167  # ThinkEdit's share of steps for supervised learning; the rest, with the most variance, is for RL
 
 
@@ -40,19 +42,48 @@ def load_images(conversation: Conversation) -> list[Tensor]:
 
 
 def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int = 0) -> list[Conversation]:
-    """The balanced conversations of the helpful, least varied trajectories in `folders` and below; what cannot be read is
-    passed by.
+    """What all folders teach: of a data set that `rethink collect` has made its part for supervised learning; of every other the
+    balanced conversations of the helpful, least varied trajectories in it and below. What cannot be read is passed by.
 
-    template: the critique's wording that the thinker will be asked in. Raises RethinkError where nothing is left.
+    template: the critique's wording that the thinker will be asked in; collected data have theirs. Raises RethinkError for a folder
+    that is not there, and where nothing is left.
     """
-    run_folders = sorted({file.parent for folder in folders for file in Path(folder).rglob(RECORD_FILE)})
-    chosen, _ = split_by_variance([trajectory for trajectory in _load_all(run_folders) if did_no_harm(trajectory)])
-    conversations = balance([c for trajectory in chosen for c in unroll(trajectory, template)], Random(seed))
-    if not conversations:
+    found, run_folders = [], set()
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise RethinkError(f"data: there is no folder {folder}; give one with recorded runs in it or below.")
+        if (folder / COLLECTED).is_file():
+            found += _read_collected(folder / COLLECTED)
+        else:
+            run_folders |= {file.parent for file in folder.rglob(RECORD_FILE)}
+    helpful = [trajectory for trajectory in _load_all(sorted(run_folders)) if did_no_harm(trajectory)]
+    chosen, _ = split_by_variance(helpful)
+    found += balance([c for trajectory in chosen for c in unroll(trajectory, template)], Random(seed))
+    if not found:
         raise RethinkError(
             f"data: none of the {len(run_folders)} trajectories there can be learned from; make more of them."
         )
-    return conversations
+    return found
+
+
+def _read_collected(file: Path) -> Iterator[Conversation]:
+    """The rows whose images are there."""
+    for row in JsonlLog(file, _check_row):
+        images = tuple(file.parent / str(name) for name in row["images"])
+        if all(image.is_file() for image in images):
+            yield Conversation(row["prompt"], images, _answer_of(row))
+
+
+def _check_row(row: dict) -> None:
+    fields_are(prompt=list, images=list, completion=list)(row)
+    try:
+        _answer_of(row)
+    except (LookupError, TypeError):
+        raise RethinkError("its “completion” has no text") from None
+
+
+def _answer_of(row: dict) -> str:
+    return row["completion"][0]["content"][0]["text"]
 
 
 def _load_all(folders: Iterable[Path]) -> Iterator[Trajectory]:

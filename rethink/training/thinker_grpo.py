@@ -7,7 +7,7 @@ really edited, and a judge scores the results against the source and the user's 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,14 +18,17 @@ from ..errors import RethinkError, lazy_import
 from ..images import load_image, to_pil
 from ..loop_config import LoopConfig
 from ..options import MAX_SEED, check_limits, option
+from ..progress import eta
 from ..thinkers.critique import Thinker
 from ..thinkers.critique_format import parse_critique
 from ..thinkers.transformers_chat import TransformersChat
+from .step_progress import StepProgress
+from .thinker_folders import find_last_checkpoint
 from .thinker_grpo_log import GRPOLog, Sample
 from .thinker_processor import make_processor
 from .thinker_rewards import PRESETS, Reward, RewardRules, count_groups, reward_of
 from .thinker_rollouts import Rollouts
-from .thinker_sft import add_adapters, find_last_checkpoint, freeze_vision
+from .thinker_sft import add_adapters, freeze_vision
 from .thinker_steps import ThinkerStep
 from .thinker_watch import HeldOut, Referee, measure_tasks, sum_up
 
@@ -38,26 +41,38 @@ class GRPOConfig:
     """How to train by reinforcement."""
 
     steps: int = option(500, "Steps of the optimizer.", low=1, high=10**6)
-    prompts: int = option(16, "Questions a step, each answered `rollouts` times.", low=1, high=4096)
-    rollouts: int = option(8, "Answers to every question; their rewards are compared with each other.", low=2, high=256)
-    batch: int = option(
-        4, "Answers in memory at once, of every process; slower and less memory if lower.", low=1, high=4096
+    prompts: int = option(16, "Questions a step, each answered `rollouts` times.", low=1, high=4096, advanced=True)
+    rollouts: int = option(
+        8, "Answers to every question; their rewards are compared with each other.", low=2, high=256, advanced=True
     )
-    learning_rate: float = option(2e-6, "Step size of the optimizer.", low=1e-9, high=1.0)
+    batch: int = option(
+        4,
+        "Answers in memory at once, of every process; slower and less memory if lower.",
+        low=1,
+        high=4096,
+        advanced=True,
+    )
+    learning_rate: float = option(2e-6, "Step size of the optimizer.", low=1e-9, high=1.0, step=1e-7, advanced=True)
     kl: float = option(
         -1.0,
         "How strongly the thinker is held to what it was (KL). -1: as the preset of the reward says.",
         low=-1,
         high=10,
+        step=0.001,
+        advanced=True,
     )
-    temperature: float = option(1.0, "Of the answers that are drawn.", low=0.01, high=2, step=0.05)
-    answer_tokens: int = option(1024, "An answer is cut off after so many tokens.", low=1, high=2**17)
+    temperature: float = option(1.0, "Of the answers that are drawn.", low=0.01, high=2, step=0.05, advanced=True)
+    answer_tokens: int = option(1024, "An answer is cut off after so many tokens.", low=1, high=2**17, advanced=True)
     lora_rank: int = option(0, "Rank of a LoRA on the language model; 0 trains it in full.", low=0, high=1024)
-    train_vision: bool = option(False, "Train the vision tower too.")
-    checkpointing: bool = option(True, "Compute activations twice: slower, and far less memory.")
-    precision: Literal["bf16", "no"] = option("bf16", "Of the computation.", choices=("bf16", "no"))
+    train_vision: bool = option(False, "Train the vision tower too.", advanced=True)
+    checkpointing: bool = option(True, "Compute activations twice: slower, and far less memory.", advanced=True)
+    precision: Literal["bf16", "no"] = option("bf16", "Of the computation.", choices=("bf16", "no"), advanced=True)
     save_every: int = option(
-        50, "A checkpoint, and a measurement on held-out tasks, every so many steps.", low=1, high=10**6
+        50,
+        "A checkpoint, and a measurement on held-out tasks, every so many steps.",
+        low=1,
+        high=10**6,
+        advanced=True,
     )
     log_every: int = option(1, "A line every so many steps.", low=1, high=10**6)
     hold_out: int = option(
@@ -65,23 +80,30 @@ class GRPOConfig:
         "Tasks that are not trained on, at most a fifth of all: they choose the best checkpoint. 0: none.",
         low=0,
         high=10**4,
+        advanced=True,
     )
-    turns: int = option(5, "Turns of a run over a held-out task.", low=1, high=100)
+    turns: int = option(5, "Turns of a run over a held-out task.", low=1, high=100, advanced=True)
     editor_steps: int = option(
-        0, "Denoising steps of an edit; fewer are faster. 0: the editor's default.", low=0, high=1000
+        0,
+        "Denoising steps of an edit; fewer are faster. 0: the editor's default.",
+        low=0,
+        high=1000,
+        advanced=True,
     )
     time_limit: float = option(
         600.0,
         "Seconds for the edits, or the judging, of a question; what takes longer has no reward. 0: any time.",
         low=0,
         high=10**6,
+        step=1,
+        advanced=True,
     )
     vllm: Literal["off", "colocate", "server"] = option(
         "off", "Draw answers with vLLM, where it is installed: on the same GPUs, or on a server that trl started.",
         choices=("off", "colocate", "server"),
     )  # fmt: skip
     vllm_server: str = option("", "Address of that server, http://…")
-    seed: int = option(0, "Of answers, edits and the order of questions.", low=0, high=MAX_SEED)
+    seed: int = option(0, "Of answers, edits and the order of questions.", low=0, high=MAX_SEED, advanced=True)
     reward: RewardRules = field(default_factory=RewardRules)
 
     def __post_init__(self):
@@ -109,8 +131,9 @@ class RolloutReward:
 
     __name__ = "reward"
 
-    def __init__(self, steps: Sequence[ThinkerStep], rollouts: Rollouts, rules: RewardRules, log: GRPOLog):
-        self.steps, self.rollouts, self.rules, self.log = steps, rollouts, rules, log
+    def __init__(self, task: GRPOTask, log: GRPOLog):
+        self.steps, self.rollouts, self.rules, self.log = task.steps, task.rollouts, task.config.reward, log
+        self.progress = task.progress
 
     def __call__(self, *, completions: Sequence[Any], index: Sequence[int], **_: Any) -> list[float | None]:
         """completions: of trl, [{"role": …, "content": …}] each. index: which of `steps` each is an answer to."""
@@ -119,7 +142,8 @@ class RolloutReward:
         texts = [completion[0]["content"] for completion in completions]
         answers = [parse_critique(text) for text in texts]
         steps = [self.steps[at] for at in index]
-        scored = self.rollouts.score(steps, [answer.next_prompt for answer in answers])
+        with self.progress.stop_point():
+            scored = self.rollouts.score(steps, [answer.next_prompt for answer in answers])
         rewards = [reward_of(answer, each.before, each.after, self.rules) for answer, each in zip(answers, scored)]
         values = [None if reward is None else reward.value for reward in rewards]
         pairs = gather_object(list(zip(index, values)))
@@ -140,7 +164,8 @@ def _extremes(samples: Sequence[Sample], rewards: Sequence[Reward | None]) -> li
 
 @dataclass(frozen=True, eq=False)
 class GRPOTask:
-    """What is trained with what. work: checkpoints and the log. held_out: of `thinker_steps.hold_out`."""
+    """What is trained with what. work: checkpoints and the log. held_out: of `thinker_steps.hold_out`. progress: is told of every
+    step, and may end the training."""
 
     chat: TransformersChat
     template: str
@@ -150,16 +175,18 @@ class GRPOTask:
     config: GRPOConfig
     work: Path
     report: Callable[[str], None] = print
+    progress: StepProgress = field(default_factory=StepProgress)
 
 
 @dataclass(frozen=True, eq=False)
 class GRPOResult:
     """model: adapters merged. measured: on held-out tasks, in the order of the steps. best: that of the model; None where nothing
-    could be measured, and the model is the last one."""
+    could be measured, and the model is the last one. busy: of the time of all steps, the shares in which who was at work."""
 
     model: torch.nn.Module
     measured: tuple[HeldOut, ...]
     best: HeldOut | None
+    busy: Mapping[str, float] = field(default_factory=dict)
 
 
 def train(task: GRPOTask) -> GRPOResult:
@@ -184,19 +211,19 @@ def train(task: GRPOTask) -> GRPOResult:
     log = GRPOLog(task.work, task.rollouts, config.steps, task.report, after=_step_of(last))
     trainer = trl.GRPOTrainer(
         model=model,
-        reward_funcs=RolloutReward(task.steps, task.rollouts, config.reward, log),
+        reward_funcs=RolloutReward(task, log),
         args=_arguments(trl, config, task.work),
         train_dataset=_lazy_dataset(task.steps),
         processing_class=make_processor(task.chat),
     )
     _quiet(trainer)
     watch = _Watch(task, log, trainer)
-    trainer.add_callback(_callback(watch, log))
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    trainer.add_callback(_callback(watch, log, task.progress))
+    task.progress.run(trainer, last)
     watch.load_best()
     trained = trainer.accelerator.unwrap_model(trainer.model)
     model = trained.merge_and_unload() if config.lora_rank else trained
-    return GRPOResult(model, tuple(log.measured), log.best)
+    return GRPOResult(model, tuple(log.measured), log.best, log.busy())
 
 
 def _step_of(checkpoint: Path | None) -> int:
@@ -265,7 +292,7 @@ class _Watch:
         config, rollouts = task.config, task.rollouts
         loop = LoopConfig(turns=config.turns, seed=config.seed)
         seconds = config.time_limit * config.turns
-        self.referee = Referee(rollouts.editor, rollouts.judge, rollouts.settings, loop, seconds)
+        self.referee = Referee(rollouts.editor, rollouts.judge, rollouts.settings, loop, seconds, task.progress)
         self.measured_at = log.last_measured
 
     def measure(self, step: int) -> None:
@@ -280,7 +307,8 @@ class _Watch:
         model = self.trainer.model
         model.eval()
         thinker = Thinker(self.task.chat, self.task.template, max_tokens=self.task.config.answer_tokens)
-        results = measure_tasks(share, thinker, self.referee, accelerator.autocast)
+        with self.task.progress.stop_point():
+            results = measure_tasks(share, thinker, self.referee, accelerator.autocast)
         model.train()
         found = sum_up(step, gather_object(results), self.log.take_rewards())
         if self.log.add_measurement(found) and accelerator.is_main_process:
@@ -317,20 +345,27 @@ def _trained_weights(trainer: Any) -> dict[str, torch.Tensor]:
     }
 
 
-def _callback(watch: _Watch, log: GRPOLog) -> Any:
+def _callback(watch: _Watch, log: GRPOLog, progress: StepProgress) -> Any:
     """What trl's trainer calls as it goes."""
     from transformers import TrainerCallback
 
     class Callback(TrainerCallback):
         def on_train_begin(self, args, state, control, **kwargs):
+            self.first, self.since = state.global_step, time.monotonic()
             watch.measure(state.global_step)
             log.start(time.monotonic())
+
+        def on_substep_end(self, args, state, control, **kwargs):
+            progress.poll()
 
         def on_log(self, args, state, control, logs=None, **kwargs):
             if logs and "reward" in logs:
                 log.write(state.global_step, logs, time.monotonic(), state.is_world_process_zero)
 
         def on_step_end(self, args, state, control, **kwargs):
+            done, total, now = state.global_step, state.max_steps, time.monotonic()
+            left = eta(done - self.first, total - done, now - self.since)
+            progress.tell(done, total, f"step {done} of {total} · {left} left")
             if state.global_step % args.save_steps == 0 or state.global_step >= state.max_steps:
                 watch.measure(state.global_step)
 

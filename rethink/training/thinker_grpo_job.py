@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..atomic import check_target
+import torch
+
 from ..builtin import THINKER_FOLDER
 from ..errors import OutOfMemoryError, is_out_of_memory
 from ..model_files import model_name, snapshot_of
+from ..progress import OnProgress, ignore_progress
 from ..thinkers.critique import TEMPLATE, Thinker, check_template
+from ..thinkers.loading import BUILT_IN, is_same_model
 from .process_group import ALONE, ProcessGroup
+from .step_progress import StepProgress
+from .thinker_folders import check_output, mark_trained, save, work_folder
 from .thinker_grpo import GRPOConfig, GRPOResult, GRPOTask, train
+from .thinker_grpo_log import describe_busy
 from .thinker_rollouts import Rollouts, settings_for
-from .thinker_sft import checkpoints_of, load_trainable, save
-from .thinker_steps import hold_out, read_steps
+from .thinker_sft import load_trainable
+from .thinker_steps import ThinkerStep, hold_out, read_steps
 from .thinker_watch import HeldOut, warn_of_reward
 
 if TYPE_CHECKING:
@@ -28,8 +34,9 @@ class GRPOJob:
     """Train a thinker by reinforcement (GRPO): what it proposes is really edited, and a judge scores what comes of it.
 
     thinker: transformers folder to start from. data: data sets of `collect`, or folders with runs in them or below. output:
-    folder of the trained thinker; checkpoints and the log go beside it, and a run that was cut off goes on from them. template:
-    the critique's wording that runs are asked in; collected data have theirs.
+    folder of the trained thinker. folder: where checkpoints and the log are kept, each training's in a folder of its own; None:
+    beside the output. A run that was cut off goes on from them. template: the critique's wording that runs are asked in; collected
+    data have theirs.
     """
 
     thinker: Path
@@ -37,6 +44,7 @@ class GRPOJob:
     output: Path
     config: GRPOConfig = field(default_factory=GRPOConfig)
     template: str = TEMPLATE
+    folder: Path | None = None
 
     def __post_init__(self):
         check_template(self.template)
@@ -47,13 +55,15 @@ class GRPOJob:
         judge: Thinker,
         report: Callable[[str], None] = print,
         processes: ProcessGroup = ALONE,
+        on_progress: OnProgress = ignore_progress,
     ) -> GRPOReport:
-        """Train to the end. report: prints a line. processes: that train together, each with an editor and a judge of its own.
+        """Train to the end. report: prints a line. processes: that train together, each with an editor and a judge of its own. What
+        `on_progress` raises ends it, with a checkpoint to go on from.
 
         Raises RethinkError for what is wrong with data, models or settings before any work, and where the editor or the judge is
         gone for good; then it goes on from its last checkpoint when it is started again.
         """
-        check_target(self.output / "config.json", "output")
+        check_output(self.output, self.thinker)
         say = report if processes.is_main else _say_nothing
         steps, held_out = hold_out(read_steps(self.data, self.template), self.config.hold_out)
         config = replace(self.config, prompts=min(self.config.prompts, len(steps)))
@@ -64,24 +74,35 @@ class GRPOJob:
         same_judge = is_judge(self.thinker, judge)
         if same_judge:
             say(NOT_INDEPENDENT)
-        chat = load_trainable(self.thinker, config.lora_rank, config.precision)
-        limit = config.time_limit
-        rollouts = Rollouts(editor, judge, settings_for(editor, config.editor_steps), config.seed, limit)
-        work = checkpoints_of(self.output)
+        limit, progress = config.time_limit, StepProgress(on_progress)
+        settings = settings_for(editor, config.editor_steps)
+        rollouts = Rollouts(editor, judge, settings, config.seed, limit, progress)
+        work = work_folder(self.output, self.folder, self._training(editor, judge, steps))
         try:
-            result = train(GRPOTask(chat, self.template, steps, held_out, rollouts, config, work, say))
+            with torch.inference_mode(False), torch.enable_grad():
+                chat = load_trainable(self.thinker, config.lora_rank, config.precision)
+                result = train(GRPOTask(chat, self.template, steps, held_out, rollouts, config, work, say, progress))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(
-                f"batch: {chat.name} ran out of memory; lower batch (it is {config.batch}), then answer_tokens, train a LoRA "
+                f"batch: {self.thinker.name} ran out of memory; lower batch (it is {config.batch}), then answer_tokens, train a LoRA "
                 "(lora_rank), or keep editor and judge behind servers or on another GPU."
             ) from None
         if processes.is_main:
             save(result.model, self.thinker, self.output)
+            mark_trained(self.output, self.thinker)
         return GRPOReport.of(self.output, result, same_judge)
 
+    def _training(self, editor: Editor, judge: Thinker, steps: Sequence[ThinkerStep]) -> dict[str, Any]:
+        """All that decides what is learned."""
+        config = {name: value for name, value in asdict(self.config).items() if name not in FREE}
+        learned = [(step.instruction, step.last_prompt, *map(str, step.images)) for step in steps]
+        models = {"thinker": self.thinker, "editor": editor.name, "judge": judge.chat.name}
+        return {"method": "grpo", **models, "template": self.template, "data": learned, **config}
 
+
+FREE = ("steps", "save_every", "log_every", "vllm", "vllm_server")  # what may differ when a run goes on
 NOT_INDEPENDENT = (
     "Not independent: the judge is the thinker that is trained. It may learn to please itself; take another judge."
 )
@@ -89,8 +110,8 @@ NOT_INDEPENDENT = (
 
 def is_judge(thinker: Path, judge: Thinker) -> bool:
     """Whether a judge is the thinker in a folder, as far as their names tell."""
-    name = "built-in" if thinker == THINKER_FOLDER else model_name(snapshot_of(thinker))
-    return judge.chat.name == name
+    name = BUILT_IN if thinker == THINKER_FOLDER else model_name(snapshot_of(thinker))
+    return is_same_model(name, judge.chat.name)
 
 
 def _say_nothing(line: str) -> None:
@@ -99,20 +120,22 @@ def _say_nothing(line: str) -> None:
 
 @dataclass(frozen=True)
 class GRPOReport:
-    """The result of a job. first, last, best: measurements on the held-out tasks, None without any."""
+    """The result of a job. first, last, best: measurements on the held-out tasks, None without any. busy: of the time of all
+    steps, the shares in which who was at work."""
 
     output: Path
     first: HeldOut | None
     last: HeldOut | None
     best: HeldOut | None
     warnings: tuple[str, ...] = ()
+    busy: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
     def of(output: Path, result: GRPOResult, same_judge: bool) -> GRPOReport:
         measured = result.measured
         warnings = [warn_of_reward(measured), NOT_INDEPENDENT if same_judge else ""]
         first, last = (measured[0], measured[-1]) if measured else (None, None)
-        return GRPOReport(output, first, last, result.best, tuple(filter(None, warnings)))
+        return GRPOReport(output, first, last, result.best, tuple(filter(None, warnings)), result.busy)
 
     def __str__(self) -> str:
         lines = [f"thinker → {self.output}"]
@@ -122,4 +145,6 @@ class GRPOReport:
             lines.append(f"No step was better than the start ({self.best}): the thinker is as it was.")
         else:
             lines += [f"before: {self.first}", f"after {self.best.step} steps, the best: {self.best}"]
+        if self.busy:
+            lines.append(f"{describe_busy(self.busy)} of the time of all steps")
         return "\n".join([*lines, *self.warnings])

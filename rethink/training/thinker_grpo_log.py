@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,10 @@ class GRPOLog:
             self._say(warning)
         return better
 
+    def busy(self) -> dict[str, float]:
+        """`busy_shares` of the whole run, by the time that its steps took; none before the first step."""
+        return mean_busy([record for record in self._file if "busy" in record])
+
     def best_metadata(self) -> dict[str, str]:
         """What a file with the best weights says of them."""
         assert self.best is not None, "weights are kept when they are measured"
@@ -174,6 +178,21 @@ def busy_shares(counts: dict[str, float], step_time: float, steps: int, seconds:
     return {who: round(min(1.0, value / max(seconds, 1e-9)), 3) for who, value in at_work.items()}
 
 
+def mean_busy(records: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The shares of several records, each as long as its seconds."""
+    total = sum(record["seconds"] for record in records)
+    if not total:
+        return {}
+    return {
+        who: sum(record["busy"][who] * record["seconds"] for record in records) / total for who in records[0]["busy"]
+    }
+
+
+def describe_busy(busy: Mapping[str, float]) -> str:
+    """How much of the time was not idle, and who was at work."""
+    return f"busy {sum(busy.values()):.0%}: " + ", ".join(f"{who} {share:.0%}" for who, share in busy.items())
+
+
 def line_of(record: dict[str, Any], total: int) -> str:
     """A record in one line."""
     reward = "none" if record["reward"] is None else f"{record['reward']:.3f}"
@@ -183,7 +202,7 @@ def line_of(record: dict[str, Any], total: int) -> str:
     if record["answers_without_reward"]:
         words.append(f"{record['answers_without_reward']} answers without reward")
     words += [f"{record[name]} {text}" for name, text in _COUNTED.items() if record[name]]
-    words.append("busy: " + ", ".join(f"{who} {share:.0%}" for who, share in record["busy"].items()))
+    words.append(describe_busy(record["busy"]))
     if record["failed_edits"] or record["failed_judgments"]:
         words.append(record["note"])
     return " · ".join(words)

@@ -48,12 +48,23 @@ class RewardRules:
         "The reward as the paper of EditThinker says (form, agreement with the judge, improvement), or as its released code does "
         "(form and improvement, of the semantic score).",
         choices=tuple(PRESETS),
+        advanced=True,
     )
     format_weight: float = option(
-        AS_PRESET, "Weight of an answer in the form that was asked for. -1: the preset's.", low=-1, high=100, step=0.1
+        AS_PRESET,
+        "Weight of an answer in the form that was asked for. -1: the preset's.",
+        low=-1,
+        high=100,
+        step=0.1,
+        advanced=True,
     )
     agreement_weight: float = option(
-        AS_PRESET, "Weight of scores that are near the judge's. -1: the preset's.", low=-1, high=100, step=0.1
+        AS_PRESET,
+        "Weight of scores that are near the judge's. -1: the preset's.",
+        low=-1,
+        high=100,
+        step=0.1,
+        advanced=True,
     )
     improvement_weight: float = option(
         AS_PRESET,
@@ -61,6 +72,7 @@ class RewardRules:
         low=-1,
         high=100,
         step=0.1,
+        advanced=True,
     )
 
     def __post_init__(self):

@@ -26,6 +26,7 @@ from ..steps import Critique
 from ..think_loop import quantize_to_8bit
 from ..thinkers.critique import Thinker, critique
 from ..threads import DaemonThreads
+from .step_progress import StepProgress
 from .thinker_rewards import Scores
 from .thinker_steps import ThinkerStep
 
@@ -89,15 +90,25 @@ def _on_this_device(do: Callable[[], T]) -> Callable[[], T]:
 class Rollouts:
     """Edits and judges what a policy proposes.
 
-    seconds, counts: of what was done since `take_counts`. note: the latest failure in words.
+    seconds, counts: of what was done since `take_counts`. note: the latest failure in words. progress: is asked all the
+    while whether to go on.
     """
 
-    def __init__(self, editor: Editor, judge: Thinker, settings: Settings, seed: int = 0, time_limit: float = 0):
+    def __init__(
+        self,
+        editor: Editor,
+        judge: Thinker,
+        settings: Settings,
+        seed: int = 0,
+        time_limit: float = 0,
+        progress: StepProgress | None = None,
+    ):
         self.editor, self.judge, self.settings, self.seed = editor, judge, settings, seed
         self.limit = {"editor": TimeLimit(time_limit), "judge": TimeLimit(time_limit)}
         self.counts: Counter[str] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.note = ""
+        self._progress = progress or StepProgress()
         self._cache: dict[Key, Scores] = {}
         self._barren = 0
         self._error: Exception | None = None
@@ -166,9 +177,11 @@ class Rollouts:
             self.counts["failed_edits"] += len(keys)
 
     def _run_editor(self, source: Tensor, prompts: Sequence[str], seed: int) -> Tensor:
-        prepared = self.editor.prepare(source)
-        edited = self.editor.edit(prepared, prompts, [seed] * len(prompts), self.settings, on_step=_no_preview)
-        edited = quantize_to_8bit(as_image(edited))
+        with torch.inference_mode():  # in the thread in which it runs
+            prepared = self.editor.prepare(source)
+            seeds = [seed] * len(prompts)
+            edited = self.editor.edit(prepared, prompts, seeds, self.settings, on_step=self._progress.poll)
+            edited = quantize_to_8bit(as_image(edited))
         if len(edited) != len(prompts):
             raise RethinkError(f"editor: made {len(edited)} edits of {len(prompts)} prompts.")
         return edited
@@ -178,9 +191,7 @@ class Rollouts:
         if not images:
             return {}
         prompts, edited = [key[3] for key in images], list(images.values())
-        found = self._try(
-            "judge", lambda: critique(self.judge, source, edited, instruction, prompts, [self.seed] * len(prompts))
-        )
+        found = self._try("judge", lambda: self._run_judge(source, edited, instruction, prompts))
         if found is None:
             self.counts["failed_judgments"] += len(images)
             return {}
@@ -194,13 +205,22 @@ class Rollouts:
                 scores[key] = judged
         return scores
 
+    def _run_judge(
+        self, source: Tensor, edited: Sequence[Tensor], instruction: str, prompts: Sequence[str]
+    ) -> list[Critique]:
+        seeds, poll = [self.seed] * len(prompts), self._progress.poll
+        with torch.inference_mode():
+            return critique(self.judge, source, edited, instruction, prompts, seeds, on_token=poll)
+
     def _try(self, who: str, do: Callable[[], T]) -> T | None:
-        """None, and the reason in `note`, where it fails in any way; what ends the process passes through."""
+        """None, and the reason in `note`, where it fails in any way; what ends the training passes through."""
         self._error = None
         try:
             with self._timed(who):
                 return self.limit[who].call(do)
         except Exception as error:  # a server, a driver, a full memory: none of them ends a training of days
+            if error is self._progress.error:
+                raise
             self._error = error
             self.note = str(error) if str(error).startswith(who) else f"{who}: {error}"
             return None
@@ -234,10 +254,6 @@ def _scores_of(verdict: Critique, unchanged: bool) -> Scores | None:
     if verdict.semantic is None or verdict.quality is None:
         return None
     return Scores(0.0 if unchanged else verdict.semantic, verdict.quality)
-
-
-def _no_preview(step: int, total: int, preview: Callable[[], Tensor]) -> None:
-    """Editors tell their steps; nobody looks."""
 
 
 def settings_for(editor: Editor, steps: int) -> Settings:

@@ -8,28 +8,29 @@ trl trains; what a model sees is put together by the very code that asks it late
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..errors import RethinkError, lazy_import
-from ..model_files import snapshot_of
+from ..errors import OutOfMemoryError, RethinkError, is_out_of_memory, lazy_import
 from ..options import check_limits, option, options_of
+from ..progress import OnProgress, format_duration, ignore_progress
 from ..thinkers.backends.local_folder import load_thinker
-from ..thinkers.critique import TEMPLATE
-from ..thinkers.transformers_chat import TransformersChat, positions
-from .conversations import Conversation, from_folders, load_images
+from ..thinkers.critique import TEMPLATE, check_template
+from ..thinkers.transformers_chat import TransformersChat
+from .conversation_batches import DataCollator
+from .conversations import Conversation, from_folders
 from .process_group import is_first_process
+from .step_progress import StepProgress
+from .thinker_folders import check_output, find_last_checkpoint, mark_trained, save, work_folder
 from .time_budget import TimeBudgetSchedule, end_callback
-
-IGNORED = -100  # labels of what is not to be learned
 
 
 @dataclass(frozen=True)
@@ -40,38 +41,52 @@ class SFTConfig:
     minutes: float = option(
         0.0, "Train for so long; `epochs` is an upper bound then. 0: as long as those take.", low=0.0, high=10.0**6
     )
-    batch: int = option(4, "Conversations in memory at once, of every process.", low=1, high=4096)
-    accumulate: int = option(8, "Batches a step.", low=1, high=4096)
-    learning_rate: float = option(2e-5, "Step size of the optimizer, at its highest.", low=0.0, high=1.0)
-    warmup: float = option(0.1, "Share of the training in which it rises.", low=0.0, high=0.99)
-    lora_rank: int = option(0, "Rank of a LoRA on the language model; 0 trains it in full.", low=0, high=1024)
-    train_vision: bool = option(False, "Train the vision tower and its projector too.")
-    pack: bool = option(
-        False, "Lay a batch's conversations end to end instead of padding them: faster, for models of Qwen-VL's kind."
+    batch: int = option(4, "Conversations in memory at once, of every process.", low=1, high=4096, advanced=True)
+    accumulate: int = option(8, "Batches a step.", low=1, high=4096, advanced=True)
+    learning_rate: float = option(
+        2e-5, "Step size of the optimizer, at its highest.", low=0.0, high=1.0, step=1e-7, advanced=True
     )
-    checkpointing: bool = option(True, "Compute activations twice: slower, and far less memory.")
-    precision: str = option("bf16", "Of the computation.", choices=("bf16", "no"))
+    warmup: float = option(0.1, "Share of the training in which it rises.", low=0.0, high=0.99, advanced=True)
+    lora_rank: int = option(0, "Rank of a LoRA on the language model; 0 trains it in full.", low=0, high=1024)
+    train_vision: bool = option(False, "Train the vision tower and its projector too.", advanced=True)
+    pack: bool = option(
+        False,
+        "Lay a batch's conversations end to end instead of padding them: faster, for models of Qwen-VL's kind.",
+        advanced=True,
+    )
+    checkpointing: bool = option(True, "Compute activations twice: slower, and far less memory.", advanced=True)
+    precision: str = option("bf16", "Of the computation.", choices=("bf16", "no"), advanced=True)
     workers: int = option(2, "Processes that read images.", low=0, high=256)
-    seed: int = option(0, "Of the order of conversations.", low=0, high=2**32 - 1)
-    save_every: int = option(200, "A checkpoint every so many steps.", low=1, high=10**9)
+    seed: int = option(0, "Of the order of conversations.", low=0, high=2**32 - 1, advanced=True)
+    save_every: int = option(200, "A checkpoint every so many steps.", low=1, high=10**9, advanced=True)
     log_every: int = option(10, "A line every so many steps.", low=1, high=10**9)
 
     def __post_init__(self):
         check_limits(self)
 
 
+FREE = ("workers", "save_every", "log_every")  # what may differ when a run goes on: no step depends on it
 FLAGS = {"lora_rank": "--lora", "train_vision": "--see"}  # options that are not named as their fields
 
 
 def train(
-    chat: TransformersChat, conversations, config: SFTConfig, work: Path, *, length: int | None = None
+    chat: TransformersChat,
+    conversations,
+    config: SFTConfig,
+    work: Path,
+    *,
+    length: int | None = None,
+    report: Callable[[str], None] = print,
+    progress: StepProgress | None = None,
 ) -> nn.Module:
     """Trains the chat's model on a sequence of Conversations and returns it, adapters merged.
 
     conversations: anything with `[index]`; length: how many, where it does not say itself. work: checkpoints go here; a
-    run that finds one goes on from it. Raises RethinkError for a model or for checkpoints that do not fit the config.
+    run that finds one goes on from it. report: prints a line every so many steps. progress: is told of every step, and may end it.
+    Raises RethinkError for a model or for checkpoints that do not fit the config.
     """
     trl = lazy_import("trl")
+    progress = progress or StepProgress()
     # other weights are trained where one of these differs
     last = find_last_checkpoint(work, {"lora": config.lora_rank, "see": config.train_vision})
     model, length = chat.module, length or len(conversations)
@@ -93,26 +108,41 @@ def train(
         data_collator=DataCollator(chat, config.pack),
         processing_class=chat.tokenizer,
     )
+    trainer.remove_callback(lazy_import("transformers").PrinterCallback)
     trainer.add_callback(end_callback(schedule, config.minutes, config.warmup, trainer.accelerator))
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    trainer.add_callback(_callback(schedule, progress, report))
+    progress.run(trainer, last)
     trained = trainer.accelerator.unwrap_model(trainer.model)
     return trained.merge_and_unload() if config.lora_rank else trained
 
 
-def find_last_checkpoint(work: Path, trained: dict[str, Any]) -> Path | None:
-    """The newest checkpoint in `work` that was written to its end, which trainer_state.json marks; None for a new run.
+def _callback(schedule: TimeBudgetSchedule, progress: StepProgress, report: Callable[[str], None]) -> Any:
+    """What trl's trainer calls as it goes."""
+    from transformers import TrainerCallback
 
-    trained: what is trained, and how; a run with another one is refused by a RethinkError.
-    """
-    marker = work / "trained.json"
-    whole = [file.parent for file in work.glob("checkpoint-*/trainer_state.json")]
-    if whole and marker.is_file() and (before := json.loads(marker.read_text(encoding="utf-8"))) != trained:
-        raise RethinkError(
-            f"out: {work} holds the checkpoints of a run with {before}; remove it, or train into another folder."
-        )
-    work.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps(trained), encoding="utf-8")
-    return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+    class Callback(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kwargs):
+            self.since, self.loss = time.monotonic(), ""
+            self.before = schedule.done  # of an earlier run, from which this one goes on
+
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if logs and "loss" in logs:
+                self.loss = f" · loss {float(logs['loss']):.4f}"
+                if state.is_world_process_zero:
+                    report(self.line(state))
+
+        def on_substep_end(self, args, state, control, **kwargs):
+            progress.poll()
+
+        def on_step_end(self, args, state, control, **kwargs):
+            progress.tell(round(schedule.done * state.max_steps), state.max_steps, self.line(state))
+
+        def line(self, state) -> str:
+            done, seconds = schedule.done - self.before, time.monotonic() - self.since
+            left = format_duration(seconds / done * (1 - schedule.done)) if done > 0 else "?"
+            return f"step {state.global_step} of {state.max_steps}{self.loss} · {left} left"
+
+    return Callback()
 
 
 def freeze_vision(model: Any) -> None:
@@ -120,85 +150,11 @@ def freeze_vision(model: Any) -> None:
     language = getattr(getattr(model, "model", None), "language_model", None)
     if language is None:
         raise RethinkError(
-            "see: this model's language model cannot be told from its vision tower; train both, with --see."
+            "train_vision: this model's language model cannot be told from its vision tower; train both, with train_vision."
         )
     model.requires_grad_(False)
     language.requires_grad_(True)
     model.get_output_embeddings().requires_grad_(True)
-
-
-class DataCollator:
-    """Batches of rows {"conversation": Conversation} as a model takes them, with the loss on the answers alone."""
-
-    def __init__(self, chat: TransformersChat, pack: bool):
-        self.chat, self.pack = chat, pack
-
-    def __call__(self, rows: list[dict]) -> dict[str, Tensor]:
-        encoded = [self.encode(row["conversation"]) for row in rows]
-        if self.pack:
-            return _pack(encoded)
-        return _pad(encoded, self.chat.tokenizer.pad_token_id or 0)
-
-    def encode(self, conversation: Conversation) -> EncodedConversation:
-        """The question exactly as `TransformersChat` asks it, and the answer after it."""
-        question = self.chat.reader(conversation.messages, load_images(conversation))
-        answer = self.chat.tokenizer(conversation.answer + self.chat.tokenizer.eos_token, add_special_tokens=False)
-        answer = torch.tensor(answer.input_ids)
-        tokens = torch.cat([question.tokens, answer])
-        token_inputs = {"input_ids": tokens, "labels": torch.cat([torch.full_like(question.tokens, IGNORED), answer])}
-        images = {}
-        for name, value in question.inputs.items():
-            if value.shape == (1, len(question.tokens)):  # one value a token; the answer has no images
-                token_inputs[name] = torch.cat([value[0], torch.zeros_like(answer, dtype=value.dtype)])
-            else:
-                images[name] = value
-        if "image_grid_thw" in images:
-            token_inputs["position_ids"] = self._positions(tokens, images["image_grid_thw"])
-        elif self.pack:
-            raise RethinkError("pack: is for models of Qwen-VL's kind; leave --pack out.")
-        return EncodedConversation(token_inputs, images)
-
-    def _positions(self, tokens: Tensor, grid: Tensor) -> Tensor:
-        """[3, n], of tokens [n] and images of `grid`."""
-        return positions(cast(Any, self.chat.module).model, tokens[None], grid)[0][:, 0]
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedConversation:
-    """One conversation. token_inputs: tensors [n] or [3, n], a value per token; images: of the images, by name."""
-
-    token_inputs: dict[str, Tensor]
-    images: dict[str, Tensor]
-
-
-def _pad(rows: list[EncodedConversation], pad: int) -> dict[str, Tensor]:
-    """One row a conversation, padded on the right: tensors [B, n], positions [3, B, n]."""
-    longest = max(len(row.token_inputs["input_ids"]) for row in rows)
-    fill = {"input_ids": pad, "labels": IGNORED}
-    batch = {}
-    for name in rows[0].token_inputs:
-        values = [row.token_inputs[name] for row in rows]
-        values = [nn.functional.pad(v, (0, longest - v.shape[-1]), value=fill.get(name, 0)) for v in values]
-        batch[name] = torch.stack(values, -2)
-    lengths = torch.tensor([len(row.token_inputs["input_ids"]) for row in rows])
-    return batch | _stack_image_inputs(rows) | {"attention_mask": (torch.arange(longest) < lengths[:, None]).long()}
-
-
-def _pack(rows: list[EncodedConversation]) -> dict[str, Tensor]:
-    """All conversations end to end in one row [1, n]. Positions [4, 1, n], the first counting through each conversation
-    from 0, tell the attention where one ends and the next begins."""
-    batch = {name: torch.cat([row.token_inputs[name] for row in rows], -1) for name in rows[0].token_inputs}
-    batch = {name: value[..., None, :] for name, value in batch.items()}
-    count = torch.cat([torch.arange(len(row.token_inputs["input_ids"])) for row in rows])
-    batch["position_ids"] = torch.cat([count[None, None], batch["position_ids"]])
-    for start in (count == 0).nonzero().flatten().tolist()[1:]:
-        batch["labels"][0, start] = IGNORED  # nothing predicts how the next one begins
-    return batch | _stack_image_inputs(rows)
-
-
-def _stack_image_inputs(rows: list[EncodedConversation]) -> dict[str, Tensor]:
-    names = {name: None for row in rows for name in row.images}
-    return {name: torch.cat([row.images[name] for row in rows if name in row.images]) for name in names}
 
 
 def add_adapters(model: nn.Module, rank: int, train_vision: bool) -> Any:
@@ -244,21 +200,13 @@ def _arguments(trl, config: SFTConfig, work: Path):
     )
 
 
-def save(model: Any, like: Path, out: Path) -> None:
-    """A folder that Load Thinker opens: the weights, and everything else as in the folder that was trained."""
-    model.save_pretrained(out)
-    for file in snapshot_of(Path(like)).iterdir():
-        if file.is_file() and ".safetensors" not in file.name and not (out / file.name).exists():
-            shutil.copy(file, out / file.name)
-
-
 @dataclass(frozen=True)
 class SFTJob:
     """Teach a thinker what thinking runs have taught.
 
-    thinker: transformers folder to start from. data: folders with runs in them or below. output: folder of the trained thinker;
-    checkpoints go beside it, and a run that was cut off goes on from them. template: the critique's wording that it will be
-    asked in.
+    thinker: transformers folder to start from. data: data sets of `collect`, or folders with runs in them or below. output: folder
+    of the trained thinker. folder: where checkpoints are kept, each training's in a folder of its own; None: beside the output. A run that was cut off goes
+    on from them. template: the critique's wording that it will be asked in.
     """
 
     thinker: Path
@@ -266,26 +214,76 @@ class SFTJob:
     output: Path
     config: SFTConfig = field(default_factory=SFTConfig)
     template: str = TEMPLATE
+    folder: Path | None = None
 
-    def run(self, report: Callable[[str], None] = print) -> None:
-        """Train to the end. Raises RethinkError for what cannot be trained, before any work."""
-        config = self.config
+    def __post_init__(self):
+        check_template(self.template)
+
+    def run(self, report: Callable[[str], None] = print, on_progress: OnProgress = ignore_progress) -> SFTReport:
+        """Train to the end. report: prints a line. What `on_progress` raises ends it; it goes on when it is started again.
+
+        Raises RethinkError for what cannot be trained, before any work.
+        """
+        config, lines = self.config, SFTLines(report)
+        check_output(self.output, self.thinker)
         conversations = from_folders(self.data, self.template, seed=config.seed)
-        report(f"{len(conversations)} conversations")
-        chat = load_trainable(self.thinker, config.lora_rank, config.precision)
-        model = train(chat, conversations, config, checkpoints_of(self.output))
+        lines(f"{len(conversations)} conversations")
+        work = work_folder(self.output, self.folder, self._training(conversations))
+        with torch.inference_mode(False), torch.enable_grad(), _oom_guard(config):
+            chat = load_trainable(self.thinker, config.lora_rank, config.precision)
+            model = train(chat, conversations, config, work, report=lines, progress=StepProgress(on_progress))
         if is_first_process():
             save(model, self.thinker, self.output)
+            mark_trained(self.output, self.thinker)
+        return SFTReport(self.output, len(conversations), lines.last)
+
+    def _training(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
+        """All that decides what is learned."""
+        config = {name: value for name, value in asdict(self.config).items() if name not in FREE}
+        learned = [(each.answer, *map(str, each.images)) for each in conversations]
+        return {"method": "sft", "thinker": self.thinker, "template": self.template, "data": learned, **config}
+
+
+class SFTLines:
+    """Passes lines on, and knows the last one."""
+
+    def __init__(self, report: Callable[[str], None]):
+        self._report, self.last = report, ""
+
+    def __call__(self, line: str) -> None:
+        self.last = line
+        self._report(line)
+
+
+@dataclass(frozen=True)
+class SFTReport:
+    """The result of a job. conversations: how many there were to learn. end: the last line of the training."""
+
+    output: Path
+    conversations: int
+    end: str
+
+    def __str__(self) -> str:
+        return f"thinker → {self.output}\n{self.conversations} conversations learned; {self.end}"
+
+
+@contextmanager
+def _oom_guard(config: SFTConfig) -> Iterator[None]:
+    """Within it, that memory runs out is an OutOfMemoryError that says what to lower."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"batch: the thinker ran out of memory in training; lower batch (it is {config.batch}) and raise accumulate, or train a "
+            "LoRA (lora_rank)."
+        ) from None
 
 
 def load_trainable(thinker: Path, lora_rank: int, precision: str) -> TransformersChat:
     """A thinker to be trained. In full, Adam's small steps need fp32 weights; under adapters, frozen weights may be small."""
     return load_thinker(thinker, dtype="bf16" if lora_rank and precision == "bf16" else "fp32")
-
-
-def checkpoints_of(output: Path) -> Path:
-    """The folder beside `output` in which a training keeps what it needs to go on."""
-    return output.with_name(output.name + "-checkpoints")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,8 +6,10 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from ..editors.settings import Settings
 from ..errors import RethinkError
@@ -17,6 +19,7 @@ from ..steps import best_of
 from ..think_loop import RunCallbacks, ThinkTask, is_accepted, think_while_edit
 from ..thinkers.critique import Thinker, critique
 from ..thinkers.protocol import clear_cache
+from .step_progress import StepProgress
 from .thinker_rollouts import TimeLimit
 from .thinker_steps import ThinkerStep
 
@@ -58,13 +61,15 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Referee:
-    """Who edits and who judges held-out tasks, and how. seconds: a run may take so long, 0 for any time."""
+    """Who edits and who judges held-out tasks, and how. seconds: a run may take so long, 0 for any time. progress: is asked all the
+    while whether to go on."""
 
     editor: Editor
     judge: Thinker
     settings: Settings
     config: LoopConfig
     seconds: float = 0
+    progress: StepProgress = field(default_factory=StepProgress)
 
 
 def measure_tasks(
@@ -85,12 +90,14 @@ def _measure(
     task: ThinkerStep, thinker: Thinker, referee: Referee, limit: TimeLimit, context: Context
 ) -> TaskResult | None:
     def run() -> TaskResult:
-        with context():
+        with context(), torch.inference_mode():
             return run_task(task, thinker, referee)
 
     try:
         return limit.call(run)
-    except Exception:  # as in training: what cannot be measured is no failure of the thinker's
+    except Exception as error:  # as in training: what cannot be measured is no failure of the thinker's
+        if error is referee.progress.error:
+            raise
         return None
 
 
@@ -102,6 +109,7 @@ def run_task(task: ThinkerStep, thinker: Thinker, referee: Referee) -> TaskResul
     source, end = load_image(task.source), time.monotonic() + (referee.seconds or float("inf"))
 
     def look(*_: Any) -> None:
+        referee.progress.poll()
         if time.monotonic() > end:  # in a thread that nobody waits for any more
             raise TimeoutError("the run takes too long")
 

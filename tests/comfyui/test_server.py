@@ -202,6 +202,39 @@ def test_a_lora_is_trained_and_at_work_in_one_graph(server):
     assert any("two-steps.safetensors" in name for name in json.dumps(loaders["lora_name"]).split('"'))
 
 
+@pytest.mark.skipif(not THINKER_FOLDER.exists(), reason="the built-in thinker is not trained yet")
+def test_an_editor_learns_from_its_runs_and_thinks_over_the_same_tasks_again(server):
+    """The shipped graph of the folder workflow with two tasks and two steps: think, pairs, LoRA, think, compare."""
+    graph = json.loads((PACK_ROOT / "workflows" / "api" / "learn_from_runs.json").read_text(encoding="utf-8"))
+    node(graph, "RethinkScene").update(count=2, level="plain")
+    for entry in graph.values():
+        if entry["class_type"] == "RethinkThinkWhileEdit":
+            entry["inputs"].update(turns=1)
+    node(graph, "RethinkTrajectoriesToPairs").update(name="two-runs", score=0.5, preservation=0.0, duplicates=-1)
+    few = {"name": "taught/two-runs", "steps": 2, "save_every": 2, "batch": 2, "replay": 2, "previews": 0}
+    node(graph, "RethinkTrainEditLora").update(few)
+    entry = server.run(graph)
+    assert entry["status"]["status_str"] == "success", error_of(entry)
+    said = {
+        graph[id]["class_type"]: shown["rethink_text"][0]
+        for id, shown in entry["outputs"].items()
+        if "rethink_text" in shown
+    }
+    assert "2 of 2 runs are pairs, 2 of them made now" in said["RethinkTrajectoriesToPairs"]
+    assert "step 2 of 2" in said["RethinkTrainEditLora"]
+    assert said["RethinkCompareRuns"].startswith("2 tasks, before → after\nturns: 1.00 → 1.00\nsuccess: ")
+    assert len(pictures(server, entry)) >= 1
+    output = server.log.parent / "output" / "rethink"
+    editors = {
+        side: {
+            json.loads(file.read_text(encoding="utf-8"))["options"]["editor"]
+            for file in output.glob(f"{side}_*/trajectory.json")
+        }
+        for side in ("before", "after")
+    }
+    assert editors == {"before": {"built-in"}, "after": {"built-in + two-runs × 1"}}
+
+
 def test_unchanged_pixels_are_the_sources(server):
     """A square is pasted onto the source by ComfyUI's own nodes."""
     graph = {

@@ -38,6 +38,7 @@ PASSED = {
         "page": "source_caption",
     },
     "RethinkTrainEditLora": {"editor": "editor", "lora": "name", "report": "name"},
+    "RethinkTrainThinker": {"thinker": "thinker", "report": "name"},
     "RethinkTrajectoriesToDataset": {"folder": "name", "report": "name"},
     "RethinkTrajectoriesToPairs": {"report": "name"},
     "RethinkThinkLoopClose": {"image": "edited", "images": "edited"},

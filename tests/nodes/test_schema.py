@@ -56,6 +56,7 @@ def test_the_pack_has_its_nodes(classes):
         "RethinkThinkWhileEdit",
         "RethinkTradeOffCurve",
         "RethinkTrainEditLora",
+        "RethinkTrainThinker",
         "RethinkTrajectoriesToDataset",
         "RethinkTrajectoriesToPairs",
         "RethinkTrajectoryViewer",

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
 TEMPLATE = (
@@ -77,6 +78,20 @@ def write_thinker(folder: Path, family: str = "Qwen3VL") -> Path:
         "image_std": [0.5] * 3,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor), encoding="utf-8")
+    return folder
+
+
+def write_world_thinker(folder: Path) -> Path:
+    """A Qwen3VL with the tokens and the reading of the built-in thinker, far smaller, and with random weights."""
+    from rethink.tiny import build_thinker
+
+    torch.manual_seed(0)
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build_thinker, "TEXT", build_thinker.TEXT | small)
+        patch.setattr(build_thinker, "VISION", {"hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 2})
+        build_thinker.write_folder(folder)
+        build_thinker.make_model(folder).save_pretrained(folder)
     return folder
 
 

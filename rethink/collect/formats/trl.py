@@ -30,7 +30,8 @@ FORMAT = DatasetFormat(
     parts=("sft", "rl"),
     use="""`trl-sft.jsonl` is for `SFTTrainer` (`prompt`, `completion`, `images`; loss on the completion alone), `trl-rl.jsonl` for
 `GRPOTrainer`: a reward function is given `instruction`, `last_prompt`, `source`, `edited`, `semantic` and `quality` (the scores of
-the edit shown) as columns of these names. `python -m rethink train-thinker THINKER FOLDER --method grpo` trains on it.
+the edit shown) as columns of these names. `python -m rethink train-thinker THINKER FOLDER -o OUTPUT` trains on the first, with
+`--method grpo` on the second.
 
 ```python
 from pathlib import Path

@@ -166,3 +166,13 @@ def test_after_a_thinkers_answer_the_editor_is_back(memory, mini):
             answer()
             assert patcher.loads == loads + 1
     assert chat.name == "says"
+
+
+def test_what_is_trained_has_the_device_to_itself(memory, mini):
+    editor = memory.load_editor("mini", "auto", "none")
+    with memory.editor_on_device(editor, torch.rand(1, 16, 16, 3), 1):
+        assert model_management.loaded
+    with memory.device_to_itself():
+        assert not model_management.loaded
+        with memory.editor_on_device(editor, torch.rand(1, 16, 16, 3), 1):
+            assert model_management.loaded, "what is used meanwhile comes back by itself"

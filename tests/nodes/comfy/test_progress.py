@@ -14,6 +14,14 @@ def test_what_a_node_says_is_no_markup(part, monkeypatch):
     assert server.texts == ["2 × ‹img src=x onerror=alert(1)›.png: [ [click|https://evil.test]]"]
 
 
+def test_what_is_asked_for_cancel_again_and_again_sends_the_same_only_once(part):
+    comfy.utils.reports.clear()
+    report = part("nodes.comfy.progress").silent_progress()
+    for done in (1, 1, 1, 2, 2):
+        report(done, 4)
+    assert [done for done, *_ in comfy.utils.reports] == [1, 2]
+
+
 @pytest.mark.parametrize("kind", ["silent_progress", "count_progress"])
 def test_a_second_stage_is_seen_from_its_beginning(part, monkeypatch, kind):
     progress = part("nodes.comfy.progress")

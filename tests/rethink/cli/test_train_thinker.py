@@ -41,7 +41,7 @@ def test_supervised_learning_is_the_job_of_the_old_command(jobs, capfd, tmp_path
         == SFTConfig(batch=2, learning_rate=0.01, precision="no", pack=True, lora_rank=4, train_vision=True)
     )
     assert new.data == (tmp_path / "runs", tmp_path / "more") and new.template == before.template
-    assert lines == [f"thinker → {tmp_path / 'out'}"]
+    assert lines == ["the report"]
 
 
 def test_reinforcement_has_an_editor_and_a_judge(jobs, capfd, tmp_path, monkeypatch):
@@ -63,6 +63,8 @@ def test_reinforcement_has_an_editor_and_a_judge(jobs, capfd, tmp_path, monkeypa
     ("arguments", "why"),
     [
         (["--rollouts", 4], "--rollouts: is for --method grpo"),
+        (["--editor", "built-in"], "--editor: is for --method grpo"),
+        (["--judge", "built-in"], "--judge: is for --method grpo"),
         (["--method", "grpo", "--pack"], "--pack: is for --method sft"),
         (["--method", "grpo", "--judge", "built-in"], "--editor: reinforcement carries prompts out"),
         (["--method", "grpo", "--editor", "built-in"], "--judge: reinforcement needs one"),

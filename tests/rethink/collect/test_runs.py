@@ -112,11 +112,6 @@ def test_a_copy_has_the_content_of_its_run_and_a_namesake_has_not(tmp_path):
     assert third.content == first.content != second.content and first.source == second.source
 
 
-def test_a_model_is_known_wherever_it_lies():
-    assert collect.is_same_model("models/LLM/qwen", "C:\\llm\\qwen") and not collect.is_same_model("qwen", "gemma")
-    assert not collect.is_same_model("qwen", None)
-
-
 def test_a_record_that_changes_is_read_again(tmp_path):
     run = write_trajectory(tmp_path / "run", (3,))
     before = collect.run_id(run.folder, "")

@@ -9,6 +9,7 @@ from rethink.thinkers import backends
 from rethink.thinkers.loading import (
     ThinkerConfig,
     find_backend,
+    is_same_model,
     list_backends,
     open_chat,
     open_thinker,
@@ -97,3 +98,8 @@ def test_a_module_more_is_a_backend_more(tmp_path, monkeypatch, module):
     finally:
         list_backends.cache_clear()
         sys.modules.pop(f"{backends.__name__}.{module}", None)
+
+
+def test_a_model_is_known_wherever_it_lies():
+    assert is_same_model("models/LLM/qwen", "C:\\llm\\qwen") and not is_same_model("qwen", "gemma")
+    assert not is_same_model("qwen", None)

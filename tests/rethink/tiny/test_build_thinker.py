@@ -25,6 +25,13 @@ def test_it_is_small():
     assert sum(file.stat().st_size for file in THINKER_FOLDER.iterdir()) < 12e6
 
 
+def test_capitals_mean_nothing_but_in_the_form_of_an_answer():
+    tokenizer = build_thinker.make_tokenizer()
+    assert tokenizer("DON\u2019T Paint it").input_ids == tokenizer("don't paint it").input_ids
+    asked = "<think>Source: nothing. Asked: make it red. Expected: "
+    assert tokenizer.decode(tokenizer(asked).input_ids) == asked
+
+
 def test_it_tells_what_is_done_from_what_is_not_and_from_what_is_overdone(thinker):
     """By chance, a third of the verdicts would be right."""
     right, cases = 0, 12

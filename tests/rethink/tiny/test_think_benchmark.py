@@ -56,6 +56,13 @@ def test_the_table_is_of_all_tasks(monkeypatch):
     assert asked == list(range(12)) and record["rows"]["all"]["tasks"] == 12 and record["thinking"] is True
 
 
+def test_every_course_has_its_tasks_and_its_row():
+    tasks = [think_benchmark.held_out_task(number) for number in range(12)]
+    groups = _groups([Outcome(task, True, True, 1) for task in tasks])
+    courses = ("plain", "unusual", "reasoning", "wide, forms", "wide, words", "wide, mixed")
+    assert {name: len(groups[name]) for name in courses} == dict.fromkeys(courses, 2) and len(groups["wide"]) == 6
+
+
 def test_a_row_for_all_every_level_and_every_kind():
     tasks = [sample_task(seed, level=level) for seed in range(9) for level in ("plain", "reasoning")]
     outcomes = [Outcome(task, False, task.level == "reasoning", 2) for task in tasks]

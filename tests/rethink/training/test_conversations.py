@@ -1,5 +1,7 @@
 """Trajectories become conversations by the data rules."""
 
+import json
+import shutil
 from random import Random
 
 import pytest
@@ -74,6 +76,31 @@ def test_no_trajectory_to_learn_from_is_said(tmp_path):
     write_trajectory(tmp_path / "run", (9, 1))
     with pytest.raises(RethinkError, match="none of the 1 trajectories"):
         data.from_folders([tmp_path])
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(RethinkError, match="^data: there is no folder"):
+        data.from_folders([tmp_path / "gone"])
+
+
+def test_a_collected_data_set_is_learned_as_it_is(tmp_path):
+    run = write_trajectory(tmp_path / "runs" / "run", (3, 9))
+    rows = [
+        {
+            "prompt": each.messages,
+            "images": [f"images/{number}.png", "source.png"],
+            "completion": [{"role": "assistant", "content": [{"type": "text", "text": each.answer}]}],
+        }
+        for number, each in enumerate(data.unroll(run))
+    ]
+    (tmp_path / "data" / "images").mkdir(parents=True)
+    shutil.copy(run.folder / "source.png", tmp_path / "data")
+    shutil.copy(run.folder / "source.png", tmp_path / "data" / "images" / "0.png")  # the second one's is gone
+    lines = [json.dumps(row) for row in [*rows, {**rows[0], "completion": ["damaged"]}]]
+    (tmp_path / "data" / data.COLLECTED).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (found,) = data.from_folders([tmp_path / "data"])
+    assert found.messages == rows[0]["prompt"] and found.answer == data.unroll(run)[0].answer
+    assert found.images == (tmp_path / "data" / "images" / "0.png", tmp_path / "data" / "source.png")
 
 
 def test_a_damaged_trajectory_costs_itself_alone(tmp_path):

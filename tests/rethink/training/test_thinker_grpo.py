@@ -13,6 +13,7 @@ from rethink.steps import Critique
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker
 from rethink.training import thinker_grpo
+from rethink.training.step_progress import StepProgress
 from rethink.training.thinker_grpo import BEST, GRPOConfig, GRPOTask, train
 from rethink.training.thinker_grpo_log import LOG
 from rethink.training.thinker_rewards import RewardRules
@@ -59,11 +60,12 @@ def _miniature_answers_mean_something(monkeypatch):
     )
 
 
-def task_of(folder, steps, work, config=CONFIG, held_out=(), lines=None):
-    rollouts = Rollouts(Painter(), Thinker(PromptJudge(), QUESTION), Painter.defaults)
+def task_of(folder, steps, work, config=CONFIG, held_out=(), lines=None, progress=None):
+    progress = progress or StepProgress()
+    rollouts = Rollouts(Painter(), Thinker(PromptJudge(), QUESTION), Painter.defaults, progress=progress)
     chat = load_thinker(folder, dtype="fp32")
     return GRPOTask(
-        chat, QUESTION, steps, held_out, rollouts, config, work, (lines if lines is not None else []).append
+        chat, QUESTION, steps, held_out, rollouts, config, work, (lines if lines is not None else []).append, progress
     )
 
 
@@ -75,7 +77,9 @@ def test_it_learns_says_how_it_goes_and_goes_on_where_it_was_cut_off(folder, ste
     lines = []
     task = task_of(folder, steps[:2], tmp_path / "whole", lines=lines)
     before = {name: value.clone() for name, value in task.chat.module.named_parameters()}
-    trained = dict(train(task).model.named_parameters())
+    result = train(task)
+    trained = dict(result.model.named_parameters())
+    assert set(result.busy) == {"editor", "judge", "policy"} and 0 < sum(result.busy.values()) <= 1.001
     assert any(not torch.equal(before[name], trained[name]) for name in before)
     assert [line.split(" · ")[0] for line in lines] == ["step 1 of 2", "step 2 of 2"]
     records = records_in(tmp_path / "whole")
@@ -93,6 +97,31 @@ def test_it_learns_says_how_it_goes_and_goes_on_where_it_was_cut_off(folder, ste
     for name in trained:
         torch.testing.assert_close(again[name], trained[name])
     assert [each["samples"] for each in records_in(tmp_path / "cut")] == [each["samples"] for each in records]
+
+
+class Ended(BaseException):
+    """What a front end raises where the user wants no more."""
+
+
+@torch.inference_mode()  # as ComfyUI runs nodes
+def test_it_ends_on_request_in_the_midst_of_a_step_and_keeps_those_before(folder, steps, tmp_path):
+    told = []
+
+    def end_in_the_second(now):
+        told.append(now)
+        if now.done == 1 and len([each for each in told if each.done == 1]) == 3:
+            raise Ended
+
+    config = replace(CONFIG, save_every=100)
+    with torch.inference_mode(False), torch.enable_grad():
+        task = task_of(folder, steps[:2], tmp_path / "work", config, progress=StepProgress(end_in_the_second))
+        with pytest.raises(Ended):
+            train(task)
+        assert [file.parent.name for file in (tmp_path / "work").glob("*/trainer_state.json")] == ["checkpoint-1"]
+        again = task_of(folder, steps[:2], tmp_path / "work", config, lines=(lines := []))
+        train(again)
+    assert [line.split(" · ")[0] for line in lines] == ["step 2 of 2"]
+    assert [each["step"] for each in records_in(tmp_path / "work")] == [1, 2]
 
 
 def test_the_best_on_held_out_tasks_is_kept_while_the_reward_goes_up(folder, steps, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from rethink.errors import OutOfMemoryError, RethinkError
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker
 from rethink.training import thinker_grpo_job
+from rethink.training.thinker_folders import MARK
 from rethink.training.thinker_grpo import GRPOConfig, GRPOResult
 from rethink.training.thinker_grpo_job import NOT_INDEPENDENT, GRPOJob
 from rethink.training.thinker_watch import HeldOut
@@ -33,7 +34,7 @@ def trained(monkeypatch):
     def train(task):
         seen.append(task)
         start, better = HeldOut(0, 0.25, 3.0, 4), HeldOut(50, 0.75, 2.0, 4, reward=0.5)
-        return GRPOResult(task.chat.module, (start, better), better)
+        return GRPOResult(task.chat.module, (start, better), better, {"editor": 0.25, "judge": 0.25, "policy": 0.4})
 
     monkeypatch.setattr(thinker_grpo_job, "train", train)
     return seen
@@ -59,15 +60,26 @@ def test_from_runs_to_a_folder_that_opens(runs, tmp_path, trained):
         f"thinker → {tmp_path / 'out'}",
         "before: 25% of 4 held-out tasks done, in 3.0 turns",
         "after 50 steps, the best: 75% of 4 held-out tasks done, in 2.0 turns",
+        "busy 90%: editor 25%, judge 25%, policy 40% of the time of all steps",
     ]
+    assert (tmp_path / "out" / MARK).is_file()
 
 
 def test_a_judge_that_is_the_thinker_itself_is_said(runs, tmp_path, trained):
     judge = PromptJudge()
-    judge.name = "thinker"
-    lines = []
-    report = job(runs, tmp_path).run(Painter(), Thinker(judge), lines.append)
-    assert NOT_INDEPENDENT in lines and str(report).endswith(NOT_INDEPENDENT)
+    for name in ("thinker", "owner/thinker"):  # as a list of models calls it
+        judge.name = name
+        lines = []
+        report = job(runs, tmp_path).run(Painter(), Thinker(judge), lines.append)
+        assert NOT_INDEPENDENT in lines and str(report).endswith(NOT_INDEPENDENT)
+
+
+def test_trainings_are_told_apart_by_what_they_learn(runs, tmp_path, trained):
+    first = replace(job(runs, tmp_path), folder=tmp_path / "trainings")
+    for each in (first, replace(first, config=replace(first.config, steps=9)), replace(first, config=GRPOConfig())):
+        each.run(Painter(), Thinker(PromptJudge()), lambda line: None)
+    same, longer, other = (task.work for task in trained)
+    assert same == longer != other and {same.parent, other.parent} == {tmp_path / "trainings"}
 
 
 def test_nothing_better_than_the_start_is_said(runs, tmp_path, monkeypatch):
@@ -91,6 +103,8 @@ def test_mistakes_are_said_before_any_work(runs, tmp_path, trained):
     with pytest.raises(RethinkError, match="template"):
         GRPOJob(tmp_path, (runs,), tmp_path / "out", template="no slots")
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    with pytest.raises(RethinkError, match="output: .* is the thinker that is trained"):
+        replace(job(runs, tmp_path), output=tmp_path / "thinker").run(Painter(), judge)
     with pytest.raises(RethinkError, match="output"):
         replace(job(runs, tmp_path), output=tmp_path / "file").run(Painter(), judge)
     assert trained == []

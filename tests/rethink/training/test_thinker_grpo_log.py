@@ -45,12 +45,22 @@ def test_a_step_is_one_line_and_one_record(log, tmp_path):
     write(log, 1)
     assert log.lines == [
         "step 1 of 9 · reward 0.300 (format 0.50, agreement 0.75) · 1 of 4 questions skipped, all answers alike · 3 answers without "
-        "reward · 2 failed edits · 1 from memory · busy: editor 30%, judge 10%, policy 40% · editor: gone"
+        "reward · 2 failed edits · 1 from memory · busy 80%: editor 30%, judge 10%, policy 40% · editor: gone"
     ]
     (record,) = [json.loads(line) for line in (tmp_path / LOG).read_text(encoding="utf-8").splitlines()]
     assert record["parts"] == {"format": 0.5, "agreement": 0.75} and record["groups_skipped"] == 1
     assert record["kl"] == 0.01 and "else" not in record and record["seconds"] == 10
     assert log.take_rewards() == [0.2, 0.4] and log.take_rewards() == []
+
+
+def test_how_busy_the_whole_run_was_counts_every_step_by_its_time(log):
+    assert log.busy() == {}
+    log.start(0.0)
+    write(log, 1, 10.0)
+    write(log, 2, 50.0)
+    assert log.busy() == pytest.approx(
+        {"editor": (3 + 3) / 50, "judge": (1 + 1) / 50, "policy": (4 + 4) / 50}, abs=1e-3
+    )
 
 
 def test_a_step_without_any_reward_has_none(log):
@@ -103,5 +113,5 @@ def test_what_did_not_happen_is_not_in_the_line():
     values |= {"answers_without_reward": 0, "busy": {"editor": 1.0}}
     assert (
         line_of(values, 2)
-        == "step 1 of 2 · reward 1.000 · 0 of 2 questions skipped, all answers alike · busy: editor 100%"
+        == "step 1 of 2 · reward 1.000 · 0 of 2 questions skipped, all answers alike · busy 100%: editor 100%"
     )

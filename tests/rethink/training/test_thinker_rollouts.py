@@ -7,6 +7,7 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.thinkers.critique import Thinker
+from rethink.training.step_progress import StepProgress
 from rethink.training.thinker_rewards import Scores
 from rethink.training.thinker_rollouts import GIVE_UP, Rollouts, TimeLimit, settings_for
 from tests.support.rl_steps import QUESTION, FailingPainter, PromptJudge, write_step
@@ -54,6 +55,26 @@ def test_a_repeated_prompt_is_the_edit_that_is_there_and_is_not_made_again(tmp_p
     assert not run.editor.calls and run.judge.chat.batches == [1]
     assert all(each.before == each.after == Scores(6, 6) for each in scored)
     assert run.take_counts()["repeated"] == 2
+
+
+class Stop(Exception):
+    """What older ComfyUIs raise where the user wants no more."""
+
+
+def raise_stop(progress):
+    raise Stop
+
+
+def test_the_wish_to_end_is_no_failed_edit(step):
+    class Stepping(Painter):
+        def edit(self, prepared, instructions, seeds, settings, on_step):
+            on_step(1, 4, lambda: None)
+
+    for limit in (0, 60):
+        run = rollouts(Stepping(), progress=StepProgress(raise_stop), time_limit=limit)
+        with pytest.raises(Stop):
+            run.score([step], ["worth 3"])
+        assert not run.counts["failed_edits"]
 
 
 def test_results_stay_on_their_rows_whatever_fails(tmp_path):

@@ -1,6 +1,7 @@
 """A Qwen3-VL learns from conversations and loads again."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,23 +9,14 @@ import torch
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
 from rethink.tiny import build_thinker, teacher
-from rethink.training import conversations as data
-from rethink.training.thinker_sft import IGNORED, DataCollator, SFTConfig, main, train
-from tests.support.miniature_thinkers import write_thinker
+from rethink.training.thinker_sft import SFTConfig, SFTJob, main, train
+from tests.support.miniature_thinkers import write_thinker, write_world_thinker
 from tests.support.trajectories import write_trajectory
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("thinker")
-    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build_thinker, "TEXT", build_thinker.TEXT | small)
-        patch.setattr(build_thinker, "VISION", {"hidden_size": 32, "intermediate_size": 64, "depth": 2, "num_heads": 2})
-        build_thinker.write_folder(folder)
-        build_thinker.make_model(folder).save_pretrained(folder)
-    return folder
+    return write_world_thinker(tmp_path_factory.mktemp("thinker"))
 
 
 @pytest.fixture
@@ -64,45 +56,50 @@ def test_whole_questions_and_known_words_are_few_tokens(chat):
     assert chat.tokenizer.decode(chat.tokenizer(odd).input_ids) == odd
 
 
-def test_what_is_learned_is_the_answer_after_the_question_as_it_is_asked(chat):
-    row = rows(1)[0]["conversation"]
-    encoded = DataCollator(chat, pack=False).encode(row)
-    tokens, labels = encoded.token_inputs["input_ids"], encoded.token_inputs["labels"]
-    asked = chat.reader(row.messages, data.load_images(row)).tokens
-    assert torch.equal(tokens[: len(asked)], asked) and (labels[: len(asked)] == IGNORED).all()
-    assert torch.equal(labels[len(asked) :], tokens[len(asked) :])
-    assert chat.tokenizer.decode(labels[len(asked) :]) == row.answer + chat.tokenizer.eos_token
-
-
-def test_a_packed_row_is_worth_its_conversations(chat):
-    """What stands before a conversation in its row must not be seen by it."""
-    batch = rows(3)
-    with torch.no_grad():
-        packed = chat.module(**DataCollator(chat, pack=True)(batch), use_cache=False).logits[0]
-        start = 0
-        for row in batch:
-            alone = chat.module(**DataCollator(chat, pack=False)([row])).logits[0]
-            torch.testing.assert_close(packed[start : start + len(alone)], alone, rtol=1e-3, atol=1e-4)
-            start += len(alone)
-    assert start == len(packed)
-
-
-def test_it_learns_and_goes_on_where_it_was_cut_off(chat, folder, tmp_path, capsys):
-    examples = [row["conversation"] for row in rows(4)] * 4
-    train(chat, examples, CONFIG, tmp_path / "whole")
+def test_it_learns_and_goes_on_where_it_was_cut_off(chat, folder, tmp_path):
+    examples, lines = [row["conversation"] for row in rows(4)] * 4, []
+    train(chat, examples, CONFIG, tmp_path / "whole", report=lines.append)
     assert (tmp_path / "whole" / "checkpoint-4").is_dir()
-    losses = [
-        float(line.split("'loss': '")[1].split("'")[0])
-        for line in capsys.readouterr().out.splitlines()
-        if "'loss'" in line
-    ]
-    assert len(losses) == 4 and losses[-1] < losses[0]
+    assert [line.split(" · ")[0] for line in lines] == [f"step {number} of 4" for number in (1, 2, 3, 4)]
+    losses = [float(line.split("loss ")[1].split()[0]) for line in lines]
+    assert losses[-1] < losses[0] and lines[-1].endswith("0:00:00 left")
     (tmp_path / "cut").mkdir()
     (tmp_path / "whole" / "checkpoint-2").rename(tmp_path / "cut" / "checkpoint-2")
     again = load_thinker(folder, dtype="fp32")
     train(again, examples, CONFIG, tmp_path / "cut")
     for ours, theirs in zip(again.module.parameters(), chat.module.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+class Ended(BaseException):
+    """What a front end raises where the user wants no more."""
+
+
+@torch.inference_mode()  # as ComfyUI runs nodes
+def test_the_job_ends_on_request_and_goes_on_with_what_was_learned(folder, tmp_path):
+    write_trajectory(tmp_path / "data" / "run", (2, 5, 9))
+    config = replace(CONFIG, batch=1, save_every=100)
+
+    def end_after_the_second(progress):
+        if progress.done == 2:
+            raise Ended
+
+    job = SFTJob(folder, (tmp_path / "data",), tmp_path / "out", config, folder=tmp_path / "training")
+    with pytest.raises(Ended):
+        job.run(lambda line: None, end_after_the_second)
+    (work,) = (tmp_path / "training").iterdir()
+    assert (work / "checkpoint-2" / "trainer_state.json").is_file() and not (tmp_path / "out" / "config.json").exists()
+    lines, told = [], []
+    report = job.run(lines.append, told.append)
+    assert [line.split(" · ")[0] for line in lines] == ["3 conversations", "step 3 of 3"]
+    assert (told[-1].done, told[-1].total) == (3, 3)
+    assert str(report) == f"thinker → {tmp_path / 'out'}\n3 conversations learned; {lines[-1]}"
+    whole = replace(job, output=tmp_path / "whole")
+    whole.run(lambda line: None)
+    ours, theirs = (load_thinker(tmp_path / name, dtype="fp32").module.parameters() for name in ("out", "whole"))
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other)
+    assert len(list((tmp_path / "training").iterdir())) == 2, "another name is another training"
 
 
 @pytest.mark.parametrize("lora", [0, 4])
@@ -151,9 +148,11 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over_and_those_of_another_confi
 
 
 def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
+    (tmp_path / "slotless.txt").write_text("How good is it?", encoding="utf-8")
     for arguments, message in (
         ([folder, tmp_path, tmp_path / "out"], "none of the 0 trajectories"),
         ([folder, tmp_path, tmp_path / "out", "--template", tmp_path / "none.txt"], "template: "),
+        ([folder, tmp_path, tmp_path / "out", "--template", tmp_path / "slotless.txt"], "template: "),
     ):
         assert main([str(argument) for argument in arguments]) == 2
         assert message in capsys.readouterr().err

@@ -6,6 +6,7 @@ import pytest
 
 from rethink.think_loop import LoopConfig
 from rethink.thinkers.critique import Thinker
+from rethink.training.step_progress import StepProgress
 from rethink.training.thinker_watch import (
     HeldOut,
     Referee,
@@ -52,6 +53,15 @@ def test_what_cannot_be_measured_is_no_failure_of_the_thinkers(task, tmp_path):
     assert measured == HeldOut(7, 0.0, 1.0, tasks=1, failed=2, reward=0.5)
     assert "2 could not be measured" in str(measured) and read_held_out(measured.record) == measured
     assert sum_up(7, [None], []) is None
+
+
+def test_the_wish_to_end_is_no_failed_measurement(task):
+    def end(progress):
+        raise InterruptedError
+
+    for seconds in (0, 60):
+        with pytest.raises(InterruptedError):
+            measure_tasks([task], thinker(said(9, 9, "")), referee(progress=StepProgress(end), seconds=seconds))
 
 
 def test_a_run_that_takes_too_long_is_left_and_ends_by_itself(task):
