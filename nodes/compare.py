@@ -124,7 +124,9 @@ class CompareEditors(io.ComfyNode):
                 ),
                 *(sockets.Editor.Input(name, optional=True, tooltip=editor_help) for name in MORE),
                 sockets.Thinker.Input(
-                    "judge", optional=True, tooltip="Scores every edit once. Take another model than the one that thinks."
+                    "judge",
+                    optional=True,
+                    tooltip="Scores every edit once. Take another model than the one that thinks.",
                 ),
                 sockets.Thinker.Input(
                     "thinker", optional=True, tooltip="Every editor also takes part a second time, thinking with it."
