@@ -10,7 +10,8 @@ same scenes. Then it edits held-out scenes in one turn, and thinks about others 
 Prints a table, then one JSON object; shares are 0…1. distilled_*: success of one turn after it, where before_* is that of the
 editor as it was; distilled_plain_lost: what plain edits lose; new_words_*: the same in wordings that no pair had. unfiltered_*: of the
 LoRA of unfiltered pairs; filter_gain: what the filter brings on unusual wordings. turns_*, thinking_*: of runs of at most five turns.
-cut_off: instructions that are longer than the editor reads.
+cut_off: instructions that are longer than the editor reads. readable_*: how often the new color of a thing can be told from what the
+text encoder makes of an instruction, by a linear readout: what cannot be told from it, the denoiser alone learns hard.
 """
 
 import argparse
@@ -192,6 +193,7 @@ def measure(stages: Distillation) -> dict[str, Any]:
         figures |= {f"unfiltered_{level}": loose[level] for level in HARD}
         figures["unfiltered_plain_lost"] = before["plain"] - loose["plain"]
         figures["filter_gain"] = after["unusual"] - loose["unusual"]
+    figures |= {f"readable_{level}": share_readable(level) for level in ("plain", "unusual")}
     return figures | pairs | {"cut_off": share_cut_off(options.cases)}
 
 
@@ -272,11 +274,37 @@ def success(editor: Any, tasks: Iterable[Task]) -> float:
     return sum(verdict.success for verdict in verdicts) / len(verdicts)
 
 
-def share_cut_off(cases: int) -> float:
-    """Of unusual instructions."""
+def share_readable(level: str, tasks: int = 900) -> float:
+    """Of the last third of so many instructions that ask for another color: those whose color a ridge regression on the mean of the
+    text encoder's states tells, learned from the others."""
+    from transformers import CLIPTextModel
+
+    tokenizer, encoder = open_tokenizer(), CLIPTextModel.from_pretrained(EDITOR_FOLDER / "text_encoder").float()
+    found = [sample_task(number, level, kind="recolor") for number in range(tasks)]
+    colors = [next(iter(set(task.target.things) - set(task.source.things))).color for task in found]
+    classes = torch.eye(len(set(colors)))[[sorted(set(colors)).index(color) for color in colors]]
+    longest = {"padding": "max_length", "max_length": tokenizer.model_max_length, "truncation": True}
+    tokens = tokenizer([task.instruction for task in found], return_tensors="pt", **longest)
+    with torch.no_grad():
+        states, seen = encoder(tokens.input_ids).last_hidden_state, tokens.attention_mask[..., None]
+    means = (states * seen).sum(1) / seen.sum(1)
+    inputs = torch.cat([(means - means.mean(0)) / means.std(0), torch.ones(tasks, 1)], 1)
+    known = slice(tasks * 2 // 3)
+    penalty = 3 * torch.eye(inputs.shape[1])
+    weights = torch.linalg.solve(inputs[known].T @ inputs[known] + penalty, inputs[known].T @ classes[known])
+    right = (inputs @ weights).argmax(1) == classes.argmax(1)
+    return right[known.stop :].float().mean().item()
+
+
+def open_tokenizer() -> Any:
     from transformers import CLIPTokenizer
 
-    tokenizer = CLIPTokenizer.from_pretrained(EDITOR_FOLDER / "tokenizer")
+    return CLIPTokenizer.from_pretrained(EDITOR_FOLDER / "tokenizer")
+
+
+def share_cut_off(cases: int) -> float:
+    """Of unusual instructions."""
+    tokenizer = open_tokenizer()
     lengths = [len(tokenizer(task.instruction, verbose=False).input_ids) for task in sample("unusual", cases)]
     return statistics.fmean(length > tokenizer.model_max_length for length in lengths)
 

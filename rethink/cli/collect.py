@@ -116,15 +116,15 @@ def run_collect_pairs(options: argparse.Namespace) -> int:
 
 def run_compare_runs(options: argparse.Namespace) -> int:
     """Compare as the arguments say; → the exit status."""
-    from ..atomic import check_target
     from ..collect.comparison import CompareRunsJob, comparison_sheet
+    from ..images import check_image_target, from_pil, save_image
 
     if options.output:
-        check_target(options.output, "-o")
+        check_image_target(options.output, 1, 1, "-o")  # it has any size when it is drawn
     comparison = CompareRunsJob((options.before,), (options.after,)).run(ProgressLine())
     print_result(str(comparison))
     if options.output:
-        comparison_sheet(comparison).save(options.output)
+        save_image(from_pil([comparison_sheet(comparison)]), options.output)
     return 0
 
 

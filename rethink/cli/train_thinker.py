@@ -126,6 +126,9 @@ def _run_sft(options: argparse.Namespace, shared: dict[str, Any], values: dict[s
     from ..training.process_group import is_first_process
     from ..training.thinker_sft import SFTConfig, SFTJob
 
+    for flag, value in (("--editor", options.editor), ("--judge", options.thinker)):
+        if value:
+            raise RethinkError(f"{flag}: is for --method grpo; leave it out, or choose that.")
     report = SFTJob(config=SFTConfig(**values), **shared).run(_print)
     if is_first_process():
         print_result(str(report))

@@ -23,7 +23,7 @@ from ..errors import OutOfMemoryError, RethinkError, is_out_of_memory, lazy_impo
 from ..options import check_limits, option, options_of
 from ..progress import OnProgress, format_duration, ignore_progress
 from ..thinkers.backends.local_folder import load_thinker
-from ..thinkers.critique import TEMPLATE
+from ..thinkers.critique import TEMPLATE, check_template
 from ..thinkers.transformers_chat import TransformersChat
 from .conversation_batches import DataCollator
 from .conversations import Conversation, from_folders
@@ -215,6 +215,9 @@ class SFTJob:
     config: SFTConfig = field(default_factory=SFTConfig)
     template: str = TEMPLATE
     folder: Path | None = None
+
+    def __post_init__(self):
+        check_template(self.template)
 
     def run(self, report: Callable[[str], None] = print, on_progress: OnProgress = ignore_progress) -> SFTReport:
         """Train to the end. report: prints a line. What `on_progress` raises ends it; it goes on when it is started again.

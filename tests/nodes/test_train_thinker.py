@@ -97,6 +97,24 @@ def test_cancel_keeps_what_was_learned_and_the_same_inputs_go_on(train, part, mo
     assert [line.split(" · ")[0] for line in lines if line.startswith("step ")] == ["step 3 of 4", "step 4 of 4"]
 
 
+def test_reinforcement_edits_and_judges_on_the_node(train, part, monkeypatch, results):
+    """A miniature babbles: what it says is taken for a prompt that differs with its bytes."""
+    steps = part("rethink.steps")
+    monkeypatch.setattr(
+        part("rethink.training.thinker_grpo"),
+        "parse_critique",
+        lambda text: steps.Critique("ok", 5, 5, "I see.", f"prompt {sum(text.encode()) % 11}"),
+    )
+    editor, judge = Painter(), thinker(said(2, 2), said(9, 9))
+    few = {"steps": 1, "prompts": 1, "rollouts": 2, "batch": 2, "answer_tokens": 2, "hold_out": 0, "time_limit": 60.0}
+    trained, report = train("grpo", editor=editor, judge=judge, **{**few, "lora_rank": 2, "precision": "no"})
+    assert editor.calls and judge.chat.asked and trained.chat.name == "taught/mine"
+    assert "busy " in report and "of the time of all steps" in report
+    (work,) = (results.output / "rethink" / "training").iterdir()
+    record = json.loads((work / "log.jsonl").read_text(encoding="utf-8"))
+    assert record["failed_edits"] == record["failed_judgments"] == 0 and record["reward"] is not None
+
+
 @pytest.fixture
 def jobs(part, monkeypatch):
     """The jobs that were run by node and command, with what they were given, and that leave a thinker."""

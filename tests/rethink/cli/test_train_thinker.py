@@ -63,6 +63,8 @@ def test_reinforcement_has_an_editor_and_a_judge(jobs, capfd, tmp_path, monkeypa
     ("arguments", "why"),
     [
         (["--rollouts", 4], "--rollouts: is for --method grpo"),
+        (["--editor", "built-in"], "--editor: is for --method grpo"),
+        (["--judge", "built-in"], "--judge: is for --method grpo"),
         (["--method", "grpo", "--pack"], "--pack: is for --method sft"),
         (["--method", "grpo", "--judge", "built-in"], "--editor: reinforcement carries prompts out"),
         (["--method", "grpo", "--editor", "built-in"], "--judge: reinforcement needs one"),

@@ -148,9 +148,11 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over_and_those_of_another_confi
 
 
 def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
+    (tmp_path / "slotless.txt").write_text("How good is it?", encoding="utf-8")
     for arguments, message in (
         ([folder, tmp_path, tmp_path / "out"], "none of the 0 trajectories"),
         ([folder, tmp_path, tmp_path / "out", "--template", tmp_path / "none.txt"], "template: "),
+        ([folder, tmp_path, tmp_path / "out", "--template", tmp_path / "slotless.txt"], "template: "),
     ):
         assert main([str(argument) for argument in arguments]) == 2
         assert message in capsys.readouterr().err
