@@ -21,6 +21,7 @@ from ..training.conversations import Conversation, from_folders
 from ..training.thinker_sft import SFTConfig
 from ..training.train_loop import write_json
 from . import teacher
+from .english.meanings import word_meanings
 from .phrasings import SYNONYMS
 from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, render
 from .tasks import LEVELS, TABLES, sample_task
@@ -252,6 +253,7 @@ def make_tokenizer():
         vocab_size=VOCABULARY, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
     )
     learner.train_from_iterator(_corpus(), trainer)
+    learner = _with_whole_words(learner)
     learner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL.values()])
     learner.add_tokens([AddedToken(text, normalized=False) for text in (*FORMS, *fixed_texts())])
     return PreTrainedTokenizerFast(
@@ -272,9 +274,16 @@ def _lower_case():
     return normalizers.Sequence([normalizers.Replace("\u2019", "'"), normalizers.Lowercase()])
 
 
-def read_lower_case(tokenizer) -> None:
-    """Makes a thinker's tokenizer read as those of `make_tokenizer` do."""
-    tokenizer.backend_tokenizer.normalizer = _lower_case()
+def _with_whole_words(learner):
+    """The tokenizer with the words of wide English as tokens of their own: a synonym need not be spelled to be known."""
+    from tokenizers import Tokenizer
+
+    record = json.loads(learner.to_str())
+    model = record["model"]
+    model["vocab"] |= {f"\u0120{word}": 0 for word in sorted(word_meanings()) if f"\u0120{word}" not in model["vocab"]}
+    model["vocab"] = {token: number for number, token in enumerate(model["vocab"])}
+    model["ignore_merges"] = True  # a word that is a token is one, whatever its pieces are
+    return Tokenizer.from_str(json.dumps(record))
 
 
 def fixed_texts() -> list[str]:

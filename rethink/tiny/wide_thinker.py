@@ -24,15 +24,17 @@ from ..thinkers.transformers_chat import TransformersChat
 from ..training.conversation_batches import IGNORED, DataCollator
 from ..training.conversations import Conversation
 from ..training.thinker_sft import freeze_vision
-from ..training.train_loop import TrainConfig, train_loop
+from ..training.train_loop import TrainConfig, main_process_first, train_loop
 from . import build_thinker, teacher
 from .english import GROUPS
+from .english.meanings import word_meanings
 from .scene import render
 from .tasks import WIDE, Task, sample_task
 
 ASKED, EXPECTED = ". Asked: ", ". Expected: "  # what a lesson on language ends with
 # Shares of batches: what is asked for, from the source alone and from an edit; whole answers of both; old lessons.
 SHARES = {"request": 0.5, "request of an edit": 0.16, "polish": 0.06, "critique": 0.13, "old": 0.15}
+NEAR = 0.7  # how near to the plain word a new one begins: 1 is the same
 CHECKED = 48  # held-out sentences of each group that are looked at with every checkpoint
 
 
@@ -151,24 +153,57 @@ def understood(chat: TransformersChat, tasks: list[Task], batch: int = 24) -> fl
     return right / len(tasks)
 
 
+def begin(trained: Path, folder: Path) -> None:
+    """Writes the thinker of `trained` into `folder` with the tokens of wide English: what is said by both keeps its embedding, and
+    a new word begins near the plain word for it."""
+    old = load_thinker(trained, dtype="fp32")
+    build_thinker.write_folder(folder)
+    model, tokenizer = build_thinker.make_model(folder), load_tokenizer(folder)
+    rows = carry_over(old, tokenizer)
+    state = {k: v for k, v in old.module.state_dict().items() if v.shape[:1] != (len(old.tokenizer),)}
+    model.load_state_dict(state, strict=False)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.copy_(rows)
+    model.save_pretrained(folder)
+
+
+def load_tokenizer(folder: Path):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+@torch.no_grad()
+def carry_over(old: TransformersChat, tokenizer) -> Tensor:
+    """Embeddings [tokens, width] for `tokenizer`, from those that `old` has."""
+    before, meanings = old.tokenizer.get_vocab(), word_meanings()
+    weights = cast(Any, old.module).get_input_embeddings().weight
+    rows = torch.empty(len(tokenizer), weights.shape[1])
+    for token, number in tokenizer.get_vocab().items():
+        if token in before:
+            rows[number] = weights[before[token]]
+            continue
+        text = tokenizer.decode([number])
+        pieces = old.tokenizer(text, add_special_tokens=False).input_ids
+        rows[number] = weights[pieces].mean(0)
+        plain = before.get(f"\u0120{meanings.get(text.strip(), '')}")
+        if plain is not None:
+            rows[number] = torch.lerp(rows[number], weights[plain], NEAR)
+    return rows
+
+
 def train(work: Path, plan: TrainConfig, report: Callable[[str], None]) -> None:
     """Trains work/thinker-trained, or the thinker that ships where there is none, into work/thinker-wide."""
-    trained = work / "thinker-trained"
-    folder = trained if (trained / "config.json").exists() else THINKER_FOLDER
+    trained, folder = work / "thinker-trained", work / "wide" / "begin"
+    with main_process_first():
+        if not (folder / "model.safetensors").exists():
+            begin(trained if (trained / "config.json").exists() else THINKER_FOLDER, folder)
     chat = load_thinker(folder, dtype="fp32")
-    build_thinker.read_lower_case(chat.tokenizer)
     cast(Any, chat.module).set_attn_implementation("eager")  # the fastest for rows this short
     freeze_vision(chat.module)
-    watch = RequestCheck(chat, report)
-    train_loop(
-        AnswerLoss(chat.module),
-        Lessons(plan.batch),
-        plan,
-        work / "wide",
-        collate=LessonCollator(chat, pack=False),
-        report=report,
-        watch=watch,
-    )
-    build_thinker.save(chat.module, folder, work / "thinker-wide")
-    chat.tokenizer.save_pretrained(work / "thinker-wide")
-    build_thinker.add_old_names(work / "thinker-wide")
+    collate, watch = LessonCollator(chat, pack=False), RequestCheck(chat, report)
+    lessons, loss = Lessons(plan.batch), AnswerLoss(chat.module)
+    train_loop(loss, lessons, plan, work / "wide", collate=collate, report=report, watch=watch)
+    with main_process_first() as first:
+        if first:
+            build_thinker.save(chat.module, folder, work / "thinker-wide")

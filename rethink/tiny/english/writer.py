@@ -40,7 +40,7 @@ def _held_out(rng: Random, group: str, edit: Edit) -> frozenset[str]:
 
 
 def _type(rng: Random, text: str, group: str) -> str:
-    chance = {"": 0.25, "mixed": 0.6}.get(group, 0.0)
+    chance = {"": 0.35, "mixed": 0.6}.get(group, 0.0)
     if rng.random() < chance:
         slips = SLIPS[1] if group and rng.random() < 0.5 else SLIPS[0]
         text = misspell(rng, text, slips, rng.choice((1, 1, 1, 2)), glue=0.15)
@@ -61,7 +61,7 @@ class Writer(Names):
 
     def surround(self, text: str, wordy: bool) -> str:
         """The sentence with what people say before and after it."""
-        often = 0.45 if wordy else 0.14
+        often = 0.45 if wordy or self.rng.random() < 0.2 else 0.14
         unmet = wordy and self.rng.random() < 0.5  # whether by phrases that are held out
         if self.rng.random() < often:
             text = f"{self.choose(OPENERS[unmet].split('|'))} {text}"

@@ -58,6 +58,20 @@ def test_what_is_understood_is_measured(chat):
     assert wide_thinker.understood(chat, mixed) <= 0.25
 
 
+def test_a_new_word_begins_near_the_plain_word_for_it(chat, tmp_path):
+    wide_thinker.begin(THINKER_FOLDER, tmp_path)
+    wide = load_thinker(tmp_path, dtype="fp32")
+    (token,) = wide.tokenizer(" amethyst").input_ids
+    rows, before = (each.module.get_input_embeddings().weight for each in (wide, chat))
+    alike = torch.nn.functional.cosine_similarity(rows[token], rows)
+    alike[token] = 0
+    nearest = {wide.tokenizer.decode([number]).strip() for number in alike.topk(12).indices}
+    assert "purple" in nearest
+    for text in (" purple", " circle", "<think>"):
+        (old,), (new,) = chat.tokenizer(text).input_ids, wide.tokenizer(text).input_ids
+        assert torch.equal(rows[new], before[old])
+
+
 def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(wide_thinker, "CHECKED", 1)
     lines = []
