@@ -4,7 +4,8 @@
 
 First every task is edited once, by its own words. From these edits the thinker learns by GRPO: its prompts are edited by the
 built-in editor, the oracle judges. Then it and the thinker it was think over other tasks in held-out wordings, and the oracle says
-what came of it. Prints a line a step and the figures as one JSON object. OPTIONS: those of `train-thinker --method grpo` that
+what came of it. Prints a line a step and the figures as one JSON object; busy: the share of the time of all steps in which editor,
+judge or policy were at work. OPTIONS: those of `train-thinker --method grpo` that
 begin with --rollouts, --prompts, --batch, --learning-rate, --preset and --lora-rank.
 """
 
@@ -127,11 +128,9 @@ def main():
         before = load_thinker(options.thinker, dtype="fp32")
         others = sample(range(10**6, 10**6 + options.held_out), "held_out")
         figures = compare(editor, *(Thinker(each, max_tokens=TOKENS) for each in (before, chat)), others)
-        print(
-            json.dumps(
-                {"bench": "learn_thinker", "seed": options.seed, "best": result.best and result.best.record, **figures}
-            )
-        )
+        best = result.best and result.best.record
+        busy = {"busy": sum(result.busy.values()), "busy_shares": result.busy}
+        print(json.dumps({"bench": "learn_thinker", "seed": options.seed, "best": best, **busy, **figures}))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def pictures(server, entry: dict) -> list[Image.Image]:
 
 def test_the_pack_loads_and_describes_itself(server):
     nodes = {name: info for name, info in server.json("/object_info").items() if name.startswith("Rethink")}
-    assert {"RethinkLoadEditor", "RethinkSampleEdit", "RethinkEditChain", "RethinkScene"} <= set(nodes)
+    assert {"RethinkLoadEditor", "RethinkSampleEdit", "RethinkEditChain", "RethinkTrainThinker"} <= set(nodes)
     for info in nodes.values():
         for group in ("required", "optional"):
             for name, spec in info["input"].get(group, {}).items():
