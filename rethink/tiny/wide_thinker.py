@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..builtin import THINKER_FOLDER
 from ..thinkers.backends.local_folder import load_thinker
-from ..thinkers.critique import POLISH, TEMPLATE, critique_messages
+from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, critique_messages
 from ..thinkers.transformers_chat import TransformersChat
 from ..training.conversation_batches import IGNORED, DataCollator
 from ..training.conversations import Conversation
@@ -32,8 +32,10 @@ from .scene import render
 from .tasks import WIDE, Task, sample_task
 
 ASKED, EXPECTED = ". Asked: ", ". Expected: "  # what a lesson on language ends with
-# Shares of batches: what is asked for, from the source alone and from an edit; whole answers of both; old lessons.
-SHARES = {"request": 0.5, "request of an edit": 0.16, "polish": 0.06, "critique": 0.13, "old": 0.15}
+# Shares of batches: what is asked for, from the source alone and from an edit; whole answers of both;
+# checklists; old lessons.
+SHARES = {"request": 0.47, "request of an edit": 0.14, "polish": 0.05, "critique": 0.1, "checklist": 0.06, "old": 0.18}
+WIDE_SHARE = 0.7  # of requests; the others are of the old levels, most of those to be worked out
 NEAR = 0.7  # how near to the plain word a new one begins: 1 is the same
 CHECKED = 48  # held-out sentences of each group that are looked at with every checkpoint
 
@@ -68,10 +70,13 @@ def draw_lesson(rng: Random, kind: str) -> Lesson:
     if kind == "old":
         return Lesson(build_thinker.conversation(teacher.draw_example(seed), rng))
     if kind == "request":
-        return ask_for_request(sample_task(seed, WIDE, split="train"))
+        level = WIDE if rng.random() < WIDE_SHARE else rng.choice(("plain", "unusual", "reasoning", "reasoning"))
+        return ask_for_request(sample_task(seed, level, split="train"))
     if kind == "polish":
         task = sample_task(seed, WIDE, split="train")
         return Lesson(_polish(task, teacher.write_polished(task)))
+    if kind == "checklist":
+        return Lesson(_with_checklist(teacher.draw_example(seed, level=rng.choice((WIDE, None))), rng))
     example = teacher.draw_example(seed, level=WIDE)
     question = critique_messages(TEMPLATE, instruction=example.task.instruction, prompt=example.prompt)
     answer, cut = teacher.write_critique(example), kind == "request of an edit"
@@ -82,6 +87,17 @@ def draw_lesson(rng: Random, kind: str) -> Lesson:
 def ask_for_request(task: Task) -> Lesson:
     """What the source shows and what is asked for in plain words, and no more."""
     return Lesson(_polish(task, _up_to_request(teacher.write_polished(task))), cut=True)
+
+
+def _with_checklist(example: teacher.CritiqueExample, rng: Random) -> Conversation:
+    """A task to be split into statements, or an edit to be judged by them."""
+    task = example.task
+    if rng.random() < 0.5:
+        question = critique_messages(SPLIT, instruction=task.instruction)
+        return Conversation(question, (example.source,), teacher.write_checklist(task))
+    asked = {"instruction": task.instruction, "prompt": example.prompt, "checklist": teacher.split(task)}
+    answer = teacher.write_critique(example, with_checklist=True)
+    return Conversation(critique_messages(TEMPLATE, **asked), (example.source, example.edited), answer)
 
 
 def _polish(task: Task, answer: str) -> Conversation:
