@@ -119,6 +119,7 @@ class ManagedChat:
         self._chat, self.name, self.folder = chat, name, folder
         self.module: torch.nn.Module = chat.module
         self.placement: Placement = chat.placement
+        self.only_critiques: bool = getattr(chat, "only_critiques", False)
 
     def chat(self, messages: Messages, images: Sequence[Tensor], **options: Any) -> str:
         with self._loaded(1):

@@ -163,7 +163,8 @@ def open_thinker(config: ThinkerConfig = ThinkerConfig(), trust: Trust | None = 
 
 def is_critic(thinker: Thinker) -> bool:
     """Whether a thinker knows no other question than the critique's: it was trained on that alone."""
-    return thinker.chat.name == BUILT_IN or thinker.template != TEMPLATE
+    taught = thinker.chat.name == BUILT_IN or getattr(thinker.chat, "only_critiques", False)
+    return taught or thinker.template != TEMPLATE
 
 
 def is_same_model(name: str, other: Any) -> bool:

@@ -49,6 +49,7 @@ class TransformersChat:
     ):
         self.name = name
         self.placement: Placement = placement
+        self.only_critiques = False  # whether it was taught no other question
         self.module = model
         self.reader = reader
         self.tokenizer = tokenizer

@@ -12,8 +12,8 @@ from typing import Any
 from ..atomic import atomic_write, check_target
 from ..errors import RethinkError
 from ..model_files import model_name, snapshot_of
+from ..thinkers.backends.local_folder import MARK, knows_critiques_alone
 
-MARK = "rethink-training.json"  # in every folder of a trained thinker
 NEW = (
     MARK,
     "config.json",
@@ -63,8 +63,10 @@ def save(model: Any, like: Path, out: Path) -> None:
 
 def mark_trained(out: Path, like: Path) -> None:
     """Say of a folder that it was trained here, so that a later training may replace it."""
+    start = snapshot_of(Path(like))
+    origin = {"trained_from": model_name(start), "only_critiques": knows_critiques_alone(start)}
     with atomic_write(out / MARK) as part:
-        part.write_text(json.dumps({"trained_from": model_name(snapshot_of(Path(like)))}), encoding="utf-8")
+        part.write_text(json.dumps(origin), encoding="utf-8")
 
 
 def find_last_checkpoint(work: Path, trained: dict[str, Any]) -> Path | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
+from ...builtin import THINKER_FOLDER
 from ...errors import RethinkError, lazy_import
 from ...model_files import check_data, model_name, read_json, resolve_device, snapshot_of
 from ...options import Dtype
@@ -19,6 +21,7 @@ from ..transformers_chat import ProcessorEncoder, QwenVLEncoder, TransformersCha
 if TYPE_CHECKING:
     from ..trust import Trust
 
+MARK = "rethink-training.json"  # in every folder of a thinker that Rethink has trained
 DTYPES = {"auto": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -60,7 +63,19 @@ def load_thinker(
     if quantization == "none":
         model.to(device)
     placement = "movable" if quantization == "none" else "fixed"
-    return TransformersChat(model, reader, tokenizer, model_name(folder), placement)
+    chat = TransformersChat(model, reader, tokenizer, model_name(folder), placement)
+    chat.only_critiques = knows_critiques_alone(folder)
+    return chat
+
+
+def knows_critiques_alone(folder: Path) -> bool:
+    """Whether the thinker in a folder was taught no other question: the built-in one, and what was trained from it."""
+    if folder.resolve() == THINKER_FOLDER.resolve():
+        return True
+    try:
+        return json.loads((folder / MARK).read_text(encoding="utf-8")).get("only_critiques") is True
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _reader(folder: Path, model: Any) -> tuple[QwenVLEncoder | ProcessorEncoder, Any]:

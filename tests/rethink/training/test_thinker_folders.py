@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from rethink.builtin import THINKER_FOLDER
 from rethink.errors import RethinkError
+from rethink.thinkers.backends.local_folder import MARK, knows_critiques_alone
 from rethink.training.thinker_folders import (
-    MARK,
     check_output,
     checkpoints_of,
     find_last_checkpoint,
@@ -34,7 +35,19 @@ def test_no_model_is_written_over_that_was_not_trained_here(thinker, tmp_path):
         check_output(other, thinker)
     mark_trained(other, thinker)
     check_output(other, thinker)
-    assert json.loads((other / MARK).read_text(encoding="utf-8")) == {"trained_from": "thinker"}
+    assert json.loads((other / MARK).read_text(encoding="utf-8")) == {
+        "trained_from": "thinker",
+        "only_critiques": False,
+    }
+
+
+def test_what_the_built_in_thinker_knows_those_trained_from_it_know_and_no_more(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for out, like in ((first, THINKER_FOLDER), (second, first)):
+        out.mkdir()
+        mark_trained(out, like)
+    assert knows_critiques_alone(THINKER_FOLDER) and knows_critiques_alone(first) and knows_critiques_alone(second)
+    assert not knows_critiques_alone(tmp_path)
 
 
 def test_one_of_before_there_were_marks_is_known_by_its_checkpoints(thinker, tmp_path):
