@@ -12,6 +12,7 @@ CHOICES = {
     "RethinkSaveEditDataset",
     "RethinkLoadEditDataset",
     "RethinkRunBenchmark",
+    "RethinkTrainThinker",
 }
 
 
@@ -29,7 +30,7 @@ def test_what_a_choice_brings_along_need_not_be_sent_unless_it_is_a_link(describ
             seen.add(node_id)
             for option in options["options"]:
                 for inner, (inner_type, _) in option["inputs"]["required"].items():
-                    assert inner_type in ("CLIP", "RETHINK_EDITOR"), (node_id, name, inner)
+                    assert inner_type in ("CLIP", "RETHINK_EDITOR", "RETHINK_THINKER"), (node_id, name, inner)
     assert seen == CHOICES
 
 
