@@ -21,6 +21,7 @@ from dataclasses import asdict, replace
 from itertools import count, islice
 from pathlib import Path
 from random import Random
+from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -41,8 +42,7 @@ from rethink.pairs.from_captions.selection import SCORES, Selection
 from rethink.pairs.from_captions.text_to_image import TextToImageModel, optimize_pipeline
 from rethink.pairs.models import ModelSource
 from rethink.pairs.store import EditPair, PairStore
-from rethink.tiny.benchmark import BATCH
-from rethink.tiny.oracle import judge
+from rethink.tiny.benchmark import evaluate
 from rethink.tiny.phrasings import HELD_OUT_WORDINGS, WORDINGS
 from rethink.tiny.scene import COLORS, PLACES, SHAPES, SIZE, SceneObject, render
 from rethink.tiny.tasks import TRAIN_LOOKS, Task, sample_task
@@ -314,15 +314,10 @@ def best_success(source: ModelSource, cases: int) -> float:
 
 
 def success(editor, tasks: Sequence[Task], settings: Settings) -> float:
-    right = 0
-    for start in range(0, len(tasks), BATCH):
-        part = tasks[start : start + BATCH]
-        texts = [task.instruction if editor.family.guides_by_image else captions_of(task)[1] for task in part]
-        seeds = list(range(start, start + len(part)))
-        prepared = editor.prepare(render([task.source for task in part]))
-        images = editor.edit(prepared, texts, seeds, settings)
-        right += sum(judge(image[None], task).success for image, task in zip(images, part))
-    return right / len(tasks)
+    """SDEdit is given the captions of the edited images."""
+    if not editor.family.guides_by_image:
+        tasks = [replace(task, instruction=captions_of(task)[1]) for task in tasks]
+    return fmean(verdict.success for verdict in evaluate(editor, list(tasks), settings))
 
 
 if __name__ == "__main__":

@@ -57,13 +57,13 @@ def success_by_wording(editor, cases: int, report) -> dict[str, float]:
     return rates
 
 
-def evaluate(editor, tasks: list[Task]) -> list[Verdict]:
+def evaluate(editor, tasks: list[Task], settings: Settings = DEFAULT_SETTINGS) -> list[Verdict]:
     verdicts = []
     for start in range(0, len(tasks), BATCH):
         part = tasks[start : start + BATCH]
         sources = render([task.source for task in part])
         seeds = list(range(start, start + len(part)))
-        images = editor.edit(editor.prepare(sources), [task.instruction for task in part], seeds)
+        images = editor.edit(editor.prepare(sources), [task.instruction for task in part], seeds, settings)
         verdicts += [judge(image[None], task) for image, task in zip(images, part)]
     return verdicts
 

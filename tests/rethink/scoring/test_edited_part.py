@@ -7,11 +7,6 @@ from rethink.evaluation.measures import CHANGED, DIRECTION, IMAGE_SIMILARITY, PS
 from rethink.scoring.edited_part import EditedPart, measure_by_clip, without_clip
 
 
-@pytest.fixture
-def source():
-    return torch.rand(1, 32, 48, 3, generator=torch.Generator().manual_seed(1))
-
-
 def values(measurements):
     return {each.measure: each.value for each in measurements}
 

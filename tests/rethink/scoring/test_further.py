@@ -1,6 +1,5 @@
 """Measures of other packages, each beside what fails."""
 
-import pytest
 import torch
 
 from rethink.evaluation import learned_measures
@@ -10,18 +9,6 @@ from rethink.scoring.edited_part import EditedPart
 from rethink.scoring.further import NO_FURTHER, FurtherMeasures
 
 NEAR, LIKED = (Measure(name, "reward models", name, name, "0 to 1", "") for name in ("near", "liked"))
-
-
-@pytest.fixture
-def source():
-    return torch.rand(1, 32, 48, 3, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture
-def edited(source):
-    image = source.clone()
-    image[:, :12, :12] = torch.tensor([1.0, 0, 0])
-    return image
 
 
 def test_each_sees_what_it_is_made_for(source, edited, monkeypatch):

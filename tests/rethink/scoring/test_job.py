@@ -14,18 +14,6 @@ from tests.support.thinking import Says, said
 BARE = ScoringModels()
 
 
-@pytest.fixture
-def source():
-    return torch.rand(1, 32, 48, 3, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture
-def edited(source):
-    image = source.clone()
-    image[:, :12, :12] = torch.tensor([1.0, 0, 0])
-    return image
-
-
 def reasons(scores):
     return {m.measure: m.why for m in scores.measurements if m.value is None}
 

@@ -16,7 +16,7 @@ class Scripted:
     def prepare(self, images):
         return images
 
-    def edit(self, images, instructions, seeds):
+    def edit(self, images, instructions, seeds, settings):
         answers = [self.answers.get(instruction) for instruction in instructions]
         return torch.cat([render([a]) if a else image[None] for a, image in zip(answers, images)])
 
