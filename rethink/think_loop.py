@@ -25,7 +25,7 @@ from .records import replace_surrogates
 from .steps import Box, Continue, Critique, Preservation, Step, Stop, best_of, note_of
 from .thinkers.critique import Thinker, critique, polish_instruction, split_instruction
 from .thinkers.draws import critique_draws
-from .thinkers.loading import is_critic
+from .thinkers.loading import can_point
 from .thinkers.protocol import OnToken, ThinkerError
 from .thinkers.side_by_side import can_compare, compare_edits
 from .trajectory import Trajectory
@@ -203,7 +203,7 @@ def critique_turn(
     started = time.perf_counter()
     asked_about = (task.source, images, task.instruction, [edits.prompt.prompt] * len(images), edits.seeds)
     judges: Sequence[Critique | None] = [None] * len(images)
-    regions = (task.config.regions or task.config.focus) and not is_critic(task.thinker)
+    regions = (task.config.regions or task.config.focus) and can_point(task.thinker)
     if task.judge is None:
         options = {"checklist": checklist, "regions": regions, "on_token": on_token}
         critiques = critique_draws(task.thinker, *asked_about, task.config.draws, **options)

@@ -123,8 +123,13 @@ def check_template(template: str) -> None:
         raise RethinkError(f"template: does not say where {named} goes; put it there.")
 
 
-def critique_messages(template: str, *, instruction: str, prompt: str = "", checklist: Sequence[str] = ()) -> Messages:
-    """The messages of one critique: the template's text with image parts at its {source} and {edited}, in its order."""
+def critique_messages(
+    template: str, *, instruction: str, prompt: str = "", checklist: Sequence[str] = (), regions: bool = False
+) -> Messages:
+    """The messages of one critique: the template's text with image parts at its {source} and {edited}, in its order.
+
+    regions: with the question for boxes at its end.
+    """
     numbered = "".join(f"{number}. {text}\n" for number, text in enumerate(checklist, 1))
     texts = {
         "instruction": instruction.strip(),
@@ -142,6 +147,8 @@ def critique_messages(template: str, *, instruction: str, prompt: str = "", chec
             parts[-1]["text"] += text
         elif text:
             parts.append({"type": "text", "text": text})
+    if regions:
+        parts.append({"type": "text", "text": ASK})
     return [{"role": "user", "content": parts}]
 
 
@@ -176,9 +183,8 @@ def critique(  # more than eight: what is asked about, and how
     requests = []
     for image, prompt, seed in zip(edited, prompts, seeds, strict=True):
         by_slot = {"source": small, "edited": resize_for_vlm(image)}
-        messages = critique_messages(thinker.template, instruction=instruction, prompt=prompt, checklist=checklist)
-        if regions:
-            messages[0]["content"].append({"type": "text", "text": ASK})
+        asked = {"instruction": instruction, "prompt": prompt, "checklist": checklist, "regions": regions}
+        messages = critique_messages(thinker.template, **asked)
         requests.append(Request(messages, [by_slot[slot] for slot in order], seed))
     found = _ask(thinker, requests, checklist, thinker.temperature, on_token, regions)
     again = [index for index, first in enumerate(found) if first.status == "unparsed"]

@@ -167,6 +167,11 @@ def is_critic(thinker: Thinker) -> bool:
     return taught or thinker.template != TEMPLATE
 
 
+def can_point(thinker: Thinker) -> bool:
+    """Whether a thinker can be asked for boxes."""
+    return not is_critic(thinker) or (thinker.chat.name == BUILT_IN and thinker.template == TEMPLATE)
+
+
 def is_same_model(name: str, other: Any) -> bool:
     """Whether two names, maybe with folders of this machine before them, are of one model."""
     return isinstance(other, str) and Path(name.replace("\\", "/")).name == Path(other.replace("\\", "/")).name

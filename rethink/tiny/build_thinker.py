@@ -69,6 +69,9 @@ FORMS = (
     ". Else kept: ",
     *(f"\n{number}. " for number in range(2, 8)),
     *(f"{n}: {met}\n" for n in range(1, 8) for met in ("yes", "no")),
+    "\n<boxes>\n",
+    "</boxes>",
+    *teacher.BOX_LINES.values(),
 )
 # Words that an instruction can do without, mostly: who learns from the others understands wordings never seen.
 LIGHT = {
@@ -292,8 +295,8 @@ def fixed_texts() -> list[str]:
     Where the wording of a question changes, the tokens are to be written anew, and nothing is to be trained again.
     """
     gap, texts = "\0", {}
-    for template, checklist in ((TEMPLATE, ()), (TEMPLATE, (gap,)), (POLISH, ()), (SPLIT, ())):
-        question = critique_messages(template, instruction=gap, prompt=gap, checklist=checklist)
+    plain = [critique_messages(template, instruction=gap, prompt=gap) for template in (TEMPLATE, POLISH, SPLIT)]
+    for question in (*plain, critique_messages(TEMPLATE, instruction=gap, checklist=(gap,), regions=True)):
         texts |= {t: None for part in question[0]["content"] for t in part.get("text", "").split(gap) if len(t) > 1}
     return list(texts)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from random import Random
+from typing import get_args
 
 import torch
 
-from ..steps import ChecklistItem, Critique
+from ..steps import ChecklistItem, Critique, RegionKind
 from ..thinkers.critique import Thinker
 from ..thinkers.critique_format import format_critique
 from ..thinkers.protocol import Placement
@@ -25,6 +26,17 @@ RIGHT, UNTOUCHED, PERTURBED, WRONG = 0.3, 0.05, 0.35, 0.2  # shares of what a dr
 MISTAKEN = 0.2  # share of prompts that ask for something else: what counts is what the user asked
 SMEARED_SHARE = 0.15  # share of drawn edits with a cell that is neither one thing nor another
 
+
+def _write_box(kind: str, part: str) -> str:
+    """A line of `regions.ASK`'s answer: corners in thousandths of the image, in the plain form that Qwen2-VL writes."""
+    if part == "background":
+        return f"{kind}(0,0),(1000,1000)\n"
+    row, column = divmod(PLACES.index(part), 2)
+    left, top = 500 * column, 500 * row
+    return f"{kind}({left},{top}),({left + 500},{top + 500})\n"
+
+
+BOX_LINES = {(kind, part): _write_box(kind, part) for kind in get_args(RegionKind) for part in (*PLACES, "background")}
 
 # --- what is said ------------------------------------------------------------------------------------------------------
 
@@ -46,6 +58,13 @@ def criticize(task: Task, observation: Observation, prompt: str, checklist: bool
 def write_critique(example: CritiqueExample, with_checklist: bool = False) -> str:
     """The critique of an example, as a thinker writes it."""
     return format_critique(criticize(example.task, example.observation, example.prompt, with_checklist))
+
+
+def write_regions(task: Task, observation: Observation) -> str:
+    """The answer to `regions.ASK`: the parts that are wrong, that changed unasked, and where the edit belongs."""
+    wrong, changed = wrong_parts(observation, task)
+    parts = {"wrong": wrong, "changed": changed, "place": changed_parts(task, observation.answer)}
+    return "".join(["\n<boxes>\n", *(BOX_LINES[kind, part] for kind in parts for part in parts[kind]), "</boxes>"])
 
 
 def write_polished(task: Task) -> str:

@@ -33,8 +33,16 @@ from .tasks import WIDE, Task, sample_task
 
 ASKED, EXPECTED = ". Asked: ", ". Expected: "  # what a lesson on language ends with
 # Shares of batches: what is asked for, from the source alone and from an edit; whole answers of both;
-# checklists; old lessons.
-SHARES = {"request": 0.47, "request of an edit": 0.14, "polish": 0.05, "critique": 0.1, "checklist": 0.06, "old": 0.18}
+# checklists; boxes; old lessons.
+SHARES = {
+    "request": 0.45,
+    "request of an edit": 0.13,
+    "polish": 0.05,
+    "critique": 0.08,
+    "checklist": 0.06,
+    "boxes": 0.06,
+    "old": 0.17,
+}
 WIDE_SHARE = 0.7  # of requests; the others are of the old levels, most of those to be worked out
 NEAR = 0.7  # how near to the plain word a new one begins: 1 is the same
 CHECKED = 48  # held-out sentences of each group that are looked at with every checkpoint
@@ -77,6 +85,8 @@ def draw_lesson(rng: Random, kind: str) -> Lesson:
         return Lesson(_polish(task, teacher.write_polished(task)))
     if kind == "checklist":
         return Lesson(_with_checklist(teacher.draw_example(seed, level=rng.choice((WIDE, None))), rng))
+    if kind == "boxes":
+        return Lesson(_with_boxes(teacher.draw_example(seed, level=rng.choice((WIDE, None)))))
     example = teacher.draw_example(seed, level=WIDE)
     question = critique_messages(TEMPLATE, instruction=example.task.instruction, prompt=example.prompt)
     answer, cut = teacher.write_critique(example), kind == "request of an edit"
@@ -98,6 +108,13 @@ def _with_checklist(example: teacher.CritiqueExample, rng: Random) -> Conversati
     asked = {"instruction": task.instruction, "prompt": example.prompt, "checklist": teacher.split(task)}
     answer = teacher.write_critique(example, with_checklist=True)
     return Conversation(critique_messages(TEMPLATE, **asked), (example.source, example.edited), answer)
+
+
+def _with_boxes(example: teacher.CritiqueExample) -> Conversation:
+    """An edit to be judged and pointed at."""
+    asked = {"instruction": example.task.instruction, "prompt": example.prompt}
+    answer = teacher.write_critique(example) + teacher.write_regions(example.task, example.observation)
+    return Conversation(critique_messages(TEMPLATE, **asked, regions=True), (example.source, example.edited), answer)
 
 
 def _polish(task: Task, answer: str) -> Conversation:
