@@ -79,6 +79,6 @@ def test_boxes_come_from_the_thinker_and_not_from_who_knows_the_critique_alone()
     judge, critic = thinker(said(3, 3)), thinker(said(1, 1, "b") + POINTED)
     steps, _ = think(critic, judge=judge, turns=1, regions=True)
     assert steps[0].critique.regions and "<boxes>" not in judge.chat.asked[0].text
-    critic.chat.name = "built-in"
+    critic.chat.only_critiques = True
     think(critic, turns=1, regions=True)
     assert "<boxes>" not in critic.chat.asked[-1].text

@@ -1,13 +1,17 @@
 """Opening a thinker: which backend an address or a folder means, and what a new one takes."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from rethink.errors import RethinkError
 from rethink.thinkers import backends
+from rethink.thinkers.critique import Thinker
 from rethink.thinkers.loading import (
+    BUILT_IN,
     ThinkerConfig,
+    can_point,
     find_backend,
     is_same_model,
     list_backends,
@@ -98,6 +102,14 @@ def test_a_module_more_is_a_backend_more(tmp_path, monkeypatch, module):
     finally:
         list_backends.cache_clear()
         sys.modules.pop(f"{backends.__name__}.{module}", None)
+
+
+def test_boxes_are_not_asked_of_a_thinker_that_knows_another_question_alone():
+    model = SimpleNamespace(name="a model")
+    assert can_point(Thinker(model)) and not can_point(Thinker(model, "{source}{edited}{instruction}"))
+    assert not can_point(Thinker(SimpleNamespace(name="mine", only_critiques=True)))
+    built_in = SimpleNamespace(name=BUILT_IN)
+    assert can_point(Thinker(built_in)) and not can_point(Thinker(built_in, "{source}{edited}{instruction}"))
 
 
 def test_a_model_is_known_wherever_it_lies():

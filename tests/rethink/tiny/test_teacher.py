@@ -3,6 +3,7 @@
 from random import Random
 
 from rethink.thinkers.critique_format import parse_critique
+from rethink.thinkers.regions import parse_regions, split_boxes
 from rethink.tiny import judge, render, sample_task, teacher
 from rethink.tiny.oracle import observe, verdict
 from rethink.tiny.scene import has_held_out_look
@@ -26,6 +27,27 @@ def test_the_teacher_says_what_the_oracle_sees():
             if truth.success
             else said.next_prompt in set(requests) - {example.prompt}
         )
+
+
+def test_the_teacher_points_at_what_is_wrong_and_where_the_edit_belongs():
+    corners = {"top left": (0, 0), "top right": (0.5, 0), "bottom left": (0, 0.5), "bottom right": (0.5, 0.5)}
+    kinds = set()
+    for seed in range(25):
+        example = teacher.draw_example(seed)
+        said = teacher.write_critique(example) + teacher.write_regions(example.task, example.observation)
+        answer, block = split_boxes(said)
+        assert answer.strip() == teacher.write_critique(example).strip()
+        wrong, changed = teacher.wrong_parts(example.observation, example.task)
+        parts = {
+            "wrong": wrong,
+            "changed": changed,
+            "place": teacher.changed_parts(example.task, example.observation.answer),
+        }
+        true = {(kind, corners.get(part, "all")) for kind, found in parts.items() for part in found}
+        found = parse_regions(block, (128, 128))
+        assert true == {(r.kind, "all" if r.box == (0, 0, 1, 1) else r.box[:2]) for r in found}
+        kinds |= {kind for kind, _ in true}
+    assert kinds == {"wrong", "changed", "place"}
 
 
 def test_a_lesson_never_shows_a_held_out_look():
