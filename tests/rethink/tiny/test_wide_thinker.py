@@ -7,7 +7,7 @@ import torch
 
 from rethink.builtin import THINKER_FOLDER
 from rethink.thinkers.backends.local_folder import load_thinker
-from rethink.tiny import sample_task, wide_thinker
+from rethink.tiny import build_thinker, sample_task, wide_thinker
 from rethink.tiny.tasks import WIDE
 from rethink.tiny.teacher import plain_requests
 from rethink.training.conversation_batches import IGNORED
@@ -58,14 +58,17 @@ def test_what_is_understood_is_measured(chat):
     assert wide_thinker.understood(chat, mixed) <= 0.25
 
 
-def test_a_new_word_begins_near_the_plain_word_for_it(chat, tmp_path):
+def test_a_new_word_begins_near_the_plain_word_for_it(chat, tmp_path, monkeypatch):
+    meanings = {**wide_thinker.word_meanings(), "zorbly": "purple"}
+    for module in (build_thinker, wide_thinker):
+        monkeypatch.setattr(module, "word_meanings", lambda: meanings)
     wide_thinker.begin(THINKER_FOLDER, tmp_path)
     wide = load_thinker(tmp_path, dtype="fp32")
-    (token,) = wide.tokenizer(" amethyst").input_ids
+    (token,) = wide.tokenizer(" zorbly").input_ids
     rows, before = (each.module.get_input_embeddings().weight for each in (wide, chat))
     alike = torch.nn.functional.cosine_similarity(rows[token], rows)
     alike[token] = 0
-    nearest = {wide.tokenizer.decode([number]).strip() for number in alike.topk(12).indices}
+    nearest = {wide.tokenizer.decode([number]).strip() for number in alike.topk(3).indices}
     assert "purple" in nearest
     for text in (" purple", " circle", "<think>"):
         (old,), (new,) = chat.tokenizer(text).input_ids, wide.tokenizer(text).input_ids
