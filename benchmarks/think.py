@@ -2,7 +2,7 @@
 
     python benchmarks/think.py [--tasks N] [--seeds N] [--workers N] [--editor FOLDER] [--thinker FOLDER]
 
-Held-out scenes and wordings of three levels in turn. Prints how well the thinker sees, success by level, an ablation
+Held-out scenes and wordings of four levels in turn, the last one in wide English. Prints how well the thinker sees, success by level, an ablation
 table, success over editor calls, and what the loop and the prefix cache cost and save; then one JSON object.
 Every arm sees the same edits and critiques: what one has made for a task, seed and prompt, no other makes again.
 """
@@ -39,12 +39,15 @@ from rethink.think_loop import (
 )
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker, critique
-from rethink.tiny import LEVELS, judge, render, sample_task
+from rethink.tiny import LEVELS as NARROW
+from rethink.tiny import judge, render, sample_task
 from rethink.tiny.oracle import verdict
+from rethink.tiny.tasks import WIDE
 from rethink.tiny.teacher import Teacher, draw_example, plain_requests
 
 TURNS = 5
 BUDGET = 8  # editor calls of the curve
+LEVELS = (*NARROW, WIDE)
 HARD = ("unusual", "reasoning")
 WORDINGS = ("known", "held_out")
 TOKENS = 200  # of an answer
@@ -273,7 +276,7 @@ def loop_overhead(editor, chat, runs=20):
     editor.prepare, editor.edit, chat.chat_all = watches
     total = Stopwatch(lambda run: [None for _ in run])
     for seed in range(runs):
-        task = sample_task(seed, LEVELS[seed % 3])
+        task = sample_task(seed, LEVELS[seed % len(LEVELS)])
         thinker, config = Thinker(chat, max_tokens=TOKENS), LoopConfig(turns=3)
         total(think_while_edit(editor, ThinkTask(render([task.source]), task.instruction, thinker, config=config)))
     del editor.prepare, editor.edit, chat.chat_all
