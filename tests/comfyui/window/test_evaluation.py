@@ -1,0 +1,71 @@
+"""Nodes that measure, in ComfyUI's window: scores on their node, and from Compare Editors to a blind vote.
+
+Screenshots go to the folder that the environment variable RETHINK_SCREENSHOTS names, if it is set, to be looked at.
+"""
+
+import pytest
+
+from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
+from tests.browsers import needs_chromium, shoot
+from tests.support.comfyui_runs import BUILD
+from tests.support.comfyui_window import CANVASES, LONG, fit_view
+
+NODES = {
+    "scene": ["RethinkScene", [0, 0], {"count": 2, "level": "unusual"}],
+    "editor": ["RethinkLoadEditor", [0, 260], {}],
+    "thinker": ["RethinkLoadThinker", [0, 520], {"max_tokens": 256}],
+    "edit": ["RethinkSampleEdit", [380, 0], {}],
+    "score": ["RethinkScoreEdit", [820, 0], {"passes": 1}],
+    "compare": ["RethinkCompareEditors", [1300, 0], {"turns": 2}],
+}
+LINKS = [
+    ["scene", "image", "edit", "image"],
+    ["scene", "instruction", "edit", "instruction"],
+    ["editor", "editor", "edit", "editor"],
+    ["scene", "image", "score", "source"],
+    ["edit", "image", "score", "edited"],
+    ["scene", "instruction", "score", "instruction"],
+    ["thinker", "thinker", "score", "thinker"],
+    ["editor", "editor", "compare", "editor"],
+    ["scene", "image", "compare", "image"],
+    ["scene", "instruction", "compare", "instruction"],
+    ["thinker", "thinker", "compare", "thinker"],
+    ["thinker", "thinker", "compare", "judge"],
+]
+ASKED = ".cp-booth[data-asked]:not([data-asked=''])"
+
+
+@needs_chromium
+@pytest.mark.skipif(not (EDITOR_FOLDER.exists() and THINKER_FOLDER.exists()), reason="needs the built-in models")
+def test_scores_stand_on_their_node_and_editors_are_compared_blind(server, browser, page):
+    canvas = page.canvas_kind
+    nodes = {name: list(node) for name, node in NODES.items()}
+    nodes["scene"][2] = {**nodes["scene"][2], "seed": 40 + 2 * CANVASES.index(canvas)}
+    nodes["compare"][2] = {**nodes["compare"][2], "name": f"window-{canvas}", "one_each": True}
+    page.evaluate(BUILD, [nodes, LINKS])
+    fit_view(page)
+    page.evaluate("app.queuePrompt(0)")
+    page.wait_for_selector(".rethink-button:has-text('Vote blind')", timeout=LONG)
+    fit_view(page)
+    shoot(page, f"evaluation-{canvas}")
+    texts = page.locator(".rethink-text").all_inner_texts()
+    assert any("following" in text.lower() for text in texts) and any("thinking" in text.lower() for text in texts)
+    assert page.locator(".rethink-bar [role=status]:has-text('est')").count() == 1
+
+    address = page.locator(".rethink-button:has-text('Vote blind')").evaluate("link => link.href")
+    booth = browser.new_page(viewport={"width": 1400, "height": 900})
+    problems = []
+    booth.on("pageerror", lambda error: problems.append(str(error)))
+    booth.goto(address)
+    booth.wait_for_selector(ASKED)
+    shoot(booth, f"evaluation-{canvas}-vote")
+    before = booth.locator(ASKED).get_attribute("data-asked")
+    booth.keyboard.press("ArrowLeft")
+    booth.wait_for_function("before => document.querySelector('.cp-booth').dataset.asked !== before", arg=before)
+    booth.get_by_role("tab", name="Result").click()
+    booth.wait_for_selector(".cp-standings:has-text('1 vote by 1 voter')")
+    shoot(booth, f"evaluation-{canvas}-result")
+    key = address.partition("comparison=")[2].partition("&")[0]
+    assert [vote["winner"] for vote in server.json(f"/rethink/comparisons/{key}/votes")["votes"]] == ["a"]
+    assert problems == []
+    booth.close()
