@@ -11,10 +11,13 @@ import { captureScroll } from "./viewer/wheel.mjs";
 const MAX_LINES = 8; // that are seen without scrolling
 const [LINE_HEIGHT, PADDING] = [17, 34]; // CSS pixels: of a line, and around them all
 const LETTERS_PER_LINE = 52;
+const ROW = /\S {2,}\S|^ {2,}\S/; // of a table: columns are kept apart by spaces
 const PROGRESS_WIDGET = "$$node-text-preview"; // ComfyUI's own line, which said how the run went on
 
 /** @type {WeakMap<ComfyNode, HTMLElement>} */
 const boxes = new WeakMap();
+/** What is in a box. @type {WeakMap<HTMLElement, string>} */
+const texts = new WeakMap();
 
 /** @param {ComfyNode} node @param {ComfyOutputs} outputs */
 export function showText(node, { rethink_text: parts }) {
@@ -23,7 +26,8 @@ export function showText(node, { rethink_text: parts }) {
   removeProgress(node);
   if (!text && !boxes.has(node)) return;
   const box = boxes.get(node) ?? addBox(node);
-  box.textContent = text;
+  box.replaceChildren(...blocksOf(text).map(([kind, block]) => element("div", { class: kind }, block)));
+  texts.set(box, text);
   box.hidden = !text;
   const [width, height] = node.computeSize();
   node.setSize([Math.max(width, node.size[0]), Math.max(height, node.size[1])]);
@@ -36,7 +40,7 @@ function addBox(node) {
   captureScroll(box);
   passWheelOn(box);
   boxes.set(node, box);
-  const height = () => (box.hidden ? 0 : countLines(box.textContent ?? "") * LINE_HEIGHT + PADDING);
+  const height = () => (box.hidden ? 0 : countLines(texts.get(box) ?? "") * LINE_HEIGHT + PADDING);
   const options = { serialize: false, hideOnZoom: false, getMinHeight: height };
   const widget = node.addDOMWidget("rethink_text", "RETHINK_TEXT", box, options);
   // A widget of a fixed size: it leaves the room that is left on the node to those that have a use for it.
@@ -44,9 +48,28 @@ function addBox(node) {
   return box;
 }
 
+/**
+ * Prose, which is broken where it is too long, and tables, which are not: [class, text] each.
+ *
+ * @param {string} text @returns {[string, string][]}
+ */
+export function blocksOf(text) {
+  /** @type {[string, string][]} */
+  const blocks = [];
+  for (const line of text ? text.split("\n") : []) {
+    const kind = ROW.test(line) ? "rethink-table" : "rethink-prose";
+    const last = blocks.at(-1);
+    if (last?.[0] === kind) last[1] += `\n${line}`;
+    else blocks.push([kind, line]);
+  }
+  return blocks;
+}
+
 /** How many lines of a box a text fills, as far as they are seen. @param {string} text */
 export function countLines(text) {
-  const lines = text.split("\n").map((line) => Math.ceil(Math.max(1, line.length) / LETTERS_PER_LINE));
+  const lines = text
+    .split("\n")
+    .map((line) => (ROW.test(line) ? 1 : Math.ceil(Math.max(1, line.length) / LETTERS_PER_LINE)));
   return Math.min(
     MAX_LINES,
     lines.reduce((sum, count) => sum + count, 0),

@@ -13,12 +13,9 @@ const bars = new WeakMap();
 /** Give Compare Editors its bar. @param {ComfyNode} node */
 export function addComparisonLink(node) {
   if (node.comfyClass !== CLASS) return;
-  const bar = element(
-    "div",
-    { class: "rethink-bar" },
-    element("span", { class: "rethink-summary" }, "The page comes when it has run."),
-  );
-  const options = { serialize: false, hideOnZoom: false, getMinHeight: () => 40, getMaxHeight: () => 40 };
+  const summary = element("span", { class: "rethink-summary" }, "The page comes when it has run.");
+  const bar = element("div", { class: "rethink-bar" }, summary);
+  const options = { serialize: false, hideOnZoom: false, getMinHeight: () => 46, getMaxHeight: () => 46 };
   const widget = node.addDOMWidget(OUTPUT, "RETHINK_COMPARISON", bar, options);
   widget.serialize = false;
   bars.set(node, bar);

@@ -25,7 +25,7 @@ LINKS = [
     ["scene", "image", "score", "source"],
     ["edit", "image", "score", "edited"],
     ["scene", "instruction", "score", "instruction"],
-    ["thinker", "thinker", "score", "thinker"],
+    ["thinker", "thinker", "score", "judge"],
     ["editor", "editor", "compare", "editor"],
     ["scene", "image", "compare", "image"],
     ["scene", "instruction", "compare", "instruction"],
@@ -46,10 +46,10 @@ def test_scores_stand_on_their_node_and_editors_are_compared_blind(server, brows
     fit_view(page)
     page.evaluate("app.queuePrompt(0)")
     page.wait_for_selector(".rethink-button:has-text('Vote blind')", timeout=LONG)
+    page.wait_for_selector(".rethink-text:has-text('instruction following')", timeout=LONG)
     fit_view(page)
     shoot(page, f"evaluation-{canvas}")
-    texts = page.locator(".rethink-text").all_inner_texts()
-    assert any("following" in text.lower() for text in texts) and any("thinking" in text.lower() for text in texts)
+    assert "+ thinking" in page.inner_text(".rethink-table"), "its columns stand below each other"
     assert page.locator(".rethink-bar [role=status]:has-text('est')").count() == 1
 
     address = page.locator(".rethink-button:has-text('Vote blind')").evaluate("link => link.href")
