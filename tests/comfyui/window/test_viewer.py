@@ -104,7 +104,7 @@ def box_lies_where_it_should(boxes, image):
 def test_the_edit_is_seen_while_it_is_made_and_while_the_thinker_looks(server, page, slow_thinker):
     links = [["thinker", "thinker", "edit", "thinker"], ["edit", "trajectory", "viewer", "trajectory"]]
     kind, pos, values = THINK["edit"]
-    values = {**values, "steps": 200, "turns": 2, "pause": False, "seed": 31}
+    values = {**values, "steps": 100, "turns": 2, "pause": False, "seed": 31}
     build(page, slow_thinker.url, {**THINK, "edit": [kind, pos, values]}, links)
     with page.expect_response(lambda reply: "/rethink/preview" in reply.url, timeout=LONG) as preview:
         page.evaluate("app.queuePrompt(0)")
