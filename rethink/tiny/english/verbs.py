@@ -1,7 +1,7 @@
 """What wide English does to things: verb phrases, and what a thing should be, by kind of edit.
 
 Every entry is (known, held out). "[a|b|]" is one of its parts, "{x}" what `names.py` and `places.py` put there; {verb} is a verb that
-nobody knows, where the rest says what is meant.
+nobody knows, where the rest says what is meant; alone with a thing, it mostly wants it gone.
 """
 
 Phrases = dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
@@ -25,7 +25,8 @@ VERB_PHRASES: Phrases = {
             "[swap|trade|exchange] {x}'s color for {color}",
             "recolor {x}: {color}",
             "go with {color} for {x}",
-            "{verb} {x} [|to |in ]{color}",
+            "{verb} {x} [|to |in |with ]{color}",
+            "{verb} {color} [all over|over|onto|on] {x}",
             "[retint|reshade|respray|recolour|tone|glaze|flush|restain] {x} {color}",
             "[flip|move|push|bring|turn|tweak|correct|fix|reset] [the color of {x}|{x}'s color] to {color}",
             "[make|style|outfit|envelop|immerse|dunk|drown|decorate] {x} in {color}",
@@ -58,7 +59,7 @@ VERB_PHRASES: Phrases = {
             "use {shape} instead of {x}",
             "draw {shape} instead of {x}",
             "keep the color of {x} but make it {shape}",
-            "{verb} {x} into {shape}",
+            "{verb} {x} [into|as|to] {shape}",
             "[recast|metamorphose|transmute|evolve|modify|alter|adapt|develop|craft|carve|cut|fold|warp|render] {x} into {shape}",
             "[upgrade|promote|modify] {x} to {shape}",
             "[switch|change] {x} over to {shape}",
@@ -132,7 +133,7 @@ VERB_PHRASES: Phrases = {
             "change [the position|the place|the location|the spot] of {x} to the {place}",
             "[put|place|move|send] {x} {direction}",
             "[throw|toss|jump|hop] {x} {to}",
-            "{verb} {x} {to}",
+            "{verb} {x} [{to}|{in}|over {to}]",
             "[escort|guide|lead|direct|deliver|convey|ship|rush|march|walk|fly|drive|swing|sweep|tow|cart|wheel|propel|budge|return] {x} {to}",
             "[install|anchor|fix|rest|tuck|arrange|house|seat|store|leave|keep|land] {x} {in}",
             "[reassign|rehome|resettle|redirect] {x} {to}",
@@ -182,6 +183,7 @@ VERB_PHRASES: Phrases = {
             "[leave|keep] everything [but|except|other than] {x}",
             "make the picture [not have|lose] {x}",
             "say goodbye to {x}",
+            "{verb} {x}[| away| off| out| out of here| out of the picture| into nothing]",
             "[purge|strip|oust|expel|exterminate|annihilate|destroy|demolish|abolish|withdraw|extract|pluck|dismiss|junk|cancel|omit|skip|subtract|exile|bin] {x}",
             "[liquidate|extinguish|unload|discharge|terminate|abandon|forget|lift|retire|sack|fire|smash|pulverize|scratch|dissolve|void] {x}",
             "[cross out|chuck out|toss away|strip out|edit out|photoshop out|airbrush out|filter out|scratch out|leave out|kick out|boot out|pull out] {x}",
@@ -210,7 +212,7 @@ VERB_PHRASES: Phrases = {
             "[fill|cover|flood] {bg} with {background}",
             "[replace|swap] the {oldbg} [with|for] {background}",
             "go with {abg}",
-            "{verb} {bg} [to |in |]{background}",
+            "{verb} {bg} [to |in |with |]{background}",
             "[recolor|repaint|tinge|stain|spray|tone] {bg} {background}",
             "[wrap|dress|bathe|envelop|immerse|decorate] {bg} in {background}",
             "[apply|add|bring] {background} to {bg}",
@@ -236,7 +238,7 @@ VERB_PHRASES: Phrases = {
             "let {black} [cover|hide|block] {x}",
             "use {black} to [cover|hide|block out|mask] {x}",
             "[make|have] {black} [cover|hide|block|go over] {x}",
-            "{verb} {x} [behind|under] {black}",
+            "{verb} {x} [behind|under|with|beneath] {black}",
             "[camouflage|bury|seal|bar|shade|wrap|shelter|protect|patch|cloud|obstruct|top] {x} with {black}",
             "[stamp|tape|glue|slide|throw|hang|fit|lower|push] {black} [over|on top of|on|in front of] {x}",
             "[anonymize|bleep out|blank|strike out|paint over|tape over|paper over] {x} with {black}",
@@ -260,6 +262,8 @@ VERB_PHRASES: Phrases = {
             "[take|pull|wipe|clear|get] {blacksq} [off|away from] {thenew}",
             "let [me|us] see {new} [behind|under] {blacksq}",
             "turn {blacksq} back into {newthere}",
+            "{verb} {new} [behind|under|from under] {blacksq}",
+            "{verb} {blacksq}[ away| off|]: {new} is [behind|under] it",
             "[unearth|unseal|unlock|discover|bare|display|present|recover|return|rescue|bring out|dig out|release] {thenew} [behind|under|from under] {blacksq}",
             "[strip away|pull away|slide away|push aside|move aside|brush aside|put away|throw out|cut away|clean off|rub out|wipe away] {blacksq} [and show|to show|to reveal|so we see] {new}",
             "[undo|reverse|cancel] {blacksq}[: |. |, ]{new} is [behind|under] it",
