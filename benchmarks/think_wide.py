@@ -1,4 +1,4 @@
-"""Thinking in wide English, by the exact oracle: sentences of rules that the thinker never saw.
+"""Thinking in wide English, by the exact oracle: sentences of rules that the thinker never saw, and sentences written by hand.
 
     python benchmarks/think_wide.py [--tasks N] [--workers N] [--editor FOLDER] [--thinker FOLDER]
 
@@ -13,11 +13,13 @@ import multiprocessing
 import statistics
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from handwritten import HANDWRITTEN
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
@@ -25,10 +27,12 @@ from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker, polish_instruction
 from rethink.tiny import render, sample_task
 from rethink.tiny.english import GROUPS
-from rethink.tiny.tasks import WIDE
-from rethink.tiny.teacher import plain_requests
+from rethink.tiny.tasks import KINDS, WIDE
+from rethink.tiny.teacher import plain_requests, plain_words
 from rethink.tiny.think_benchmark import TOKENS, think_about
 
+BY_HAND = {f"{group}, by hand": sentences for group, sentences in HANDWRITTEN.items()}
+ALL = (*GROUPS, *BY_HAND)
 COLUMNS = {"alone": "one edit", "thinking": "thinking", "harmed": "harm", "prompt": "prompts right"}
 
 
@@ -41,12 +45,22 @@ def measure(arguments):
     return [
         measure_task(editor, thinker, group, number)
         for number in range(part, options.tasks, options.workers)
-        for group in GROUPS
+        for group in ALL
     ]
 
 
+def draw_task(group, number):
+    if group not in BY_HAND:
+        return sample_task(number, WIDE, wording=group)
+    kind = KINDS[number % len(KINDS)]
+    task, sentences = sample_task(number, kind=kind), BY_HAND[group][kind]
+    old = next((thing for thing in task.source.things if thing not in task.target.things), None)
+    words = plain_words(task) | ({"bare": old.name, "oldshape": old.shape} if old else {})
+    return replace(task, instruction=sentences[number // len(KINDS) % len(sentences)].format(**words))
+
+
 def measure_task(editor, thinker, group, number):
-    task = sample_task(number, WIDE, wording=group)
+    task = draw_task(group, number)
     (outcome,) = think_about(editor, thinker, {number: task})
     prompt = polish_instruction(thinker, render([task.source]), task.instruction, number)
     found = {name: getattr(outcome, name) for name in ("alone", "thinking", "harmed", "turns")}
@@ -55,7 +69,7 @@ def measure_task(editor, thinker, group, number):
 
 def summarize(rows):
     """By group, and for all: shares of tasks, and the mean number of turns."""
-    groups = {group: [row for row in rows if group in ("all", row["group"])] for group in ("all", *GROUPS)}
+    groups = {group: [row for row in rows if group in ("all", row["group"])] for group in ("all", *ALL)}
     return {
         group: {name: statistics.mean(row[name] for row in members) for name in (*COLUMNS, "turns")}
         for group, members in groups.items()
@@ -63,9 +77,9 @@ def summarize(rows):
 
 
 def report(found):
-    print(f"{'':<8}" + "".join(f"{title:>15}" for title in COLUMNS.values()) + f"{'turns':>8}")
+    print(f"{'':<16}" + "".join(f"{title:>15}" for title in COLUMNS.values()) + f"{'turns':>8}")
     for group, row in found.items():
-        print(f"{group:<8}" + "".join(f"{row[name]:>15.1%}" for name in COLUMNS) + f"{row['turns']:>8.2f}")
+        print(f"{group:<16}" + "".join(f"{row[name]:>15.1%}" for name in COLUMNS) + f"{row['turns']:>8.2f}")
 
 
 def main():

@@ -111,7 +111,7 @@ def quality_score(observation: Observation) -> int:
 
 def plain_requests(task: Task) -> tuple[str, ...]:
     """The task in the words that the editor was taught, everything worked out that was left to be inferred."""
-    return tuple(wording.format(**_plain_words(task)) for wording in WORDINGS[task.kind][:REQUESTS])
+    return tuple(wording.format(**plain_words(task)) for wording in WORDINGS[task.kind][:REQUESTS])
 
 
 def split(task: Task) -> list[str]:
@@ -154,7 +154,8 @@ def wrong_parts(observation: Observation, task: Task) -> tuple[list[str], list[s
     return [part for part in wrong if part in changed], [part for part in wrong if part not in changed]
 
 
-def _plain_words(task: Task) -> dict[str, str]:
+def plain_words(task: Task) -> dict[str, str]:
+    """What the placeholders of `phrasings` stand for, plainly."""
     before = [task.source.at(cell) for cell in range(4)]
     after = [task.target.at(cell) for cell in range(4)]
     changed = [cell for cell in range(4) if before[cell] != after[cell]]
