@@ -169,7 +169,9 @@ def main():
     parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", "instruction:", UserWarning)  # unusual ones are longer than the editor reads
-    built_in = Thinker(load_thinker(options.thinker), max_tokens=TOKENS)
+    chat = load_thinker(options.thinker)
+    chat.only_critiques = False  # as its folder alone would have it
+    built_in = Thinker(chat, max_tokens=TOKENS)
     aim = measure_aim(built_in, options.lessons)
     editor, tasks = load_editor(EDITOR_FOLDER), draw_tasks(options.tasks)
     compared = {"truth": compare(editor, tasks), "built-in": compare(editor, tasks, built_in)}
