@@ -138,7 +138,7 @@ HANDWRITTEN = {
             "Yo can u scoot {x} ovr to the {place} rq",
         ],
         "add": [
-            "hey hey, quick favour: pls whip up {new}{at}, much love",
+            "hey hey, quick favor: pls whip up {new}{at}, much love",
             "I would be ever so gratefull if you could conjure {new}{at}",
         ],
         "remove": [

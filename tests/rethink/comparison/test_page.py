@@ -89,7 +89,7 @@ def opened(browser):
 def shown_tasks(page):
     """(instruction, name of the source) of every task in the grid, from above."""
     return page.locator(".cp-task").evaluate_all(
-        "all => all.map((task) => [task.getAttribute('aria-label'), task.querySelector('figcaption').innerText])"
+        "all => all.map((task) => [task.getAttribute('aria-label'), task.querySelector('figcaption').textContent])"
     )
 
 
