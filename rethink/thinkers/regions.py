@@ -56,8 +56,8 @@ def parse_regions(block: str, size: tuple[int, int], model: str = "") -> tuple[R
     for record, edges in found:
         box = _within(edges, scale)
         if box is not None:
-            region = Region(_kind_of(record), box, one_line(read_name(record))[:LONGEST_LABEL])
-            regions.setdefault((region.kind, box), region)
+            kind, label = _kind_of(record), one_line(read_name(record))[:LONGEST_LABEL]
+            regions.setdefault((kind, box), Region(kind, box, "" if label.lower() == kind else label))
         if len(regions) == MAX_REGIONS:
             break
     return tuple(regions.values())

@@ -28,7 +28,9 @@ def make_demo(page: Path, seed: int, progress: Callable[[Trajectory], None]) -> 
     task = sample_task(seed, HARD[seed % len(HARD)], wording="held_out")
     editor = load_editor(EDITOR_FOLDER)
     editor.name = BUILT_IN
-    thought = ThinkTask(render([task.source]), task.instruction, open_thinker(), config=LoopConfig(seed=seed))
+    thought = ThinkTask(
+        render([task.source]), task.instruction, open_thinker(), config=LoopConfig(seed=seed, regions=True)
+    )
     job = ThinkJob(thought, editor)
     with tempfile.TemporaryDirectory() as folder, start_run(Path(folder), thought, job.options) as run:
         trajectory = job.run(run, progress)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,8 @@ def test_the_block_is_cut_out_of_the_answer(answer, rest, block):
 def test_a_box_has_a_kind_a_place_and_a_name():
     (region,) = parse_regions(LIST, SIZE)
     assert (region.kind, region.box, region.label) == ("place", (0.1, 0.2, 0.3, 0.4), "the hat")
+    (bare,) = parse_regions("place(100,200),(300,400)", SIZE)
+    assert bare == replace(region, label=""), "a kind is no name"
 
 
 @pytest.mark.parametrize(
