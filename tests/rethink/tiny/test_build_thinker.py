@@ -8,9 +8,13 @@ from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker, critique, polish_instruction
+from rethink.thinkers.regions import parse_regions, split_boxes
 from rethink.tiny import LEVELS, build_thinker, render, sample_task
+from rethink.tiny.english import GROUPS
 from rethink.tiny.oracle import verdict
-from rethink.tiny.teacher import draw_example, plain_requests
+from rethink.tiny.scene import SIZE
+from rethink.tiny.tasks import WIDE
+from rethink.tiny.teacher import draw_example, plain_requests, write_regions
 from rethink.training import conversations as data
 from tests.support.scenes import DrawingEditor
 from tests.support.thinking import drained, start_thinking
@@ -48,6 +52,24 @@ def test_it_puts_unusual_wordings_plainly(thinker):
     tasks = [sample_task(seed, "unusual", wording="held_out") for seed in range(8)]
     prompts = [polish_instruction(thinker, render([task.source]), task.instruction, 0) for task in tasks]
     assert sum(prompt in plain_requests(task) for prompt, task in zip(prompts, tasks)) >= 4
+
+
+def test_it_understands_sentences_of_rules_that_it_never_saw(thinker):
+    for group in GROUPS:
+        tasks = [sample_task(seed, WIDE, wording=group) for seed in range(8)]
+        prompts = [polish_instruction(thinker, render([task.source]), task.instruction, 0) for task in tasks]
+        assert sum(prompt in plain_requests(task) for prompt, task in zip(prompts, tasks)) >= 4, group
+
+
+def test_it_points_at_what_is_wrong_and_at_where_the_edit_belongs(thinker):
+    true, right = [], 0
+    for seed in range(8):
+        example = draw_example(seed, split="test")
+        asked = example.source, [example.edited], example.task.instruction, [example.prompt], [0]
+        said = critique(thinker, *asked, regions=True)[0].regions
+        regions = parse_regions(split_boxes(write_regions(example.task, example.observation))[1], (SIZE, SIZE))
+        true, right = [*true, *regions], right + len(set(said) & set(regions))
+    assert {region.kind for region in true} == {"wrong", "changed", "place"} and right >= 0.75 * len(true)
 
 
 def test_with_a_checklist_demands_have_verdicts_and_the_run_ends_when_all_are_met(thinker):

@@ -33,9 +33,10 @@ def spoken(texts):
 
 def test_no_rule_is_both_known_and_held_out():
     rules, named = tables()
+    more_often = forms.ACTS[0], verbs.VERB_PHRASES["remove"][0]  # by what stands there more than once
     for known, held_out in rules + named:
         assert known and held_out and not set(known) & set(held_out)
-        assert len(set(known)) == len(known) or known is forms.ACTS[0]
+        assert len(set(known)) == len(known) or known in more_often
 
 
 def test_training_never_meets_a_held_out_word():
