@@ -27,6 +27,7 @@ from rethink.think_loop import ThinkTask, think_while_edit
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker, critique
 from rethink.thinkers.critique_format import format_critique
+from rethink.thinkers.loading import BUILT_IN
 from rethink.thinkers.regions import parse_regions, split_boxes
 from rethink.tiny import LEVELS, judge, render, sample_task
 from rethink.tiny.oracle import observe
@@ -170,7 +171,7 @@ def main():
     options = parser.parse_args()
     warnings.filterwarnings("ignore", "instruction:", UserWarning)  # unusual ones are longer than the editor reads
     chat = load_thinker(options.thinker)
-    chat.only_critiques = False  # as its folder alone would have it
+    chat.name = BUILT_IN  # as a run has it: the built-in one is asked for boxes
     built_in = Thinker(chat, max_tokens=TOKENS)
     aim = measure_aim(built_in, options.lessons)
     editor, tasks = load_editor(EDITOR_FOLDER), draw_tasks(options.tasks)

@@ -82,7 +82,7 @@ class LoopConfig:
     regions: bool = option(
         False,
         "Ask the thinker for boxes: what is still wrong, what was changed without being asked for, and where the edit belongs. The "
-        "viewer draws them. Not asked of a thinker with a template of its own.",
+        "viewer draws them. Not asked of one trained from the built-in thinker or with a template of its own.",
     )
     focus: bool = option(
         False,

@@ -168,7 +168,7 @@ def is_critic(thinker: Thinker) -> bool:
 
 
 def can_point(thinker: Thinker) -> bool:
-    """Whether a thinker can be asked for boxes."""
+    """Whether a thinker can be asked for boxes: the built-in one has learned that question too."""
     return not is_critic(thinker) or (thinker.chat.name == BUILT_IN and thinker.template == TEMPLATE)
 
 

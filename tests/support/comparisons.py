@@ -1,4 +1,4 @@
-"""Comparisons in little: editors that paint, tasks in memory, and a folder that is whole."""
+"""Comparisons in little: editors that paint, tasks in memory, a folder that is whole, and votes on its page."""
 
 from types import SimpleNamespace
 
@@ -11,6 +11,8 @@ from rethink.comparison.variants import Variant
 from rethink.editors.settings import DEFAULT_SETTINGS
 from rethink.errors import RethinkError
 from tests.support.thinking import Painter
+
+ASKED = ".cp-booth[data-asked]"  # the page shows a question
 
 
 class Brush(Painter):
@@ -59,3 +61,11 @@ def run(folder, *names, count=2, **more):
 
 def vote(task, a, b, winner, number=0, voter="someone"):
     return {"id": f"vote{number}", "voter": voter, "task": task.id, "a": a.key, "b": b.key, "winner": winner}
+
+
+def press(page, *keys):
+    """Each once the next question is there."""
+    for key in keys:
+        before = page.locator(ASKED).get_attribute("data-asked")
+        page.keyboard.press(key)
+        page.wait_for_function("before => document.querySelector('.cp-booth').dataset.asked !== before", arg=before)

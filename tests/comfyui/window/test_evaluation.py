@@ -9,6 +9,7 @@ from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from tests.browsers import needs_chromium, shoot
 from tests.support.comfyui_runs import BUILD
 from tests.support.comfyui_window import CANVASES, LONG, fit_view
+from tests.support.comparisons import ASKED, press
 
 NODES = {
     "scene": ["RethinkScene", [0, 0], {"count": 2, "level": "unusual"}],
@@ -32,7 +33,6 @@ LINKS = [
     ["thinker", "thinker", "compare", "thinker"],
     ["thinker", "thinker", "compare", "judge"],
 ]
-ASKED = ".cp-booth[data-asked]:not([data-asked=''])"
 
 
 @needs_chromium
@@ -50,7 +50,7 @@ def test_scores_stand_on_their_node_and_editors_are_compared_blind(server, brows
     fit_view(page)
     shoot(page, f"evaluation-{canvas}")
     assert "+ thinking" in page.inner_text(".rethink-table"), "its columns stand below each other"
-    assert page.locator(".rethink-bar [role=status]:has-text('est')").count() == 1
+    assert page.locator(".rethink-bar [role=status]:has-text('best')").count() == 1
 
     address = page.locator(".rethink-button:has-text('Vote blind')").evaluate("link => link.href")
     booth = browser.new_page(viewport={"width": 1400, "height": 900})
@@ -59,9 +59,7 @@ def test_scores_stand_on_their_node_and_editors_are_compared_blind(server, brows
     booth.goto(address)
     booth.wait_for_selector(ASKED)
     shoot(booth, f"evaluation-{canvas}-vote")
-    before = booth.locator(ASKED).get_attribute("data-asked")
-    booth.keyboard.press("ArrowLeft")
-    booth.wait_for_function("before => document.querySelector('.cp-booth').dataset.asked !== before", arg=before)
+    press(booth, "ArrowLeft")
     booth.get_by_role("tab", name="Result").click()
     booth.wait_for_selector(".cp-standings:has-text('1 vote by 1 voter')")
     shoot(booth, f"evaluation-{canvas}-result")

@@ -18,9 +18,7 @@ from rethink.comparison.votes import current_votes, vote_log
 from rethink.html_pages import web_folder
 from rethink.images import save_image
 from tests.browsers import needs_chromium, see, shoot
-from tests.support.comparisons import run, sources
-
-ASKED = ".cp-booth[data-asked]"
+from tests.support.comparisons import ASKED, press, run, sources
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +89,6 @@ def shown_tasks(page):
     return page.locator(".cp-task").evaluate_all(
         "all => all.map((task) => [task.getAttribute('aria-label'), task.querySelector('figcaption').textContent])"
     )
-
-
-def press(page, *keys):
-    """Each once the next question is there."""
-    for key in keys:
-        before = page.locator(ASKED).get_attribute("data-asked")
-        page.keyboard.press(key)
-        page.wait_for_function("before => document.querySelector('.cp-booth').dataset.asked !== before", arg=before)
 
 
 def votes_of(page):
