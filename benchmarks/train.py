@@ -13,13 +13,14 @@ of diffusers do.
 """
 
 import argparse
+import hashlib
 import json
 import re
 import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -171,13 +172,16 @@ class School:
 
     def lesson(self, pairs: int = 0, describe: bool = True, **changes) -> Lesson:
         """Train on so many pairs (0: all), with these changes to the settings, and judge every save; once each."""
-        pairs = pairs or self.options.pairs
-        key = (pairs, describe, *sorted(changes.items()))
+        key = (pairs or self.options.pairs, describe, self.settings(**changes))
         if key not in self._lessons:
-            self._lessons[key] = self._train(pairs, describe, self.settings(**changes), "-".join(map(str, key)))
+            told = repr((key, self.options.cases, self.options.strength))
+            record = self.folder / "lessons" / f"{hashlib.sha256(told.encode()).hexdigest()[:16]}.json"
+            if not record.exists():
+                write_lesson(record, self._train(*key))
+            self._lessons[key] = read_lesson(record)
         return self._lessons[key]
 
-    def _train(self, count: int, describe: bool, settings: LoraSettings, name: str) -> Lesson:
+    def _train(self, count: int, describe: bool, settings: LoraSettings) -> Lesson:
         folder = self.folder / ("train" if describe else "train-plain")
         pairs = make_pairs(folder / str(count), "train", count, TEMPLATES, describe)
         job = TrainEditLoraJob(
@@ -190,8 +194,21 @@ class School:
         exercises = self.exercises(describe)
         saves = {save.step: report.folder / save.file for save in report.record.saves}
         by_save = {step: success(self.load(file), exercises) for step, file in saves.items()}
-        print(name, {step: f"{rate:.1%}" for step, rate in by_save.items()}, f"{seconds:.0f} s", flush=True)
+        told = f"{count} pairs, described: {describe}, keep {settings.keep}, seed {settings.seed}"
+        print(told, {step: f"{rate:.1%}" for step, rate in by_save.items()}, f"{seconds:.0f} s", flush=True)
         return Lesson(by_save, report.record.best, saves[report.record.best], seconds)
+
+
+def write_lesson(record: Path, lesson: Lesson) -> None:
+    """So that a run that is cut off judges nothing twice, and says how long the training took when it was done."""
+    record.parent.mkdir(exist_ok=True)
+    record.write_text(json.dumps({**asdict(lesson), "chosen": str(lesson.chosen)}), encoding="utf-8")
+
+
+def read_lesson(record: Path) -> Lesson:
+    values = json.loads(record.read_text(encoding="utf-8"))
+    by_save = {int(step): rate for step, rate in values["by_save"].items()}
+    return Lesson(by_save, values["best"], Path(values["chosen"]), values["seconds"])
 
 
 def measure_success(school: School) -> dict:
