@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from comfy_api.latest import io
 
-from ..rethink.collect.comparison import CompareRunsJob, comparison_sheet
 from ..rethink.collect.dataset_job import CollectJob
 from ..rethink.collect.pairs_job import RunPairRules, RunPairsJob
 from ..rethink.collect.rules import CollectRules
-from ..rethink.collect.runs import find_runs
 from ..rethink.errors import RethinkError
 from ..rethink.options import options_of
 from ..rethink.pairs.pixels import from_pixels
@@ -200,6 +198,8 @@ class CompareRuns(io.ComfyNode):
 
     @classmethod
     def execute(cls, before: Sequence[Trajectory], after: Sequence[Trajectory]) -> io.NodeOutput:
+        from ..rethink.collect.comparison import CompareRunsJob, comparison_sheet
+
         job = CompareRunsJob(*(tuple(run.folder for run in runs) for runs in (before, after)))
         comparison = job.run(progress.job_progress())
         sheet, report = from_pixels(np.asarray(comparison_sheet(comparison))), str(comparison)
@@ -258,5 +258,7 @@ def _fingerprint(folder: Any) -> Any:
 
 def runs_fingerprint(folder: Path) -> tuple[int, int]:
     """Changes when a run in a folder or below does."""
+    from ..rethink.collect.runs import find_runs
+
     stats = [os.stat(run / RECORD_FILE) for run in find_runs([folder])]
     return len(stats), max((stat.st_mtime_ns for stat in stats), default=0)

@@ -1,15 +1,14 @@
 """Editors side by side, and a blind vote between their edits."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..rethink.benchmarking.editing import EditSetup, Thinking
-from ..rethink.comparison.job import CompareJob
-from ..rethink.comparison.tasks import CompareTask, image_batches, tasks_from_images, tasks_from_pairs
-from ..rethink.comparison.variants import LoraChoice, Variant, saves_of, variant_of
 from ..rethink.editors.protocol import Editor
 from ..rethink.editors.settings import Settings
 from ..rethink.errors import RethinkError
@@ -21,6 +20,10 @@ from . import comparisons_api, feedback, sockets
 from .comfy import folders, memory, model_folders, progress
 from .datasets import clip_source
 from .inputs import NONE, AnyOption, field_input, seed_input, settings_inputs, single_values, validate_with
+
+if TYPE_CHECKING:
+    from ..rethink.comparison.tasks import CompareTask
+    from ..rethink.comparison.variants import LoraChoice, Variant
 
 MORE = ("editor_2", "editor_3", "editor_4", "editor_5", "editor_6")
 ADVICE = "only editors, image, instruction and captions may be lists"
@@ -163,6 +166,8 @@ class CompareEditors(io.ComfyNode):
         edited_caption: Sequence[str] = ("",),
         **others: Sequence[Any],
     ) -> io.NodeOutput:
+        from ..rethink.comparison.job import CompareJob
+
         connected = [*editor, *(each for more in MORE for each in others.pop(more, ()) if each is not None)]
         one = {
             "pairs": None,
@@ -199,6 +204,8 @@ class CompareEditors(io.ComfyNode):
 def _tasks(
     one: Mapping[str, Any], image: Sequence[Tensor | None], instruction: Sequence[str], captions: list[tuple[str, str]]
 ) -> list[CompareTask]:
+    from ..rethink.comparison.tasks import image_batches, tasks_from_images, tasks_from_pairs
+
     pairs: PairStore | None = one["pairs"]
     if pairs is not None:
         return tasks_from_pairs(pairs)
@@ -211,6 +218,8 @@ def _tasks(
 
 def _variants(editors: Sequence[Editor], one: dict[str, Any]) -> Iterator[Variant]:
     """Every editor, then the saves of the training over the first; with a thinker each a second time."""
+    from ..rethink.comparison.variants import variant_of
+
     names = [line.strip() for line in one["names"].splitlines() if line.strip()]
     if names and len(names) != len(editors):
         raise RethinkError(f"names: expected one for each editor ({len(editors)}), got {len(names)}.")
@@ -230,6 +239,8 @@ def _variants(editors: Sequence[Editor], one: dict[str, Any]) -> Iterator[Varian
 
 
 def _saves(editor: Editor, training: str, settings: Settings, seed: int) -> Iterator[Variant]:
+    from ..rethink.comparison.variants import saves_of
+
     folder = folders.trainings().get(training)
     if folder is None:
         raise RethinkError(f"training: there is no “{training}” with saves; choose one from the list.")
@@ -238,6 +249,8 @@ def _saves(editor: Editor, training: str, settings: Settings, seed: int) -> Iter
 
 
 def _save_variant(editor: Editor, save: LoraChoice, training: str, settings: Settings, seed: int) -> Variant:
+    from ..rethink.comparison.variants import variant_of
+
     changed, _ = memory.add_lora_of(editor, save.file, save.strength)
     return variant_of(
         EditSetup(memory.ManagedEditor(changed), settings, seed), f"{editor.name} + {training} {save.name}"

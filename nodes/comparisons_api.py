@@ -9,8 +9,6 @@ import io
 from collections import OrderedDict
 from pathlib import Path
 
-from ..rethink.comparison.job import read_record
-from ..rethink.comparison.votes import append_votes, vote_log
 from ..rethink.errors import RethinkError
 from ..rethink.names import is_within
 from ..rethink.pairs.pixels import read_pixels
@@ -40,12 +38,16 @@ def vote_count() -> int:
 
 def read_comparison(key: str) -> dict:
     """What is compared, as `CompareReport.as_dict` has it."""
+    from ..rethink.comparison.job import read_record
+
     return read_record(_folder(key)) | {"side": SIDE}
 
 
 def read_image(key: str, file: str, digest: str = "") -> bytes:
     """An image of the comparison as WebP. digest: of its content, so that its address is another where it is."""
     from PIL import Image
+
+    from ..rethink.comparison.job import read_record
 
     folder, record = _folder(key), read_record(_folder(key))
     known = {task["file"] for task in record["tasks"]} | {edit["file"] for edit in record["edits"]}
@@ -59,11 +61,15 @@ def read_image(key: str, file: str, digest: str = "") -> bytes:
 
 def list_votes(key: str) -> dict:
     """{"votes": [every line]}."""
+    from ..rethink.comparison.votes import vote_log
+
     return {"votes": list(vote_log(_folder(key)))}
 
 
 def add_votes(key: str, votes: list) -> dict:
     """Write lines down: {"written": how many}."""
+    from ..rethink.comparison.votes import append_votes
+
     global _vote_count
     written = append_votes(_folder(key), votes)
     _vote_count += written

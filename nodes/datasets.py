@@ -19,7 +19,6 @@ from ..rethink.pairs.jsonl_log import LatestIndex
 from ..rethink.pairs.models import ModelSource, model_id
 from ..rethink.pairs.pixels import from_pixels
 from ..rethink.pairs.review.filters import Thresholds, histogram
-from ..rethink.pairs.review.job import FilterJob
 from ..rethink.pairs.store import MANIFEST, PairStore
 from ..rethink.pairs.whole_folder import finish_exports
 from ..rethink.progress import progress_with_eta
@@ -100,6 +99,8 @@ class FilterEditPairs(io.ComfyNode):
 
     @classmethod
     def execute(cls, pairs: PairStore, clip: str, thinker: Thinker | None = None, **thresholds: Any) -> io.NodeOutput:
+        from ..rethink.pairs.review.job import FilterJob
+
         limits = Thresholds(**thresholds)
         with chat_session(thinker) as source:
             job = FilterJob(pairs, limits, None if clip == NONE else clip_source(clip), source)

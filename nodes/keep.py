@@ -3,7 +3,6 @@
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..rethink.alignment.compositing import keep_unchanged
 from .comfy import progress
 
 
@@ -58,6 +57,8 @@ class KeepUnchangedPixels(io.ComfyNode):
 
     @classmethod
     def execute(cls, source: Tensor, edited: Tensor, mask: Tensor | None = None) -> io.NodeOutput:
+        from ..rethink.alignment.compositing import keep_unchanged
+
         report = progress.edit_progress(0, 1, previews=False)
         kept = keep_unchanged(source, edited, mask, on_image=lambda done, total: report(done, total, lambda: edited))
         return io.NodeOutput(

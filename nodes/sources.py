@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
-from ..rethink.pairs.inverse.connected import read_boxes, write_source
 from ..rethink.pairs.inverse.sources import ImageFolder, Source
 from .comfy import folders, model_folders
 from .inputs import NONE, AnyOption, broadcast, masks_for, single_value
@@ -35,6 +34,8 @@ def sources_of(
     pictures: dict[str, list], image: Sequence[Tensor], mask: Sequence[Tensor | None], boxes: Sequence[Any]
 ) -> ImageFolder | list[Source]:
     """The images that the inputs select, each input a list."""
+    from ..rethink.pairs.inverse.connected import read_boxes, write_source
+
     if first(pictures["pictures"]) == FOLDER:
         masks = single_value("masks", pictures["masks"])
         return ImageFolder(

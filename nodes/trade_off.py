@@ -10,7 +10,6 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..rethink.benchmarking.trade_off import CurveItem, TradeOffJob
-from ..rethink.benchmarking.trade_off_plot import draw_plot, write_results
 from ..rethink.editors.protocol import Editor
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
@@ -93,6 +92,8 @@ class TradeOffCurve(io.ComfyNode):
         edited_caption: list[str],
         **others: Sequence[Any],
     ) -> io.NodeOutput:
+        from ..rethink.benchmarking.trade_off_plot import draw_plot, write_results
+
         lists = {"instruction": instruction, "source_caption": source_caption, "edited_caption": edited_caption}
         one = single_values(
             {"editor": editor, **others},

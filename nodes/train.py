@@ -8,8 +8,6 @@ from comfy_api.latest import io
 from ..rethink.editors.protocol import Editor
 from ..rethink.pairs.store import PairStore
 from ..rethink.thinkers.critique import Thinker
-from ..rethink.training.edit_lora_job import TrainEditLoraJob
-from ..rethink.training.lora_run import RECORD
 from ..rethink.training.lora_settings import LoraSettings
 from . import feedback, sockets
 from .comfy import folders, memory, model_folders, server
@@ -97,6 +95,9 @@ class TrainEditLora(io.ComfyNode):
         thinker: Thinker | None = None,
         **options: Any,
     ) -> io.NodeOutput:
+        from ..rethink.training.edit_lora_job import TrainEditLoraJob
+        from ..rethink.training.lora_run import RECORD
+
         path = model_folders.new_lora_path(name, "name")
         lines = tuple(line.strip() for line in keep_instructions.splitlines() if line.strip())
         settings = LoraSettings(**options, keep_instructions=lines)

@@ -1,7 +1,9 @@
 """Learning from runs: a thinker that judges and rewrites better."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
@@ -10,15 +12,17 @@ from ..rethink.options import options_of
 from ..rethink.progress import JobProgress
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.thinkers.loading import ThinkerConfig, find_backend
-from ..rethink.training.thinker_grpo import GRPOConfig
-from ..rethink.training.thinker_grpo_job import GRPOJob
 from ..rethink.training.thinker_rewards import RewardRules
-from ..rethink.training.thinker_sft import SFTConfig, SFTJob
+from ..rethink.training.thinker_settings import GRPOConfig, SFTConfig
 from ..rethink.trajectory import RECORD_FILE
 from . import feedback, sockets
 from .collect import runs_fingerprint
 from .comfy import folders, memory, model_folders, progress
 from .inputs import AnyOption, field_input
+
+if TYPE_CHECKING:
+    from ..rethink.training.thinker_grpo_job import GRPOJob
+    from ..rethink.training.thinker_sft import SFTJob
 
 COLLECTED = "trl-*.jsonl"  # of a data set that Trajectories To Dataset has made
 DATASETS = "datasets/"  # before the names of those in the list
@@ -98,6 +102,9 @@ class TrainThinker(io.ComfyNode):
 
 def make_job(thinker: Thinker, output: Path, folder: str, method: dict[str, Any]) -> SFTJob | GRPOJob:
     """The job that the inputs mean."""
+    from ..rethink.training.thinker_grpo_job import GRPOJob
+    from ..rethink.training.thinker_sft import SFTJob
+
     shared: dict[str, Any] = {
         "thinker": _folder_of(thinker),
         "data": (_data_folder(folder),),
@@ -115,6 +122,8 @@ def make_job(thinker: Thinker, output: Path, folder: str, method: dict[str, Any]
 
 def _run(job: SFTJob | GRPOJob, method: dict[str, Any]) -> Any:
     """The report, with lines and the bar on the node, and Cancel."""
+    from ..rethink.training.thinker_sft import SFTJob
+
     count = progress.silent_progress()
 
     def on_progress(now: JobProgress) -> None:

@@ -3,20 +3,22 @@
 Images are named as ComfyUI's /view does; no pixels are sent. What has ended is read from its record.
 """
 
+from __future__ import annotations
+
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..rethink.errors import RethinkError
 from ..rethink.progress import JobProgress
-from ..rethink.training.lora_progress import TrainProgress
-from ..rethink.training.lora_run import RECORD, LoraRun
-from ..rethink.training.lora_view import view_of
 from .comfy import folders, progress, server
+
+if TYPE_CHECKING:
+    from ..rethink.training.lora_run import LoraRun
 
 EVENT_SECONDS = 0.5  # between two events, unless there is a new save
 
-_running: dict[tuple[str, str], "LiveTraining"] = {}  # prompt, node → training
+_running: dict[tuple[str, str], LiveTraining] = {}  # prompt, node → training
 
 
 class LiveTraining:
@@ -33,12 +35,14 @@ class LiveTraining:
         self._line, self._saves, self._sent = "", 0, -math.inf
         self._count = progress.silent_progress()
 
-    def __enter__(self) -> "LiveTraining":
+    def __enter__(self) -> LiveTraining:
         _running[self._prompt, self._node] = self
         return self
 
     def __exit__(self, *_: object) -> None:
         """However it has ended: what is on disk is what there is."""
+        from ..rethink.training.lora_view import view_of
+
         _running.pop((self._prompt, self._node), None)
         record = self._run and self._run.read_record()
         self._view = view_of(record) if record else None
@@ -46,6 +50,8 @@ class LiveTraining:
 
     def state(self, *, live: bool = True) -> dict[str, Any]:
         """Everything that a page must know to show it."""
+        from ..rethink.training.lora_run import RECORD
+
         return {
             "node": self._node,
             "workflow": self._workflow,  # another one may have a node of the same id
@@ -61,6 +67,10 @@ class LiveTraining:
 
     def on_progress(self, now: JobProgress) -> None:
         """Take note of the job's progress, and tell of it now and then."""
+        from ..rethink.training.lora_progress import TrainProgress
+        from ..rethink.training.lora_run import LoraRun
+        from ..rethink.training.lora_view import view_of
+
         self._count(now.done, now.total)
         step = now if isinstance(now, TrainProgress) else None
         saves = len(step.record.saves) if step else 0
@@ -83,6 +93,9 @@ def running(client: str) -> list[dict[str, Any]]:
 
 def view(type: str = "", subfolder: str = "", filename: str = "") -> dict[str, Any]:
     """A training by its record, which is named as /view names files. Raises RethinkError where there is none."""
+    from ..rethink.training.lora_run import RECORD, LoraRun
+    from ..rethink.training.lora_view import view_of
+
     file = folders.from_view_params({"type": type, "subfolder": subfolder, "filename": filename})
     record = LoraRun(file.parent).read_record() if file.name == RECORD else None
     if record is None:

@@ -12,8 +12,8 @@ command line its options.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
+from functools import cache
 from typing import Any, Literal
 
 from .errors import RethinkError
@@ -60,9 +60,10 @@ def option_of(job: type, name: str) -> Option:
     return next(found for found in options_of(job) if found.name == name)
 
 
-def options_of(job: type) -> Iterator[Option]:
+@cache
+def options_of(job: type) -> tuple[Option, ...]:
     """All options of a dataclass, in the order of its fields."""
-    return (Option(each.name, each.default, **each.metadata["option"]) for each in fields(job) if _is_option(each))
+    return tuple(Option(each.name, each.default, **each.metadata["option"]) for each in fields(job) if _is_option(each))
 
 
 def _is_option(each: Field) -> bool:

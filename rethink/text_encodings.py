@@ -47,14 +47,14 @@ KOREAN = frozenset(
 
 MARKS = frozenset("‘’“”„–—…•°©®™€£«»¿¡§№\u00a0")
 CJK_MARKS = frozenset("，。、；：？！“”‘’（）《》〈〉「」『』【】…～・ー々〜－％\u3000０１２３４５６７８９")
-MISPLACED = re.compile(
+# These two are not compiled here, as ComfyUI's start would pay for it: `re` keeps what it has compiled once.
+MISPLACED = (
     r"\w[“„«¿¡©§№]\w|\w[–—•][^\W\d]|[”»…™®]\w|(?<!\w)’\w\w|"
     r"[^\x00-\x7f]\d[^\x00-\x7f]|[ךםןףץ][א-ת]|"  # forms of a word's end
-    r"(?<![ก-๎])[ะ-ฺ็-๎]|[เ-ไ](?![ก-ฮ])|[ะ-ฺ]{2}|[็-๋]{2}|[ะาำ][็-๋]|[a-z][ก-๎]|[ก-๎][a-z]",  # Thai signs
-    re.I,
+    r"(?<![ก-๎])[ะ-ฺ็-๎]|[เ-ไ](?![ก-ฮ])|[ะ-ฺ]{2}|[็-๋]{2}|[ะาำ][็-๋]|[a-z][ก-๎]|[ก-๎][a-z]"  # Thai signs
 )
+WIDE = "[\u2e80-\uffef]"
 CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")  # without white space, of which NEL is one
-WIDE = re.compile("[\u2e80-\uffef]")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ def _in(*alphabets: str) -> Callable[[str], bool]:
         foreign = {character for character in text if not character.isascii()} - MARKS
         paired = text.count("“") + text.count("„") == text.count("”")
         worded = all(map(_is_word, re.findall(r"[^\W\d_]+", text)))
-        return any(foreign <= letters for letters in sets) and paired and worded and not MISPLACED.search(text)
+        return (
+            any(foreign <= letters for letters in sets) and paired and worded and not re.search(MISPLACED, text, re.I)
+        )
 
     return makes_sense
 
@@ -96,10 +98,10 @@ def _common(codec: str, first: int, last: int, more: str = "") -> Callable[[str]
             return False
 
     def makes_sense(text: str) -> bool:
-        wide = WIDE.findall(text)
+        wide = re.findall(WIDE, text)
         foreign = {character for character in text if not character.isascii()} - CJK_MARKS
         plain = sum(character.isascii() and character.isalpha() for character in text)
-        return bool(re.search(f"{WIDE.pattern}{{2}}", text)) and 4 * len(wide) >= plain and all(map(is_common, foreign))
+        return bool(re.search(f"{WIDE}{{2}}", text)) and 4 * len(wide) >= plain and all(map(is_common, foreign))
 
     return makes_sense
 

@@ -22,14 +22,12 @@ from ...rethink.editors.common import (
     settings_by_row,
 )
 from ...rethink.editors.protocol import LoraReport, OnStep, Prepared, check_references
-from ...rethink.editors.sampling import latents_to_rgb
 from ...rethink.editors.settings import DEFAULT_SETTINGS, Settings
 from ...rethink.errors import RethinkError
 from ...rethink.images import Fit, as_image, fit, plan_fit
 from .. import sockets
 from ..comfy.modules import comfy_extra, comfy_module
 from .families import AUTO, NATIVE_FAMILIES, Conditionings, NativeFamily, check_width, detect, named_schedule
-from .lora import apply_lora
 
 if TYPE_CHECKING:
     from ...rethink.training.edit_model import EditModel
@@ -132,6 +130,8 @@ class NativeEditor:
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["NativeEditor", LoraReport]:
         """See the protocol. The weights are shared: ComfyUI patches them when it loads a model, and takes the patches off
         again for the one without."""
+        from .lora import apply_lora
+
         model, clip, report = apply_lora(self._model, self._clip, path, strength, self.family.title)
         return NativeEditor(model, clip, self._vae, self.family, self._sampling), report
 
@@ -271,6 +271,8 @@ class _PreviewGrid:
         return torch.cat([self._row(row, source) for row, source in enumerate(self._sources)])
 
     def _row(self, row: int, source: Source) -> Tensor:
+        from ...rethink.editors.sampling import latents_to_rgb
+
         latents = _flat(self._model.model.process_latent_in(source.latents.float().cpu()))
         if source not in self._to_rgb:
             self._to_rgb[source] = latents_to_rgb(latents, source.images[0].cpu())

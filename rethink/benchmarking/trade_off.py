@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..editors.settings import Settings, used_settings
 from ..errors import RethinkError
-from ..evaluation.clip_similarity import similarities
 from ..evaluation.statistics import NOT_MEASURED, Interval, mean_interval
 from ..images import load_image, to_pixels
 from ..options import MAX_SEED, check_limits, option
@@ -356,6 +355,8 @@ class _Comparison:
     def with_edit(self, edited: Tensor) -> dict[str, Any]:
         """Both similarities; there is no direction where nothing has changed."""
         import torch
+
+        from ..evaluation.clip_similarity import similarities
 
         after = self._clip.images([to_pixels(edited)[0]])
         (row,) = similarities(torch.stack([self._before, after]), self._texts)

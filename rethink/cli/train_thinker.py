@@ -73,9 +73,8 @@ def _options() -> dict[str, dict[str, Option]]:
 
 
 def _configs() -> dict[str, tuple[type, ...]]:
-    from ..training.thinker_grpo import GRPOConfig
     from ..training.thinker_rewards import RewardRules
-    from ..training.thinker_sft import SFTConfig
+    from ..training.thinker_settings import GRPOConfig, SFTConfig
 
     return {"sft": (SFTConfig,), "grpo": (GRPOConfig, RewardRules)}
 
@@ -124,7 +123,8 @@ def _values(options: argparse.Namespace) -> dict[str, Any]:
 
 def _run_sft(options: argparse.Namespace, shared: dict[str, Any], values: dict[str, Any]) -> None:
     from ..training.process_group import is_first_process
-    from ..training.thinker_sft import SFTConfig, SFTJob
+    from ..training.thinker_settings import SFTConfig
+    from ..training.thinker_sft import SFTJob
 
     for flag, value in (("--editor", options.editor), ("--judge", options.thinker)):
         if value:
@@ -136,9 +136,9 @@ def _run_sft(options: argparse.Namespace, shared: dict[str, Any], values: dict[s
 
 def _run_grpo(options: argparse.Namespace, shared: dict[str, Any], values: dict[str, Any]) -> None:
     from ..training.process_group import join_processes
-    from ..training.thinker_grpo import GRPOConfig
     from ..training.thinker_grpo_job import GRPOJob
     from ..training.thinker_rewards import RewardRules
+    from ..training.thinker_settings import GRPOConfig
 
     rules = {each.name: values.pop(each.name) for each in options_of(RewardRules) if each.name in values}
     config = GRPOConfig(**values, reward=RewardRules(**rules))

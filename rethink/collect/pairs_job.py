@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,8 +30,10 @@ from ..thinkers.critique import Thinker
 from ..thinkers.protocol import OnToken
 from ..trajectory import SOURCE_FILE, Trajectory, load_trajectory
 from .preferences import Preference, write_preferences
-from .run_log import ReadRuns, RunReader
 from .runs import REASONS, RunFacts, warn_of_same_judge
+
+if TYPE_CHECKING:
+    from .run_log import ReadRuns
 
 RULES = {
     **REASONS,
@@ -135,6 +137,8 @@ class RunPairsJob:
 
         on_token: called while the judge answers; what it raises ends the job.
         """
+        from .run_log import RunReader
+
         with PairStore(self.store).writing() as store:
             runs = RunReader(self.runs, self.judge, "best", on_token).read(self.store, on_progress)
             maker = _PairMaker(store, self.rules)

@@ -13,12 +13,7 @@ from ..errors import RethinkError
 from ..progress import JobProgress, OnProgress, ignore_progress, progress_with_eta
 from ..records import json_text, read_json_file, replace_surrogates
 from ..scoring.further import NO_FURTHER, FurtherMeasures
-from .edits import Edits, make_edits
-from .measures import Scored, Scorer
 from .page import PAGE, write_page
-from .summary import SCHEMA, CompareReport, describe_votes, summarize
-from .tasks import CompareTask
-from .variants import Variant, check_variants
 from .votes import count_votes
 
 if TYPE_CHECKING:
@@ -28,6 +23,11 @@ if TYPE_CHECKING:
     from ..pairs.models import ModelSource
     from ..thinkers.critique import Thinker
     from ..thinkers.protocol import OnToken
+    from .edits import Edits
+    from .measures import Scored
+    from .summary import CompareReport
+    from .tasks import CompareTask
+    from .variants import Variant
 
 RECORD, TABLE, LOCK = "comparison.json", "table.md", ".lock"
 
@@ -49,6 +49,8 @@ class CompareJob:
     title: str = "Comparison"
 
     def __post_init__(self):
+        from .variants import check_variants
+
         check_variants(self.variants)
         if not self.tasks:
             raise RethinkError("images: there is nothing to edit.")
@@ -61,6 +63,8 @@ class CompareJob:
     ) -> CompareReport:
         """Make what is missing and write the folder. What on_progress or on_token (called while the judge answers) raises ends the
         job, and everything made so far is kept. announce: is told what cannot be done, in sentences, as soon as that is known."""
+        from .measures import Scorer
+
         with hold_folder(self.output, LOCK, "output"):
             self._check_folder()
             if self.clip:
@@ -77,6 +81,8 @@ class CompareJob:
             return self._write(edits, scored)
 
     def _edit(self, on_progress: OnProgress) -> Edits:
+        from .edits import make_edits
+
         shown: list[Tensor] = []
 
         def with_preview(step: JobProgress) -> None:
@@ -98,6 +104,8 @@ class CompareJob:
             raise RethinkError(f"editors: fewer than two of them have made edits: {why}")
 
     def _write(self, edits: Edits, scored: Scored) -> CompareReport:
+        from .summary import summarize
+
         sources = {task.id: task.source for task in self.tasks}
         variants = [variant for variant in self.variants if any(key == variant.key for _, key in edits.found)]
         poll = count_votes(self.output, sources, [variant.key for variant in variants])
@@ -147,6 +155,8 @@ OWN = {TABLE, PAGE, "sources", "edits", "thinking", "edits.jsonl", "scores.jsonl
 
 def read_record(folder: Path) -> dict[str, Any]:
     """What a comparison's folder says of it: `CompareReport.as_dict`. Raises RethinkError where there is none."""
+    from .summary import SCHEMA
+
     file = folder / RECORD
     try:
         record = read_json_file(file)
@@ -170,6 +180,8 @@ def _thinks_with(variant: Variant, name: str) -> bool:
 
 def describe_poll(folder: Path) -> str:
     """What the votes in a folder say by now, in sentences."""
+    from .summary import describe_votes
+
     record = read_record(folder)
     names = {each["key"]: each["name"] for each in record["variants"]}
     poll = count_votes(folder, {task["id"]: task["source"] for task in record["tasks"]}, list(names))

@@ -11,12 +11,14 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RethinkError
-from ..evaluation.preferences import Ranking, Vote, rank
 from ..evaluation.statistics import FEWEST_CLUSTERS
 from ..pairs.jsonl_log import JsonlLog
+
+if TYPE_CHECKING:
+    from ..evaluation.preferences import Ranking, Vote
 
 VOTES = "votes.jsonl"
 MOST_AT_ONCE = 2000  # votes of one request
@@ -91,6 +93,8 @@ class Poll:
 
 def count_votes(folder: Path, sources: Mapping[str, str], variants: Sequence[str]) -> Poll:
     """Rank variants by the votes in the folder. sources: by task, which image it edits."""
+    from ..evaluation.preferences import rank
+
     log = vote_log(folder)
     votes, strangers = counted(current_votes(log), sources, variants)
     clusters = {vote.cluster for vote in votes} - {None}
@@ -104,6 +108,8 @@ def counted(
 ) -> tuple[list[Vote], int]:
     """(the votes on these variants and tasks, how many are on others). Those on one image are alike; where the images are too few
     for that to be told, each vote stands for itself."""
+    from ..evaluation.preferences import Vote
+
     every = list(records)
     known = [
         record for record in every if record["task"] in sources and record["a"] in variants and record["b"] in variants

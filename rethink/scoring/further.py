@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RethinkError, describe_error
-from ..evaluation import learned_measures
-from ..evaluation.learned_measures import LearnedMeasure
 from .edited_part import EditedPart
 from .record import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ..evaluation.learned_measures import LearnedMeasure
 
 FURTHER = ("none", "perceptual", "all")
 # (source, an edit of it, instruction) → its number, or why there is none
@@ -31,10 +31,14 @@ class FurtherMeasures:
 
     def rows(self) -> list[LearnedMeasure]:
         """Those that were chosen."""
+        from ..evaluation import learned_measures
+
         return [row for row in learned_measures.MEASURES if self.kind == "all" or row.kind == self.kind]
 
     def open(self, row: LearnedMeasure) -> MeasureEdit:
         """One of them, ready: whatever fails is the reason that its number is missing."""
+        from ..evaluation import learned_measures
+
         compare, failure = None, ""
         try:
             compare = learned_measures.open_measure(row, self.folder, self.device)

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..benchmarking.cached_chat import with_replies_in
 from ..errors import RethinkError
 from ..images import as_edit_mask, as_image
 from ..options import MAX_SEED, check_limits, option
 from ..progress import JobProgress, OnProgress, format_count, ignore_progress
 from .edited_part import EditedPart, measure_by_clip, without_clip
 from .further import FURTHER, FurtherMeasures
-from .judge import judge_edits, without_judge
 from .record import EditScores, Measurement
 
 if TYPE_CHECKING:
@@ -82,6 +80,8 @@ class ScoreJob:
         mask: [1, H, W] at the source's size, 1 where it may change. announce: is told how many of the judge's answers were there
         already. What cannot be measured is no error: it says so.
         """
+        from ..benchmarking.cached_chat import with_replies_in
+
         source, edited = as_image(source, "source"), as_image(edited, "edited")
         if len(source) != 1:
             raise RethinkError(f"source: takes one image, got {len(source)}; score the edits of each by itself.")
@@ -127,6 +127,8 @@ class ScoreJob:
     def _judge(
         self, source: Tensor, image: Tensor, instruction: str, judge: Thinker | None, on_token: OnToken | None
     ) -> EditScores:
+        from .judge import judge_edits, without_judge
+
         if judge is None:
             return EditScores(without_judge())
         return judge_edits(judge, source, [image], instruction, self.passes, self.seed, on_token)[0]

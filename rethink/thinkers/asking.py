@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RethinkError, describe_error
 from ..text_files import one_line
 from ..threads import DaemonThreads
-from .answer_text import clean_answer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,6 +64,8 @@ def ask(chat: ChatFn, messages, images, seed: int, read: Callable[[str], Any], a
     read: raises RethinkError with the reason for an answer that is no use. Raises RethinkError with the last reason;
     ThinkerUnavailable where the chat itself failed.
     """
+    from .answer_text import clean_answer
+
     reason = RethinkError("the thinker was not asked")
     for attempt in range(attempts):
         try:
@@ -106,6 +107,8 @@ def is_refusal(text: str) -> bool:
 
 def strip_reasoning(answer: str) -> str:
     """An answer without its <think> section, even one whose tag was never opened or closed, and without special tokens."""
+    from .answer_text import clean_answer
+
     answer = clean_answer(answer)
     return re.sub(r"<think>.*?(</think>|$)", "", re.sub(r"^.*?</think>", "", answer, flags=re.S), flags=re.S).strip()
 

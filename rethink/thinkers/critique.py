@@ -12,10 +12,7 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..steps import Critique
-from .answer_text import clean_answer
-from .critique_format import parse_critique, parse_list, parse_text
 from .protocol import Chat, Messages, OnToken, Request, ThinkerError, chat_all, resize_for_vlm
-from .regions import ASK, parse_regions, split_boxes
 
 # Fixed text, source and instruction first, what changes from turn to turn last: a prefix cache serves the rest.
 TEMPLATE = """\
@@ -130,6 +127,8 @@ def critique_messages(
 
     regions: with the question for boxes at its end.
     """
+    from .regions import ASK
+
     numbered = "".join(f"{number}. {text}\n" for number, text in enumerate(checklist, 1))
     texts = {
         "instruction": instruction.strip(),
@@ -206,6 +205,8 @@ def polish_instruction(
 
     Raises ThinkerError when it does not answer.
     """
+    from .critique_format import parse_text
+
     return parse_text(_once(thinker, POLISH, source, instruction, seed, on_token)) or instruction
 
 
@@ -216,6 +217,8 @@ def split_instruction(
 
     Raises ThinkerError when it does not answer.
     """
+    from .critique_format import parse_list
+
     return tuple(parse_list(_once(thinker, SPLIT, source, instruction, seed, on_token))[:MAX_ITEMS]) or (instruction,)
 
 
@@ -227,6 +230,8 @@ def _ask(
     on_token: OnToken | None,
     regions: bool,
 ) -> list[Critique]:
+    from .answer_text import clean_answer
+
     answers = chat_all(
         thinker.chat, requests, max_tokens=thinker.max_tokens, temperature=temperature, on_token=on_token
     )
@@ -240,6 +245,9 @@ def _ask(
 
 def _read(answer: str, checklist: Sequence[str], model: str, shown: Request | None) -> Critique:
     """The Critique in an answer. shown: the request, where boxes were asked for; its last image is the edit as it was seen."""
+    from .critique_format import parse_critique
+    from .regions import parse_regions, split_boxes
+
     if shown is None:
         return parse_critique(answer, checklist)
     answer, block = split_boxes(answer)

@@ -10,7 +10,6 @@ from typing import Any, get_args
 from ..errors import RethinkError
 from ..steps import MAX_REGIONS, Region, RegionKind
 from ..text_files import one_line
-from .answer_text import clean_answer
 from .asking import find_json_values
 from .boxes import BOX_KEYS, PLAIN_BOX, Edges, read_edges, read_name
 
@@ -45,6 +44,8 @@ def parse_regions(block: str, size: tuple[int, int], model: str = "") -> tuple[R
     size: (width, height) of the image that the model was shown. model: its name, which says whether it counts in pixels.
     Boxes beyond the image are cut, swapped edges mended, empty boxes and those that cannot be read left out.
     """
+    from .answer_text import clean_answer
+
     found: list[tuple[dict[str, Any], Edges]] = []
     for record in _read_records(clean_answer(block[:LONGEST_BLOCK])):
         try:

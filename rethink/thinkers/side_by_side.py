@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..steps import Comparison, Preferred, Step
-from .answer_text import clean_answer
 from .asking import strip_reasoning
 from .critique import Thinker
-from .critique_format import LONGEST_ANSWER, parse_text
 from .loading import is_critic
 from .protocol import Messages, OnToken, Request, ThinkerError, chat_all, resize_for_vlm
 
@@ -43,6 +41,8 @@ def compare_edits(
 
     Raises nothing of the thinker's: what it could not answer is "" among the answers, and the note says why.
     """
+    from .answer_text import clean_answer
+
     assert earlier.image is not None and later.image is not None, "they are to be shown"
     shown, first, second = (resize_for_vlm(image) for image in (source, earlier.image, later.image))
     messages = _messages(instruction)
@@ -70,6 +70,8 @@ def compare_edits(
 
 def parse_choice(answer: str) -> str:
     """ "a", "b" or "same" where an answer says that and nothing else; else ""."""
+    from .critique_format import LONGEST_ANSWER, parse_text
+
     text = parse_text(answer) or strip_reasoning(answer[:LONGEST_ANSWER])
     found = _CHOICE.fullmatch(text)
     return found[1].lower() if found else ""

@@ -24,7 +24,7 @@ from ..editors.loading import load_editor
 from ..errors import lazy_import
 from ..thinkers.backends.local_folder import load_thinker
 from ..training import instruct_pix2pix, pair_dataset
-from ..training.thinker_sft import SFTConfig
+from ..training.thinker_settings import SFTConfig
 from ..training.train_loop import TrainConfig, main_process_first, train_loop, write_json
 from . import build_thinker, train_autoencoder, train_clip, wide_thinker
 from .architectures import (

@@ -18,7 +18,7 @@ from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, critique_messages
 from ..training import thinker_sft
 from ..training.conversations import Conversation, from_folders
-from ..training.thinker_sft import SFTConfig
+from ..training.thinker_settings import SFTConfig
 from ..training.train_loop import write_json
 from . import teacher
 from .english.meanings import word_meanings

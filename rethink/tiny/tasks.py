@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass, replace
 from random import Random
 
-from .english import GROUPS, Edit, write_request
 from .phrasings import (
     HELD_OUT_REASONING,
     HELD_OUT_UNUSUAL,
@@ -107,6 +106,8 @@ def other_task(rng: Random, task: Task) -> Task | None:
 
 
 def _try_task(rng: Random, level: str, kind: str, wording: str, looks: str) -> Task | None:
+    from .english import Edit, write_request
+
     source = sample_scene(rng, looks=TRAIN_LOOKS if looks == "known" else LOOKS)
     edit = _EDITS[kind](rng, source, TRAIN_LOOKS if looks == "known" else tuple(HELD_OUT_LOOKS))
     if edit is None:
@@ -127,6 +128,8 @@ def _try_task(rng: Random, level: str, kind: str, wording: str, looks: str) -> T
 
 def _group(rng: Random, wording: str) -> str:
     """Which rules of wide English are held out: "" for none."""
+    from .english import GROUPS
+
     if wording == "held_out":
         return rng.choice(GROUPS)
     return "" if wording == "known" else wording
@@ -354,6 +357,8 @@ _RULES = {
 
 
 def _reasoning_task(rng: Random, level: str, wording: str, looks: str) -> Task | None:
+    from .english import Edit, write_request
+
     scene, name = sample_scene(rng, looks=TRAIN_LOOKS if looks == "known" else LOOKS), rng.choice(tuple(_RULES))
     edit = _RULES[name](rng, scene)
     if not edit or has_held_out_look(edit[2]):

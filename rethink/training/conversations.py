@@ -18,7 +18,6 @@ from ..images import load_image
 from ..pairs.jsonl_log import JsonlLog, fields_are
 from ..steps import Critique, Step
 from ..thinkers.critique import TEMPLATE, critique_messages, image_slots
-from ..thinkers.critique_format import format_critique
 from ..thinkers.protocol import Messages
 from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
 
@@ -169,6 +168,8 @@ def score_of(step: Step) -> float:
 
 
 def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template: str) -> Conversation:
+    from ..thinkers.critique_format import format_critique
+
     verdict = scores_to_learn(step)
     critique = replace(step.critique, semantic=verdict.semantic, quality=verdict.quality, next_prompt=next_prompt)
     checklist = [item.text for item in critique.checklist]

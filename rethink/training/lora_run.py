@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -25,9 +25,11 @@ from ..atomic import atomic_write, locked
 from ..errors import RethinkError, lazy_import
 from ..records import json_text
 from .best_save import Save, choose_save
-from .lora_families import TrainedFamily, name_weights
 from .lora_pairs import LoraPair
 from .trainable_lora import TrainableLora
+
+if TYPE_CHECKING:
+    from .lora_families import TrainedFamily
 
 RECORD, STATE, REPORT, LOCK = "training.json", "state.safetensors", "report.html", "lock"
 MOST_TAGS = 200  # instructions in a file's header
@@ -206,6 +208,8 @@ def write_lora_file(
     path: Path, row: TrainedFamily, lora: TrainableLora, dtype: torch.dtype, header: dict[str, str]
 ) -> None:
     """The LoRA by the names of its family; the file appears whole, and an old one stays until then."""
+    from .lora_families import name_weights
+
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(name_weights(row.names, lora.factors(), dtype), path, header)
 

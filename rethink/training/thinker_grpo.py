@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from ..errors import RethinkError, lazy_import
+from ..errors import lazy_import
 from ..images import load_image, to_pil
 from ..loop_config import LoopConfig
-from ..options import MAX_SEED, check_limits, option
 from ..progress import eta
 from ..thinkers.critique import Thinker
 from ..thinkers.critique_format import parse_critique
@@ -26,104 +25,15 @@ from .step_progress import StepProgress
 from .thinker_folders import find_last_checkpoint
 from .thinker_grpo_log import GRPOLog, Sample
 from .thinker_processor import make_processor
-from .thinker_rewards import PRESETS, Reward, RewardRules, count_groups, reward_of
+from .thinker_rewards import Reward, count_groups, reward_of
 from .thinker_rollouts import Rollouts
+from .thinker_settings import GRPOConfig
 from .thinker_sft import add_adapters, freeze_vision
 from .thinker_steps import ThinkerStep
 from .thinker_watch import HeldOut, Referee, measure_tasks, sum_up
 
 BEST = "best.safetensors"
 SAMPLES = 3  # answers to read, of every logged step
-
-
-@dataclass(frozen=True)
-class GRPOConfig:
-    """How to train by reinforcement."""
-
-    steps: int = option(500, "Steps of the optimizer.", low=1, high=10**6)
-    prompts: int = option(16, "Questions a step, each answered `rollouts` times.", low=1, high=4096, advanced=True)
-    rollouts: int = option(
-        8, "Answers to every question; their rewards are compared with each other.", low=2, high=256, advanced=True
-    )
-    batch: int = option(
-        4,
-        "Answers in memory at once, of every process; slower and less memory if lower.",
-        low=1,
-        high=4096,
-        advanced=True,
-    )
-    learning_rate: float = option(2e-6, "Step size of the optimizer.", low=1e-9, high=1.0, step=1e-7, advanced=True)
-    kl: float = option(
-        -1.0,
-        "How strongly the thinker is held to what it was (KL). -1: as the preset of the reward says.",
-        low=-1,
-        high=10,
-        step=0.001,
-        advanced=True,
-    )
-    temperature: float = option(1.0, "Of the answers that are drawn.", low=0.01, high=2, step=0.05, advanced=True)
-    answer_tokens: int = option(1024, "An answer is cut off after so many tokens.", low=1, high=2**17, advanced=True)
-    lora_rank: int = option(0, "Rank of a LoRA on the language model; 0 trains it in full.", low=0, high=1024)
-    train_vision: bool = option(False, "Train the vision tower too.", advanced=True)
-    checkpointing: bool = option(True, "Compute activations twice: slower, and far less memory.", advanced=True)
-    precision: Literal["bf16", "no"] = option("bf16", "Of the computation.", choices=("bf16", "no"), advanced=True)
-    save_every: int = option(
-        50,
-        "A checkpoint, and a measurement on held-out tasks, every so many steps.",
-        low=1,
-        high=10**6,
-        advanced=True,
-    )
-    log_every: int = option(1, "A line every so many steps.", low=1, high=10**6)
-    hold_out: int = option(
-        32,
-        "Tasks that are not trained on, at most a fifth of all: they choose the best checkpoint. 0: none.",
-        low=0,
-        high=10**4,
-        advanced=True,
-    )
-    turns: int = option(5, "Turns of a run over a held-out task.", low=1, high=100, advanced=True)
-    editor_steps: int = option(
-        0,
-        "Denoising steps of an edit; fewer are faster. 0: the editor's default.",
-        low=0,
-        high=1000,
-        advanced=True,
-    )
-    time_limit: float = option(
-        600.0,
-        "Seconds for the edits, or the judging, of a question; what takes longer has no reward. 0: any time.",
-        low=0,
-        high=10**6,
-        step=1,
-        advanced=True,
-    )
-    vllm: Literal["off", "colocate", "server"] = option(
-        "off", "Draw answers with vLLM, where it is installed: on the same GPUs, or on a server that trl started.",
-        choices=("off", "colocate", "server"),
-    )  # fmt: skip
-    vllm_server: str = option("", "Address of that server, http://…")
-    seed: int = option(0, "Of answers, edits and the order of questions.", low=0, high=MAX_SEED, advanced=True)
-    reward: RewardRules = field(default_factory=RewardRules)
-
-    def __post_init__(self):
-        check_limits(self)
-        if self.vllm != "server" and self.vllm_server:
-            raise RethinkError("vllm_server: is for --vllm server; choose that, or leave it out.")
-
-    @property
-    def beta(self) -> float:
-        return PRESETS[self.reward.preset].kl if self.kl < 0 else self.kl
-
-    def accumulate(self, processes: int) -> int:
-        """Batches of every process a step. Raises RethinkError where they do not come out even."""
-        answers, at_once = self.prompts * self.rollouts, self.batch * processes
-        if answers % at_once:
-            raise RethinkError(
-                f"batch: {self.prompts} questions × {self.rollouts} answers are no multiple of {self.batch} answers × {processes} "
-                "process(es); choose a batch that divides them."
-            )
-        return answers // at_once
 
 
 class RolloutReward:

@@ -18,9 +18,10 @@ from ..thinkers.loading import BUILT_IN, is_same_model
 from .process_group import ALONE, ProcessGroup
 from .step_progress import StepProgress
 from .thinker_folders import check_output, mark_trained, save, work_folder
-from .thinker_grpo import GRPOConfig, GRPOResult, GRPOTask, train
+from .thinker_grpo import GRPOResult, GRPOTask, train
 from .thinker_grpo_log import describe_busy
 from .thinker_rollouts import Rollouts, settings_for
+from .thinker_settings import GRPOConfig
 from .thinker_sft import load_trainable
 from .thinker_steps import ThinkerStep, hold_out, read_steps
 from .thinker_watch import HeldOut, warn_of_reward

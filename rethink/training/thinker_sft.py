@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ..errors import OutOfMemoryError, RethinkError, is_out_of_memory, lazy_import
-from ..options import check_limits, option, options_of
+from ..options import options_of
 from ..progress import OnProgress, format_duration, ignore_progress
 from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.critique import TEMPLATE, check_template
@@ -30,40 +30,8 @@ from .conversations import Conversation, from_folders
 from .process_group import is_first_process
 from .step_progress import StepProgress
 from .thinker_folders import check_output, find_last_checkpoint, mark_trained, save, work_folder
+from .thinker_settings import SFTConfig
 from .time_budget import TimeBudgetSchedule, end_callback
-
-
-@dataclass(frozen=True)
-class SFTConfig:
-    """How to train. `batch` is conversations a step and process; `accumulate` such batches make one step."""
-
-    epochs: float = option(1.0, "Times that every conversation is learned.", low=0.0, high=1000.0)
-    minutes: float = option(
-        0.0, "Train for so long; `epochs` is an upper bound then. 0: as long as those take.", low=0.0, high=10.0**6
-    )
-    batch: int = option(4, "Conversations in memory at once, of every process.", low=1, high=4096, advanced=True)
-    accumulate: int = option(8, "Batches a step.", low=1, high=4096, advanced=True)
-    learning_rate: float = option(
-        2e-5, "Step size of the optimizer, at its highest.", low=0.0, high=1.0, step=1e-7, advanced=True
-    )
-    warmup: float = option(0.1, "Share of the training in which it rises.", low=0.0, high=0.99, advanced=True)
-    lora_rank: int = option(0, "Rank of a LoRA on the language model; 0 trains it in full.", low=0, high=1024)
-    train_vision: bool = option(False, "Train the vision tower and its projector too.", advanced=True)
-    pack: bool = option(
-        False,
-        "Lay a batch's conversations end to end instead of padding them: faster, for models of Qwen-VL's kind.",
-        advanced=True,
-    )
-    checkpointing: bool = option(True, "Compute activations twice: slower, and far less memory.", advanced=True)
-    precision: str = option("bf16", "Of the computation.", choices=("bf16", "no"), advanced=True)
-    workers: int = option(2, "Processes that read images.", low=0, high=256)
-    seed: int = option(0, "Of the order of conversations.", low=0, high=2**32 - 1, advanced=True)
-    save_every: int = option(200, "A checkpoint every so many steps.", low=1, high=10**9, advanced=True)
-    log_every: int = option(10, "A line every so many steps.", low=1, high=10**9)
-
-    def __post_init__(self):
-        check_limits(self)
-
 
 FREE = ("workers", "save_every", "log_every")  # what may differ when a run goes on: no step depends on it
 FLAGS = {"lora_rank": "--lora", "train_vision": "--see"}  # options that are not named as their fields

@@ -19,7 +19,6 @@ import numpy as np
 
 from ...errors import RethinkError
 from ...text_files import check_text, good_lines, read_jsonl
-from ...thinkers.answer_text import prompt_words, strip_fence
 from ...thinkers.asking import (
     ChatFn,
     FailureStreak,
@@ -123,6 +122,8 @@ def _messages(caption: str, examples: Sequence[CaptionEdit], seed: int) -> list[
 
 def read_answer(caption: str, answer: str) -> CaptionEdit:
     """The edit in an answer. Raises RethinkError with the paper's reasons to reject it, and for a refusal."""
+    from ...thinkers.answer_text import prompt_words, strip_fence
+
     answer = strip_fence(strip_reasoning(answer)).strip().removesuffix("END").strip()
     parts = [part.strip() for part in answer.split(BETWEEN.strip())]
     if is_refusal(answer):

@@ -9,7 +9,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ...editors.pipeline_folder import open_pipeline, read_index
 from ...errors import RethinkError, lazy_import
 from ...model_files import model_name, snapshot_of
 
@@ -62,6 +61,8 @@ def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
     Raises RethinkError naming the folder for anything else. Nothing is downloaded.
     """
     import torch
+
+    from ...editors.pipeline_folder import open_pipeline, read_index
 
     folder = snapshot_of(Path(folder))
     index = read_index("model", folder)

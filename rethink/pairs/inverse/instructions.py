@@ -18,7 +18,6 @@ import numpy as np
 
 from ...errors import RethinkError
 from ...text_files import one_line
-from ...thinkers.answer_text import prompt_words
 from ...thinkers.asking import ChatFn, MapFn, ask, find_json_object, is_refusal, message, strip_reasoning
 from ..pixels import from_pixels
 from .operations import Box, bounding_box
@@ -216,6 +215,8 @@ def _read_description(answer: str) -> Description:
 
 def reword(chat: ChatFn, instruction: str, seed: int) -> str:
     """The instruction in other words, in one line. Raises RethinkError when the chat fails or says nothing usable."""
+    from ...thinkers.answer_text import prompt_words
+
     messages = [message("user", PARAPHRASE.format(instruction=instruction))]
 
     def read(answer: str) -> str:

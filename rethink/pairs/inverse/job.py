@@ -24,15 +24,13 @@ from ..seeds import describe_stray_seeds, record_seed
 from ..store import EditPair, PairStore
 from .drafts import Draft, DraftMaker, SynthesisConfig, editor_maker, failed_drafts, operation_maker, pair_id
 from .instructions import Description, InstructionWriter
-from .locate import LocatedSources
-from .processes import process_executor
 from .sources import Coverage, ImageFolder, Source, Sources, coverage_of
-from .synthesis import SynthesisProgress, finish_pair, synthesize
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...editors.protocol import Editor
+    from .synthesis import SynthesisProgress
 
 MAX_REASONS = 12  # in a report
 
@@ -95,6 +93,8 @@ class SynthesisJob:
 
     def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> SynthesisReport:
         """Make the pairs that are not in the store yet; a run that was stopped resumes."""
+        from .synthesis import synthesize
+
         map_fn = thread_map(self.thinker.concurrency) if self.thinker else map
         # Models of other machines are opened there; those of this one are opened first, so that a fault in them is reported.
         job = replace(self, editor=self.editor.load_now()) if self.editor and engine.is_local else self
@@ -149,6 +149,8 @@ class SynthesisJob:
         self, store: PairStore, maker: DraftMaker, executor_for: ExecutorFor, engine: Engine
     ) -> Executor | None:
         """Makes drafts on other machines or in other processes; None: they are made here."""
+        from .processes import process_executor
+
         stage = "edit" if self.editor else "damage"
         if executor := executor_for(stage, partial(_open_maker, self, store.folder), partial(failed_drafts, maker.key)):
             return executor
@@ -163,6 +165,8 @@ class SynthesisJob:
         return executor_for("describe", partial(_open_writer, self, store.folder), _not_described)
 
     def _locate(self, store: PairStore, chat: ChatFn | None, map_fn: MapFn) -> Sources:
+        from .locate import LocatedSources
+
         if not self.find:
             return self.images
         assert chat is not None, "checked in __post_init__"
@@ -218,6 +222,8 @@ def _open_maker(job: SynthesisJob, folder: Path) -> Callable[[Any], list[Draft]]
 
 
 def _open_writer(job: SynthesisJob, folder: Path) -> Callable[[Iterable[Draft]], list[EditPair | Draft]]:
+    from .synthesis import finish_pair
+
     assert job.thinker is not None, "only a job with a thinker describes elsewhere"
     store, writer = PairStore(folder), job._writer(job.thinker.load())
     return lambda drafts: [finish_pair(store, writer, draft) for draft in drafts]

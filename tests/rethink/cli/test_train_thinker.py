@@ -7,9 +7,8 @@ import pytest
 from rethink.builtin import THINKER_FOLDER
 from rethink.cli import train_thinker
 from rethink.training import thinker_grpo_job, thinker_sft
-from rethink.training.thinker_grpo import GRPOConfig
 from rethink.training.thinker_rewards import RewardRules
-from rethink.training.thinker_sft import SFTConfig
+from rethink.training.thinker_settings import GRPOConfig, SFTConfig
 from tests.support.commands import run_here
 
 

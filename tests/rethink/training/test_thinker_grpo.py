@@ -14,10 +14,11 @@ from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker
 from rethink.training import thinker_grpo
 from rethink.training.step_progress import StepProgress
-from rethink.training.thinker_grpo import BEST, GRPOConfig, GRPOTask, train
+from rethink.training.thinker_grpo import BEST, GRPOTask, train
 from rethink.training.thinker_grpo_log import LOG
 from rethink.training.thinker_rewards import RewardRules
 from rethink.training.thinker_rollouts import Rollouts
+from rethink.training.thinker_settings import GRPOConfig
 from rethink.training.thinker_watch import TaskResult
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.rl_steps import QUESTION, PromptJudge, write_step

@@ -10,8 +10,9 @@ from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker
 from rethink.training import thinker_grpo_job
 from rethink.training.thinker_folders import MARK
-from rethink.training.thinker_grpo import GRPOConfig, GRPOResult
+from rethink.training.thinker_grpo import GRPOResult
 from rethink.training.thinker_grpo_job import NOT_INDEPENDENT, GRPOJob
+from rethink.training.thinker_settings import GRPOConfig
 from rethink.training.thinker_watch import HeldOut
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.rl_steps import PromptJudge

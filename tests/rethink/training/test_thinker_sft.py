@@ -9,7 +9,8 @@ import torch
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
 from rethink.tiny import build_thinker, teacher
-from rethink.training.thinker_sft import SFTConfig, SFTJob, main, train
+from rethink.training.thinker_settings import SFTConfig
+from rethink.training.thinker_sft import SFTJob, main, train
 from tests.support.miniature_thinkers import write_thinker, write_world_thinker
 from tests.support.trajectories import write_trajectory
 
