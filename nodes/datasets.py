@@ -14,7 +14,6 @@ from ..rethink.errors import RethinkError
 from ..rethink.pairs.contact_sheet import contact_sheet
 from ..rethink.pairs.exporting import add_to_store, describe_store, export
 from ..rethink.pairs.formats import FORMATS
-from ..rethink.pairs.importing import import_dataset
 from ..rethink.pairs.jsonl_log import LatestIndex
 from ..rethink.pairs.models import ModelSource, model_id
 from ..rethink.pairs.pixels import from_pixels
@@ -288,6 +287,8 @@ def _reasons(store: PairStore) -> list[tuple[str, str]]:
 
 def _imported(folder: Path, format: dict) -> tuple[PairStore, str]:
     """The store that a dataset is read into, and how that went."""
+    from ..rethink.pairs.importing import import_dataset
+
     skipped: list[tuple[str, str]] = []
     with PairStore(folders.dataset_path(format["into"], "into")).writing() as store:
         text = format.get("instruction") or ""

@@ -27,7 +27,6 @@ from .thinkers.critique import Thinker, critique, polish_instruction, split_inst
 from .thinkers.draws import critique_draws
 from .thinkers.loading import can_point
 from .thinkers.protocol import OnToken, ThinkerError
-from .thinkers.side_by_side import can_compare, compare_edits
 from .trajectory import Trajectory
 
 
@@ -239,6 +238,8 @@ def _compare_close(task: ThinkTask, steps: list[Step], rival: Step, on_token: On
 
     Who scores is asked, if it can compare.
     """
+    from .thinkers.side_by_side import can_compare, compare_edits
+
     lead, by = best_of(steps), task.judge or task.thinker
     later = steps[lead]
     scores = [step.score for step in (rival, later) if step.score is not None and not step.preservation.unchanged]

@@ -19,12 +19,12 @@ from ..thinkers.critique import TEMPLATE, Thinker, check_template
 from ..thinkers.protocol import OnToken
 from .formats import FORMATS
 from .formats.core import DatasetFormat
-from .rows import Row, rows_of
 from .rules import RULES, Choice, CollectRules, Part, apply_rules
+from .run_log import LOG, ReadRuns, RunReader
 from .runs import warn_of_same_judge
 
 if TYPE_CHECKING:
-    from .run_log import ReadRuns
+    from .rows import Row
 
 LOCK = ".lock"
 PART_NAMES: dict[Part, str] = {"sft": "supervised learning (SFT)", "rl": "reinforcement learning (RL)"}
@@ -59,8 +59,6 @@ class CollectJob:
 
         on_token: called while the judge answers; what it raises ends the job.
         """
-        from .run_log import RunReader
-
         format = FORMATS[self.format]
         with _open_dataset(self.output), disk_full_as_error(self.output):
             runs = RunReader(self.runs, self.judge, on_token=on_token).read(self.output, on_progress)
@@ -75,6 +73,8 @@ class CollectJob:
         self, runs: ReadRuns, choice: Choice, format: DatasetFormat, on_progress: OnProgress
     ) -> tuple[Counter[Part], int]:
         """(rows written of each part, runs that went missing meanwhile)."""
+        from .rows import rows_of
+
         written: Counter[Part] = Counter()
         lost = set()
         total = sum(choice.chosen[part] for part in format.parts)
@@ -132,8 +132,6 @@ class CollectReport:
 
     def readme(self) -> str:
         """The data set's README, in Markdown."""
-        from .run_log import LOG
-
         choice, title = self.choice, self.format.title
         table = [f"| {why} | {count} |" for why, count in self.drops]
         balanced = choice.steps.total() - choice.chosen.total()
@@ -171,8 +169,6 @@ def _steps(report: CollectReport, part: Part) -> str:
 @contextmanager
 def _open_dataset(folder: Path) -> Iterator[None]:
     """Hold the folder for writing. Raises RethinkError where it holds something else."""
-    from .run_log import LOG
-
     if folder.exists() and not folder.is_dir():
         raise RethinkError(f"output: {folder} is a file; choose a folder.")
     if folder.is_dir() and _is_foreign(folder):
@@ -184,8 +180,6 @@ def _open_dataset(folder: Path) -> Iterator[None]:
 
 def _is_foreign(folder: Path) -> bool:
     """Whether something else lies there; pairs of runs have a log of them too."""
-    from .run_log import LOG
-
     if (folder / LOG).exists():
         return (folder / MANIFEST).exists()
     return any(file.name != LOCK for file in folder.iterdir())

@@ -8,14 +8,17 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..atomic import atomic_write
 from ..errors import RethinkError
 from ..thinkers.critique import TEMPLATE
 from ..thinkers.protocol import Messages
-from ..training.conversations import Conversation, unroll
 from ..trajectory import SOURCE_FILE, load_trajectory
 from .runs import RunFacts, with_scores
+
+if TYPE_CHECKING:
+    from ..training.conversations import Conversation
 
 IMAGES = "images"
 _PLACEHOLDER = re.compile(r"<(image|video|audio)>")
@@ -60,6 +63,8 @@ def rows_of(facts: RunFacts, places: Sequence[int], folder: Path, template: str 
 
     Raises RethinkError and OSError where the run has gone meanwhile.
     """
+    from ..training.conversations import unroll
+
     trajectory = with_scores(load_trajectory(Path(facts.run)), facts.scores)
     conversations = unroll(trajectory, template)
     for place in places:

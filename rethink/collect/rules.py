@@ -18,7 +18,6 @@ from typing import Literal
 import numpy as np
 
 from ..options import MAX_SEED, check_limits, option
-from ..training.conversations import scores_did_no_harm
 from .runs import REASONS, RunFacts
 
 Part = Literal["sft", "rl"]
@@ -58,6 +57,8 @@ class CollectRules:
 
 def drop_reason(facts: RunFacts) -> str:
     """A key of RULES: why a run is not kept; "" where it is."""
+    from ..training.conversations import scores_did_no_harm
+
     if facts.why:
         return facts.why
     if scores_did_no_harm([turn.overall for turn in facts.turns], facts.stopped):

@@ -20,7 +20,6 @@ from ..steps import Critique, Step
 from ..think_loop import LoopConfig, is_accepted
 from ..thinkers.critique import Thinker, critique
 from ..thinkers.protocol import OnToken
-from ..training.conversations import score_of, scored_steps, scores_to_learn
 from ..trajectory import (
     RECORD_FILE,
     SOURCE_FILE,
@@ -219,6 +218,8 @@ def facts_of(
     folder: Path, id: str, trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None
 ) -> RunFacts:
     """What the rules decide by, of a whole run; scores: of a judge, see `RunFacts`."""
+    from ..training.conversations import scored_steps
+
     judged = with_scores(trajectory, scores)
     places = {step: index for index, step in enumerate(judged.steps)}
     turns = tuple(_turn_facts(places[step], step) for step in scored_steps(judged))
@@ -280,6 +281,8 @@ def warn_of_same_judge(count: int) -> str:
 
 
 def _turn_facts(index: int, step: Step) -> TurnFacts:
+    from ..training.conversations import score_of, scores_to_learn
+
     verdict = scores_to_learn(step)
     assert verdict.semantic is not None and verdict.quality is not None, "steps without scores are left out before"
     return TurnFacts(index, verdict.semantic, verdict.quality, score_of(step))
@@ -302,6 +305,8 @@ def _worst(trajectory: Trajectory) -> EditFacts | None:
 
 
 def _why_unscored(trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None) -> str:
+    from ..training.conversations import scored_steps
+
     if scores is not None and scored_steps(trajectory):
         return "judge"
     first = [step.judge or step.critique for step in trajectory.steps if step.turn == 1]

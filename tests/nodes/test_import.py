@@ -13,6 +13,23 @@ from tests.standin.executor import load_pack, node_classes
 from tests.support.hosts import PACK_ROOT, STANDIN
 
 HEAVY = ("diffusers", "transformers", "peft", "accelerate", "kornia", "torchvision", "scipy")
+# Of every kind of job, what it runs on: ComfyUI's start waits for none of it.
+LATE = (
+    "alignment.compositing",
+    "collect.comparison",
+    "comparison.edits",
+    "editors.sampling",
+    "pairs.importing",
+    "pairs.inverse.synthesis",
+    "pairs.review.job",
+    "scoring.judge",
+    "thinkers.critique_format",
+    "thinkers.transformers_chat",
+    "tiny.english",
+    "training.edit_lora",
+    "training.thinker_grpo",
+    "training.thinker_sft",
+)
 
 SCRIPT = f"""
 import sys
@@ -27,6 +44,8 @@ assert "NODE_CLASS_MAPPINGS" not in vars(pack) and Path(sys.argv[1], pack.WEB_DI
 assert "rethink" not in sys.modules and "nodes" not in sys.modules, "absolute imports"
 heavy = [name for name in {HEAVY!r} if name in sys.modules]
 assert not heavy, heavy
+late = [name for name in {LATE!r} if f"{{sys.argv[2]}}.rethink.{{name}}" in sys.modules]
+assert not late, late
 """
 
 

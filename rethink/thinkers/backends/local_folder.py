@@ -16,9 +16,9 @@ from ...options import Dtype
 from ...weights import open_model, shortened
 from ..loading import Backend, Location, Quantization, ThinkerConfig
 from ..templates import check_template, find_template
-from ..transformers_chat import ProcessorEncoder, QwenVLEncoder, TransformersChat
 
 if TYPE_CHECKING:
+    from ..transformers_chat import ProcessorEncoder, QwenVLEncoder, TransformersChat
     from ..trust import Trust
 
 MARK = "rethink-training.json"  # in every folder of a thinker that Rethink has trained
@@ -38,6 +38,8 @@ def load_thinker(
     quantization: 8 and 4 bits need the package bitsandbytes.
     Raises RethinkError for everything that is missing, broken, unsafe, or no model that sees.
     """
+    from ..transformers_chat import TransformersChat
+
     folder = snapshot_of(Path(path))
     for option, value, known in (("dtype", dtype, DTYPES), ("quantization", quantization, get_args(Quantization))):
         if value not in known:
@@ -80,6 +82,8 @@ def knows_critiques_alone(folder: Path) -> bool:
 
 def _reader(folder: Path, model: Any) -> tuple[QwenVLEncoder | ProcessorEncoder, Any]:
     from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
+
+    from ..transformers_chat import ProcessorEncoder, QwenVLEncoder
 
     local = {"local_files_only": True, "trust_remote_code": False}
     in_a_grid = hasattr(getattr(model, "model", None), "get_rope_index") and hasattr(model.config, "image_token_id")
