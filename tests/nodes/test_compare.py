@@ -95,9 +95,9 @@ def test_the_saves_of_a_training_are_compared(compare, part, results, monkeypatc
     folder = results.output / "rethink/training/run"
     folder.mkdir(parents=True)
     (folder / "training.json").write_text("{}")
-    choice = part("rethink.comparison.variants").LoraChoice
-    saves = [choice(folder / f"{step}.safetensors", 1.0, f"step {step}") for step in (50, 100)]
-    monkeypatch.setattr(part("nodes.compare"), "saves_of", lambda found: saves if found == folder else [])
+    variants = part("rethink.comparison.variants")
+    saves = [variants.LoraChoice(folder / f"{step}.safetensors", 1.0, f"step {step}") for step in (50, 100)]
+    monkeypatch.setattr(variants, "saves_of", lambda found: saves if found == folder else [])
     added = lambda editor, path, strength: (Brush(f"{editor.name} {path.stem}"), None)  # noqa: E731
     monkeypatch.setattr(part("nodes.comfy.memory"), "add_lora_of", added)
     report = compare(Brush("one"), training=["run"]).result[0]

@@ -228,6 +228,7 @@ def test_the_canvas_asks_by_name_and_no_is_the_answer_at_hand(browser):
     for label in ("Allow once", "Allow always", "No"):
         page.evaluate("ask('two', 'https://<img src=x onerror=alert(1)>.example')")
         page.evaluate("ask('two', 'again')")
+        dialog.wait_for()
         assert dialog.count() == 1 and "https://<img src=x" in dialog.inner_text() and not dialog.locator("img").count()
         dialog.get_by_role("button", name=label, exact=True).click()
         dialog.wait_for(state="detached")
