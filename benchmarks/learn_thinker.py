@@ -1,10 +1,10 @@
-"""Does reinforcement teach a thinker? By the exact oracle of the built-in world, on wordings that it was not trained on.
+"""Does reinforcement teach a thinker? By the exact oracle of the built-in world, in wide English of rules that it was not trained on.
 
     python benchmarks/learn_thinker.py [--steps N] [--tasks N] [--held-out N] [--seed N] [--thinker FOLDER] [--work FOLDER] [OPTIONS]
 
 First every task is edited once, by its own words. From these edits the thinker learns by GRPO: its prompts are edited by the
-built-in editor, the oracle judges. Then it and the thinker it was think over other tasks in held-out wordings, and the oracle says
-what came of it. Prints a line a step and the figures as one JSON object; busy: the share of the time of all steps in which editor,
+built-in editor, the oracle judges. Then it and the thinker it was think over other scenes, in sentences of held-out rules, and the
+oracle says what came of it, and of the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the share of the time of all steps in which editor,
 judge or policy were at work. OPTIONS: those of `train-thinker --method grpo` that
 begin with --rollouts, --prompts, --batch, --learning-rate, --preset and --lora-rank.
 """
@@ -27,8 +27,9 @@ from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique_messages
 from rethink.thinkers.critique_format import format_critique
 from rethink.thinkers.protocol import ThinkerError
-from rethink.tiny import LEVELS, render, sample_task
+from rethink.tiny import render, sample_task
 from rethink.tiny.oracle import observe
+from rethink.tiny.tasks import WIDE
 from rethink.tiny.teacher import criticize
 from rethink.tiny.think_benchmark import TOKENS, think_about
 from rethink.training.thinker_grpo import GRPOTask, train
@@ -72,16 +73,15 @@ def make_step(editor, task, number, folder):
     return ThinkerStep(messages, files, *files, task.instruction, task.instruction)
 
 
-def sample(numbers, wording=None):
-    options = {"wording": wording} if wording else {"split": "train"}
-    return {number: sample_task(number, LEVELS[number % len(LEVELS)], **options) for number in numbers}
+def sample(numbers, **options):
+    return {number: sample_task(number, WIDE, **options) for number in numbers}
 
 
 def compare(editor, before, after, tasks):
     """{figure: value} of two thinkers over the same held-out tasks."""
     outcomes = [list(think_about(editor, thinker, tasks)) for thinker in (before, after)]
     success = [{str(n): float(outcome.thinking) for n, outcome in enumerate(found)} for found in outcomes]
-    figures = {}
+    figures = {"no_thinker_success": sum(outcome.alone for outcome in outcomes[0]) / len(tasks)}
     for name, found, good in zip(("before", "after"), outcomes, success):
         figures[f"{name}_success"] = sum(good.values()) / len(good)
         figures[f"{name}_turns"] = sum(outcome.turns for outcome in found) / len(found)
@@ -109,7 +109,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        editor, tasks = load_editor(EDITOR_FOLDER), sample(range(options.tasks))
+        editor, tasks = load_editor(EDITOR_FOLDER), sample(range(options.tasks), split="train")
         steps = [make_step(editor, task, number, work) for number, task in tasks.items()]
         steps, held_out = hold_out(steps, 24)
         config = GRPOConfig(
@@ -127,7 +127,7 @@ def main():
         result = train(GRPOTask(chat, TEMPLATE, steps, held_out, rollouts, config, work / "training"))
         chat.module = result.model.eval()
         before = load_thinker(options.thinker, dtype="fp32")
-        others = sample(range(10**6, 10**6 + options.held_out), "held_out")
+        others = sample(range(10**6, 10**6 + options.held_out), wording="held_out")
         figures = compare(editor, *(Thinker(each, max_tokens=TOKENS) for each in (before, chat)), others)
         best = result.best and result.best.record
         busy = {"busy": sum(result.busy.values()), "busy_shares": result.busy}
