@@ -286,18 +286,18 @@ def _reasons(store: PairStore) -> list[tuple[str, str]]:
 
 
 def _imported(folder: Path, format: dict) -> tuple[PairStore, str]:
-    """The store that a dataset is read into, and how that went."""
+    """What a dataset has, in the store that it is read into, and how that went."""
     from ..rethink.pairs.importing import import_dataset
 
     skipped: list[tuple[str, str]] = []
     with PairStore(folders.dataset_path(format["into"], "into")).writing() as store:
         text = format.get("instruction") or ""
-        imported, _ = import_dataset(store, format["format"], folder, lambda *skip: skipped.append(skip), text)
+        found = import_dataset(store, format["format"], folder, lambda *skip: skipped.append(skip), text)
         describe_store(store)
-    report = f"{imported} pairs read into {store.folder}, {len(skipped)} skipped."
-    if not next(iter(store), None):
+    report = f"{found.new} pairs read into {store.folder}, {len(skipped)} skipped."
+    if not found.ids:
         raise RethinkError(f"dataset: no pair of {folder} could be read: {_skips(skipped)}.")
-    return store, "\n".join([report, *_skips(skipped, "\n").splitlines()])
+    return found.only(store), "\n".join([report, *_skips(skipped, "\n").splitlines()])
 
 
 def _skips(skipped: list[tuple[str, str]], between: str = "; ") -> str:

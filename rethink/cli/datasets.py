@@ -57,11 +57,11 @@ def run_import(options) -> int:
 
     with PairStore(options.store).writing() as store:
         why: list[str] = []
-        imported, skipped = import_dataset(
+        found = import_dataset(
             store, options.format, options.folder, lambda name, reason: why.append(reason), options.instruction
         )
         describe_store(store)
-    print_result(f"{imported} pairs imported, {skipped} skipped → {options.store}")
+    print_result(f"{found.new} pairs imported, {found.skipped} skipped → {options.store}")
     print_counts("skipped because", count_reasons(why))
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,27 @@ from .store import EditPair, PairStore
 OnSkip = Callable[[str, str], None]
 
 
+@dataclass(frozen=True)
+class Imported:
+    """What a dataset has brought. ids: of all its pairs that are in the store now; new: how many of them were not there before."""
+
+    ids: tuple[str, ...]
+    new: int
+    skipped: int
+
+    def only(self, store: PairStore) -> PairStore:
+        """The store, limited to these pairs: others may be in it from earlier, or from another dataset."""
+        return PairStore(store.folder, subset=self.ids)
+
+
 def import_dataset(
     store: PairStore,
     name: str,
     path: str | Path,
     on_skip: OnSkip = lambda name, why: None,
     instruction: str = "",
-) -> tuple[int, int]:
-    """Read a dataset in another layout into the store held for writing. Returns (imported, skipped).
+) -> Imported:
+    """Read a dataset in another layout into the store held for writing.
 
     Pairs that are in the store already are not added again; what cannot be read is skipped, with the reason in the
     store's report and to `on_skip(name, why)`. instruction: of those that have none. Raises RethinkError where there is
@@ -37,23 +51,23 @@ def import_dataset(
     if not path.exists():
         raise RethinkError(f"import: there is no {path}.")
     try:
-        counts = import_entries(store, get_format(name).read(path), on_skip, instruction)
+        found = import_entries(store, get_format(name).read(path), on_skip, instruction)
     except NotADirectoryError as error:
         raise RethinkError(f"import: {path} is a file; give the folder of the dataset.") from error
-    if not any(counts):
+    if not (found.ids or found.skipped):
         contents = Dataset(path).contents() if path.is_dir() else "it is a file"
         raise RethinkError(
             f"import: {path} holds no pair in the layout of {name}: {contents}; choose the layout it has."
         )
-    imported, skipped, _ = counts
-    return imported, skipped
+    return found
 
 
 def import_entries(
     store: PairStore, entries: Iterable[ImportedPair | Skipped], on_skip: OnSkip, instruction: str = ""
-) -> tuple[int, int, int]:
-    """(imported, skipped, there already) of entries, read into the store held for writing; see `import_dataset`."""
-    imported = skipped = duplicates = 0
+) -> Imported:
+    """Read entries into the store held for writing; see `import_dataset`."""
+    ids: dict[str, None] = {}
+    new = skipped = 0
     reported = {(record.get("source"), record.get("why")) for record in store.skipped}
     for entry in entries:
         try:
@@ -65,14 +79,14 @@ def import_entries(
             on_skip(entry.name, why)
             skipped += 1
             continue
+        ids[pair.id] = None
         if pair.id in store:
-            duplicates += 1
             continue
         for relative, image in images.items():
             store.write_image(relative, image)
         store.add(pair)
-        imported += 1
-    return imported, skipped, duplicates
+        new += 1
+    return Imported(tuple(ids), new, skipped)
 
 
 def _read_pair(store: PairStore, entry: ImportedPair | Skipped, default: str) -> tuple[EditPair, dict[str, np.ndarray]]:

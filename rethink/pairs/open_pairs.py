@@ -11,7 +11,7 @@ from .formats import get_format
 from .formats.before_after import pair_folders
 from .formats.core import ImportedPair, Skipped
 from .formats.dataset_folder import Dataset
-from .importing import OnSkip, import_entries
+from .importing import Imported, OnSkip, import_entries
 from .store import PairStore, is_store
 
 # Those with a table or a zip first, which also have folders like those of the last; other formats have one of these layouts.
@@ -19,7 +19,7 @@ TRIED = ("fal-zip", "imagefolder", "diffsynth", "instruct-pix2pix", "before-afte
 
 
 def open_pairs(folder: Path, into: Path, after: Path | None = None, instruction: str = "") -> PairStore:
-    """The store in `folder`, or one in `into` with what `folder` has in the layout of another tool, found by trying.
+    """The store in `folder`, or of one in `into` what `folder` has now, in the layout of another tool, found by trying.
 
     after: the folder of the images after the edit, where `folder` has those before. instruction: of pairs that have none.
     Raises RethinkError where there are no pairs, with the commonest reason.
@@ -36,23 +36,26 @@ def open_pairs(folder: Path, into: Path, after: Path | None = None, instruction:
             raise RethinkError(f"pairs: there is no {place}.")
     with PairStore(into).writing() as store:
         if after is not None:
-            _read(store, pair_folders(Dataset(folder), Dataset(after)), skip, instruction)
+            found = _read(store, pair_folders(Dataset(folder), Dataset(after)), skip, instruction)
         else:
-            any(_read(store, get_format(name).read(folder), skip, instruction) for name in TRIED)
-    if next(iter(store), None) is None:
+            tried = (_read(store, get_format(name).read(folder), skip, instruction) for name in TRIED)
+            found = next(filter(None, tried), None)
+    if found is None:
         contents = Dataset(folder).contents() if folder.is_dir() else "it is a file"
         reasons = "".join(f" (of what looks like one: {reason})" for reason, _ in why.most_common(1))
         raise RethinkError(
             f"pairs: {folder} holds no pair{reasons}; {contents}. Give a store of pairs, a folder with “before” and “after” in "
             "it, or one of NAME_start and NAME_end; images of the same name belong together."
         )
-    return store
+    return found.only(store)
 
 
-def _read(store: PairStore, entries: Iterable[ImportedPair | Skipped], skip: OnSkip, instruction: str) -> bool:
-    """Whether there are pairs among entries that a layout finds, all of which are then in the store."""
+def _read(
+    store: PairStore, entries: Iterable[ImportedPair | Skipped], skip: OnSkip, instruction: str
+) -> Imported | None:
+    """What entries that a layout finds have brought; None where there is no pair among them."""
     try:
-        imported, _, there = import_entries(store, entries, skip, instruction)
+        found = import_entries(store, entries, skip, instruction)
     except (RethinkError, NotADirectoryError):  # it is in another layout
-        return False
-    return bool(imported or there)
+        return None
+    return found if found.ids else None

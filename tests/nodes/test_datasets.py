@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.support.chats import Seer
+from tests.support.datasets import encode_image, write_file
 from tests.support.pairs import ids
 
 # Filter
@@ -255,6 +256,15 @@ def test_the_report_of_an_import_counts_reasons_and_is_no_markup(classes, models
         assert len(ids(loaded)) == 1 and not set(report) & set("<>[]")
         assert "3 skipped" in report and "2 × it has no instruction (first: target/‹img src=x" in report
         assert "1 × its text cannot be read: it seems to be Windows-1252" in report
+
+
+def test_a_dataset_is_given_on_without_what_its_store_has_of_others(classes, models):
+    for name, text in (("first", "make it red"), ("second", "add a hat")):
+        for side in ("before", "after"):
+            write_file(models.datasets / name / side / "a.png", encode_image(len(name + side)))
+        chosen = {"format": "before-after", "dataset": name, "into": "imported", "instruction": text}
+        store = classes["RethinkLoadEditDataset"].execute(chosen).result[0]
+        assert [pair.instruction for pair in store] == [text]
 
 
 def test_an_import_and_a_store_without_a_pair_say_what_is_wrong(classes, part, models, results, RethinkError):

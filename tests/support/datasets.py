@@ -29,13 +29,18 @@ def write_file(path, data=GOOD[0]):
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
 
 
+def counts(found):
+    """(pairs that are new in the store, skipped) of an import."""
+    return found.new, found.skipped
+
+
 def import_pairs(name, data, root):
     """([instruction], {where: why}) of a dataset."""
     with PairStore(root / "store").writing() as store:
         why = {}
-        counts = import_dataset(store, name, data, why.__setitem__)
+        found = import_dataset(store, name, data, why.__setitem__)
     said = [pair.instruction for pair in store]
-    assert counts == (len(said), len(why)) and {record["why"] for record in store.skipped} == set(why.values())
+    assert counts(found) == (len(said), len(why)) and {record["why"] for record in store.skipped} == set(why.values())
     for text in said:
         assert text and text.isprintable() and "\ufffd" not in text
     return said, why

@@ -11,7 +11,7 @@ from rethink.errors import RethinkError
 from rethink.pairs import importing
 from rethink.pairs.importing import import_dataset
 from rethink.pairs.store import PairStore
-from tests.support.datasets import GOOD, import_pairs, write_control_folders, write_file
+from tests.support.datasets import GOOD, counts, import_pairs, write_control_folders, write_file
 from tests.support.pairs import draw_image
 
 
@@ -67,7 +67,7 @@ def test_a_second_import_says_the_same_and_notes_it_once(tmp_path):
     (data / "control/bad.png").unlink()
     for _ in range(2):
         with PairStore(tmp_path / "s").writing() as store:
-            assert import_dataset(store, "ai-toolkit", data)[1] == 1
+            assert import_dataset(store, "ai-toolkit", data).skipped == 1
     assert len(list(store.skipped)) == 1
 
 
@@ -119,7 +119,7 @@ def test_an_import_never_leaves_the_dataset(tmp_path):
     rows.append({"input_image_file_name": "input/a.png", "edited_image_file_name": "input/a.png", "edit_prompt": ""})
     (data / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     with PairStore(tmp_path / "s").writing() as store:
-        assert import_dataset(store, "imagefolder", data) == (0, 6)
+        assert counts(import_dataset(store, "imagefolder", data)) == (0, 6)
     reasons = [record["why"] for record in store.skipped]
     assert (
         sum("leads out" in why for why in reasons) == 3

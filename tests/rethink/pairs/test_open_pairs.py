@@ -42,6 +42,16 @@ def test_images_before_and_after_are_read(store, tmp_path, name):
         assert contents(open_pairs(folder, tmp_path / "into", instruction="make it red")) == contents(store)
 
 
+def test_what_is_gone_or_said_otherwise_since_is_not_among_them(store, tmp_path):
+    folder = lay_out(store, tmp_path / "set", lambda id, side: f"{side}/{id}.png")
+    assert len(list(open_pairs(folder, tmp_path / "into", instruction="make it red"))) == 2
+    gone = sorted((folder / "before").iterdir())[0].name
+    for side in ("before", "after"):
+        (folder / side / gone).unlink()
+    (left,) = open_pairs(folder, tmp_path / "into", instruction="turn it red")
+    assert left.instruction == "turn it red"
+
+
 def test_two_folders_anywhere(store, tmp_path):
     lay_out(store, tmp_path, lambda id, side: f"{side} of mine/{id}.png")
     read = open_pairs(tmp_path / "before of mine", tmp_path / "into", tmp_path / "after of mine", "make it red")
