@@ -57,12 +57,17 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
         if digests[0] == digests[1]:
             faults.append(f"pairs: {files[0]} and {files[1]}, input and target of {pair.id}, are the same image.")
             continue
+        if images[0].shape != images[1].shape:
+            faults.append(
+                f"pairs: {files[0]} is {_size(images[0])} pixels, and {files[1]}, its target, {_size(images[1])}."
+            )
+            continue
         if not pair.instruction.strip():
             faults.append(f"pairs: {pair.id} has no instruction.")
             continue
         digest = hashlib.blake2b("\0".join([*digests, pair.instruction]).encode(), digest_size=16).hexdigest()
         found.append(LoraPair(pair.id, *files, pair.instruction, digest, pair.source or digests[1]))
-        if _hides_detail(pair) and images[0].shape == images[1].shape:
+        if _hides_detail(pair):
             with_less.append(_target_has_less_detail(*images))
     if len(with_less) > 1 and sum(with_less) > len(with_less) / 2:
         faults.append(
@@ -137,6 +142,10 @@ def generator_of(*names: object) -> torch.Generator:
     """A generator on the CPU whose numbers are a function of `names` alone."""
     digest = hashlib.blake2b(json.dumps(names).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]} × {image.shape[0]}"
 
 
 def _hides_detail(pair: EditPair) -> bool:

@@ -51,6 +51,17 @@ def test_swapped_pairs_are_recognized_by_what_was_done_to_them(tmp_path):
         read_pairs(swapped)
 
 
+def test_a_target_of_another_size_is_named_before_any_work(tmp_path):
+    store = write_pairs(tmp_path, 3)
+    with store.writing():
+        paths = [store.image_path("odd", role) for role in ("input", "target")]
+        for path, size in zip(paths, ((32, 48), (32, 32))):
+            store.write_image(path, np.zeros((*size, 3), np.uint8))
+        store.add(EditPair("odd", *paths, "make it red"))
+    with pytest.raises(RethinkError, match="odd.* is 48 × 32 pixels, and .*odd.*, its target, 32 × 32"):
+        read_pairs(store)
+
+
 @pytest.mark.parametrize(("shape", "fill"), [("scribble", "black"), ("square", "white"), ("ellipse", "noise")])
 def test_covers_of_a_flat_thing_are_not_taken_for_swapped(tmp_path, shape, fill):
     """The edges of a cover, and noise, are more detail than what is beneath has."""
