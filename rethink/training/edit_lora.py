@@ -72,6 +72,7 @@ class LoraTraining:
         self.saves = LoraSaves(self.run_folder, output, model, self.lora)
         self.previewer = Previewer(self.run_folder, model.editor, self.examples.held_out[: settings.previews], thinker)
         self.losses: list[float] = []
+        self._mid_step = False  # whether the weights may be those of the next step already, or some of them
         self.record = LoraRecord(
             title=output.stem,
             settings=settings.as_record(),
@@ -90,9 +91,10 @@ class LoraTraining:
             known = self.run_folder.read_state(self.lora, self.optimizer) or self.record
             self.record = replace(known, stopped="", steps=self.steps)
             self.losses = list(self.record.losses)
-            if self.record.step < self.steps:
+            save_anew = bool(known.stopped) and self._is_at_save
+            if self.record.step < self.steps or save_anew:
                 self.encode_all()
-                self._train_to_the_end()
+                self._train_to_the_end(save_anew)
             if self.processes.is_main:
                 report = self.saves.publish(self.record)
                 self.processes.wait()
@@ -100,12 +102,16 @@ class LoraTraining:
         self.processes.wait()
         return self.saves.report(self.run_folder.read_record() or self.record)
 
-    def _train_to_the_end(self) -> None:
+    def _train_to_the_end(self, save_anew: bool) -> None:
+        """save_anew: where the run was stopped, maybe before its newest save was measured and tried."""
+        self.good = self.lora.factors()
         try:
+            if save_anew:
+                self._save()
             self._train()
         except Diverged as error:
-            self._keep_good(str(error))
-            raise RethinkError(f"{error} What was good is kept: {self.output}.") from None
+            kept = self._keep_good(str(error))
+            raise RethinkError(f"{error} What was good is kept: {kept}.") from None
         except BaseException as error:  # ComfyUI's Cancel is none of Exception
             if not (isinstance(error, RuntimeError) and is_out_of_memory(error)):
                 self._keep_newest(f"{type(error).__name__} at step {self.record.step}")
@@ -132,8 +138,7 @@ class LoraTraining:
     # ── stage two ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _train(self) -> None:
-        watch = LossWatch()
-        self.good = self.lora.factors()
+        watch = LossWatch(self.settings.batch * self.settings.accumulate)
         started = time.monotonic() - self.record.seconds
         while self.record.step < self.steps:
             until = min(self.steps, (self.record.step // self.save_every + 1) * self.save_every)
@@ -144,6 +149,7 @@ class LoraTraining:
                     watch.look(loss, self.record.step, ids)
                     self.losses.append(loss)
                     self.record = replace(self.record, step=len(self.losses), seconds=time.monotonic() - started)
+                    self._mid_step = False
                     if watch.calm and self.record.step % GOOD_EVERY == 0:
                         self.good = self.lora.factors()
                     self._report_step()
@@ -172,6 +178,7 @@ class LoraTraining:
         ids = [name for part in range(parts) for name in self.examples.ids(step * parts + part)]
         if not math.isfinite(float(loss) + float(norm)):
             raise Diverged(step, ids, "is not a number")
+        self._mid_step = True
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return float(loss), ids
@@ -223,6 +230,8 @@ class LoraTraining:
         path = self._write_lora()
         with self.model.denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached():
             losses = tuple(self.objective.held_out_losses(self.examples, self.settings.batch))
+        if not all(map(math.isfinite, losses)):
+            raise Diverged(self.record.step - 1, [pair.id for pair in self.examples.held_out], "is not a number")
         recent = statistics.fmean(self.losses[-self.save_every :])
         previews = self.previewer.edit(self._load_again(path), self.record.step, self._report_phase)
         make_trainable(self.model.editor.module)
@@ -253,26 +262,35 @@ class LoraTraining:
         self.record = replace(self.record, saves=(*others, save)).choose_best()
 
     @property
+    def _is_at_save(self) -> bool:
+        """Whether the newest step is one after which the LoRA is saved."""
+        step = self.record.step
+        return step > 0 and (step == self.steps or step % self.save_every == 0)
+
+    @property
     def _is_saved(self) -> bool:
         return any(save.step == self.record.step for save in self.record.saves)
 
     def _keep_newest(self, why: str) -> None:
-        """After a cancel: the newest weights as a LoRA and as the state to go on from; the best as the output."""
+        """After a cancel: the newest weights as a LoRA and as the state to go on from; the best as the output. In the midst of a
+        step there are no such weights: the state stays the last one that was written."""
         if not (self.record.step and self.processes.is_main):
             return
         with suppress(OSError, RethinkError):
             self.optimizer.zero_grad(set_to_none=True)
-            path = self._write_lora()
-            if not self._is_saved:
-                self._add_save(Save(self.record.step, self.run_folder.relative(path), self.losses[-1], None))
             self.record = replace(self.record, stopped=why)
-            self.run_folder.write_state(self.lora, self.optimizer, self.record)
-            self.saves.publish(self.record)
+            if not self._mid_step:
+                path = self._write_lora()
+                if not self._is_saved:
+                    self._add_save(Save(self.record.step, self.run_folder.relative(path), self.losses[-1], None))
+                self.run_folder.write_state(self.lora, self.optimizer, self.record)
+            self._publish_stopped()
 
-    def _keep_good(self, why: str) -> None:
-        """After the loss has exploded: the last good weights as one more LoRA; the state stays the last whole one's."""
+    def _keep_good(self, why: str) -> Path:
+        """After the loss has exploded: the last good weights as one more LoRA; the state stays the last whole one's.
+        → where the best one is."""
         if not self.processes.is_main:
-            return
+            return self.output
         self.lora.load_factors(self.good)
         with suppress(OSError, RethinkError):
             if not self._is_saved:  # else it is good, and measured
@@ -280,7 +298,16 @@ class LoraTraining:
                 last = self.losses[-1] if self.losses else 0.0
                 self._add_save(Save(self.record.step, self.run_folder.relative(path), last, None))
             self.record = replace(self.record, losses=tuple(self.losses), stopped=why)
-            self.saves.publish(self.record)
+            return self._publish_stopped()
+        return self.run_folder.folder
+
+    def _publish_stopped(self) -> Path:
+        """The best LoRA of a run that was stopped → where it is: among the saves alone, where the name has a LoRA of another run
+        and this one has not come as far as its first save."""
+        if any(save.step % self.save_every == 0 for save in self.record.saves) or self.saves.is_name_free():
+            return self.saves.publish(self.record).output
+        self.saves.write_record(self.record)
+        return self.run_folder.folder
 
 
 def make_optimizer(settings: LoraSettings, lora: TrainableLora) -> torch.optim.Optimizer:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from ..errors import RethinkError, lazy_import
 from .edit_model import EditModel, Example, join_examples
 from .example_cache import ExampleCache
@@ -105,9 +107,15 @@ class LoraExamples:
         except RethinkError:
             return None
         try:
-            return self.cache.ensure(pair.digest, lambda: self._model.encode(*images, pair.instruction))
+            return self.cache.ensure(pair.digest, lambda: self._encode(pair, *images))
         except RethinkError as error:
             raise RethinkError(f"pairs: {pair.id}: {error}") from error
+
+    def _encode(self, pair: LoraPair, input: Tensor, target: Tensor) -> Example:
+        example = self._model.encode(input, target, pair.instruction)
+        if not (example.target.isfinite().all() and example.source.isfinite().all()):
+            raise RethinkError("its latents are no numbers; load the editor with bf16 or fp32.")
+        return example
 
     def _encoded(self, pairs: Sequence[LoraPair]) -> tuple[list[LoraPair], list[str]]:
         """Those of the pairs that are in the cache, and their keys; the others are noted."""

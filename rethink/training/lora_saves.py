@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,6 +54,11 @@ class LoraSaves:
         header = file_header(record, self._model.row, self._lora.rank, pairs)
         write_lora_file(path, self._model.row, self._lora, self._model.dtype, header)
         return path
+
+    def is_name_free(self) -> bool:
+        """Whether there is no LoRA of the chosen name yet, or one of this run."""
+        own = (self._run.folder / "saves").glob("*.safetensors")
+        return not self._output.exists() or any(filecmp.cmp(self._output, save, shallow=False) for save in own)
 
     def publish(self, record: LoraRecord) -> TrainReport:
         """The best LoRA of all saves under the name that was chosen; the report beside the run."""

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from rethink.errors import OutOfMemoryError, RethinkError
 from rethink.training.best_save import choose_save
 from rethink.training.edit_lora import LoraTraining
+from rethink.training.edit_model import EditModel
 from rethink.training.lora_examples import LoraExamples
 from rethink.training.lora_objective import LoraObjective
 from rethink.training.lora_pairs import generator_of, read_pairs, split_pairs
@@ -72,6 +73,59 @@ def test_a_run_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(editor
         editor, pytest.fail
     )  # nothing is left to do
     assert again.record.losses == whole.record.losses
+
+
+@pytest.mark.parametrize(
+    ("moment", "step"), [("step 2 of", 2), ("step 2 is saved", 2), ("step 4 of", 4), ("step 4 is saved", 4)]
+)
+def test_a_run_that_was_cut_off_at_a_save_chooses_as_one_that_was_not(editor, store, tmp_path, moment, step):
+    options = {"steps": 4, "save_every": 2, "batch": 2, "previews": 1}
+    whole = make_job(tmp_path / "whole", store, **options).run(editor).record
+    job = make_job(tmp_path / "cut", store, **options)
+
+    def cut(progress):
+        if progress.line.startswith(moment):
+            raise Cut
+
+    with pytest.raises(Cut):
+        job.run(editor, cut)
+    found = job.run(editor).record
+    assert (found.best, found.why, found.step) == (whole.best, whole.why, whole.step)
+    assert [replace(save, file="") for save in found.saves] == [replace(save, file="") for save in whole.saves]
+
+
+def test_a_run_that_was_interrupted_within_a_step_ends_the_same(editor, store, tmp_path, monkeypatch):
+    options = {"steps": 6, "save_every": 2, "batch": 2}
+    whole = make_job(tmp_path / "whole", store, **options).run(editor)
+    job, step, taken = make_job(tmp_path / "cut", store, **options), torch.optim.AdamW.step, []
+
+    def interrupted(optimizer, closure=None):
+        step(optimizer, closure)
+        taken.append(optimizer)
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            job.run(editor)
+    assert job.output.is_file()  # the save of step 2
+    report = job.run(editor)
+    assert report.record.losses == whole.record.losses
+    files = [load_file(each.folder / "saves" / "step-000006.safetensors") for each in (whole, report)]
+    assert all(torch.equal(files[0][name], files[1][name]) for name in files[0])
+
+
+def test_a_run_that_is_stopped_at_once_leaves_the_lora_of_another(editor, store, tmp_path):
+    first = make_job(tmp_path, store, steps=2).run(editor)
+    before = first.output.read_bytes()
+    other = make_job(tmp_path, store, steps=6, save_every=3, seed=7)
+    with pytest.raises(Cut):
+        other.run(editor, cut_at(1))
+    assert first.output.read_bytes() == before
+    with pytest.raises(Cut):
+        other.run(editor, cut_at(4))
+    assert first.output.read_bytes() != before, "it has come as far as its first save"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -269,6 +323,24 @@ def test_a_loss_that_is_no_number_ends_it_and_keeps_what_was_good(editor, store,
     with pytest.raises(RethinkError, match="not a number at step 5, with the pairs 0000.*What was good is kept"):
         job.run(editor)
     assert all(torch.isfinite(weight).all() for weight in load_file(job.output).values())
+
+
+def test_numbers_that_are_none_on_a_held_out_pair_are_said(editor, store, tmp_path, monkeypatch):
+    job = make_job(tmp_path, store, steps=4, save_every=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(LoraObjective, "held_out_losses", lambda *_: [float("nan"), 0.1])
+        with pytest.raises(RethinkError, match="not a number at step 2, with the pairs 0000.*What was good is kept"):
+            job.run(editor)
+    encode = EditModel.encode
+
+    def broken(model, *images):
+        example = encode(model, *images)
+        example.target.fill_(float("nan"))
+        return example
+
+    monkeypatch.setattr(EditModel, "encode", broken)
+    with pytest.raises(RethinkError, match="pairs: 0000.*: its latents are no numbers; load the editor with bf16"):
+        make_job(tmp_path / "other", store).run(editor)
 
 
 def test_memory_that_runs_out_says_what_to_lower(editor, store, tmp_path, monkeypatch):
