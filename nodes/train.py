@@ -67,6 +67,7 @@ class TrainEditLora(io.ComfyNode):
                     "optimizer", "keep_identity", "change_weight", "hold_outside", "dropout", "drop_instruction"
                 ),
                 *_optional("timesteps", "shift"),
+                field_input(LoraSettings, "preview_instruction", optional=True, placeholder="remove the black square"),
                 sockets.Thinker.Input(
                     "thinker",
                     optional=True,

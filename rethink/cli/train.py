@@ -50,6 +50,7 @@ FIELDS = (
         "hold_out",
         "save_every",
         "previews",
+        "preview_instruction",
         "seed",
     ),
 )

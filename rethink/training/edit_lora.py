@@ -70,7 +70,8 @@ class LoraTraining:
         name = hashlib.blake2b(json.dumps(identity).encode(), digest_size=4).hexdigest()
         self.run_folder = LoraRun(folder / f"{output.stem}-{name}")
         self.saves = LoraSaves(self.run_folder, output, model, self.lora)
-        self.previewer = Previewer(self.run_folder, model.editor, self.examples.held_out[: settings.previews], thinker)
+        shown = (self.examples.held_out or self.examples.training)[: settings.previews]
+        self.previewer = Previewer(self.run_folder, model.editor, shown, thinker, settings.preview_instruction)
         self.losses: list[float] = []
         self._mid_step = False  # whether the weights may be those of the next step already, or some of them
         self.record = LoraRecord(
@@ -223,7 +224,7 @@ class LoraTraining:
     # ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _save(self) -> None:
-        """The LoRA of this step, measured, loaded again, tried on held-out pairs; then the state, which makes it count."""
+        """The LoRA of this step, measured, loaded again, tried on the previews; then the state, which makes it count."""
         if not self.processes.is_main:
             self.processes.wait()
             return
@@ -250,8 +251,8 @@ class LoraTraining:
             raise RethinkError(f"lora: {report} This is a fault of Rethink; please report it.")
         return editor
 
-    def _report_phase(self, pair: int) -> None:
-        self._report_step(f"step {self.record.step} is saved; trying it on held-out pair {pair}")
+    def _report_phase(self, number: int) -> None:
+        self._report_step(f"step {self.record.step} is saved; preview {number}")
 
     def _write_lora(self) -> Path:
         self.record = replace(self.record, losses=tuple(self.losses), skipped=tuple(self.examples.skipped))

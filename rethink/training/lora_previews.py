@@ -1,7 +1,8 @@
-"""Held-out pairs, edited by what was saved, beside what they should become; and what is measured of these edits."""
+"""Pairs, edited by what was saved, beside what they should become; and what is measured of these edits."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -35,66 +36,93 @@ class Previews:
     pairs: tuple[PreviewPair, ...]
 
 
-class Previewer:
-    """Edits the same held-out pairs with the same seeds at every save.
+@dataclass(frozen=True, eq=False)
+class Try:
+    """What every save edits. source, target: IMAGE [1, H, W, 3]; no target, and so no score, where the user asks for an edit
+    that no pair has. name: of its files."""
 
-    base: the editor as it was before. thinker: also scores the edits, where there is one. on_pair: told before each pair, with
-    its number from 1 on. newest: the first input and its newest edit, side by side as one IMAGE.
+    instruction: str
+    source: Tensor
+    target: Tensor | None
+    name: str
+    seed: int
+
+
+class Previewer:
+    """Edits the same pairs with the same seeds at every save.
+
+    base: the editor as it was before. thinker: also scores the edits, where there is one. instruction: one more edit of the first
+    pair's input, in the user's own words. on_try: told before each of them, with its number from 1 on. newest: the first input and its
+    newest edit, side by side as one IMAGE.
     """
 
-    def __init__(self, run: LoraRun, base: Editor, pairs: Sequence[LoraPair], thinker: Thinker | None = None):
+    def __init__(
+        self,
+        run: LoraRun,
+        base: Editor,
+        pairs: Sequence[LoraPair],
+        thinker: Thinker | None = None,
+        instruction: str = "",
+    ):
         self._run, self._base_editor, self._pairs, self._thinker = run, base, pairs, thinker
-        self._base: dict[int, Scores] = {}
+        self._instruction = instruction.strip()
+        self._base: dict[str, Scores] = {}
         self.newest: Tensor | None = None
 
-    def edit(self, editor: Editor, step: int, on_pair: Callable[[int], None] = lambda number: None) -> Previews:
-        """Edit all pairs with the editor after so many steps, and once with the editor that was before."""
+    def edit(self, editor: Editor, step: int, on_try: Callable[[int], None] = lambda number: None) -> Previews:
+        """Edit everything with the editor after so many steps, and once with the editor that was before."""
         files, scores, pairs = [], [], []
-        for number, (pair, (source, target)) in enumerate(self._opened):
-            on_pair(number + 1)
-            base = self._edited(self._base_editor, source, pair.instruction, number, 0)
-            file = self._edited(editor, source, pair.instruction, number, step)
-            if number not in self._base:
-                self._base[number] = self._score(pair, source, target, load_image(base), number)
+        for number, each in enumerate(self._tries, 1):
+            on_try(number)
+            base, file = self._edited(self._base_editor, each, 0), self._edited(editor, each, step)
+            if each.name not in self._base:
+                self._base[each.name] = self._score(each, load_image(base))
             edited = load_image(file)
-            scores.append(self._score(pair, source, target, edited, number))
-            if not number:
-                self.newest = torch.cat([source, _resize(edited, source)], 2)
+            scores.append(self._score(each, edited))
+            if number == 1:
+                self.newest = torch.cat([each.source, _resize(edited, each.source)], 2)
             files.append(self._run.relative(file))
-            pairs.append(self._keep(pair, source, target, number, base))
+            pairs.append(self._keep(each, base))
         return Previews(tuple(files), tuple(scores), tuple(pairs))
 
     @cached_property
-    def _opened(self) -> list[tuple[LoraPair, tuple[Tensor, Tensor]]]:
-        """The pairs with their images; those whose files have gone are left out."""
-        opened = []
-        for pair in self._pairs:
+    def _tries(self) -> list[Try]:
+        """The pairs whose files are still there, and the user's own edit."""
+        found: list[Try] = []
+        for number, pair in enumerate(self._pairs):
             with suppress(RethinkError):
-                opened.append((pair, pair.images()))
-        return opened
+                found.append(Try(pair.instruction, *pair.images(), name=str(number), seed=number))
+        if self._instruction and found:
+            name = hashlib.blake2b(self._instruction.encode(), digest_size=4).hexdigest()  # other words, other files
+            found.append(Try(self._instruction, found[0].source, None, f"own-{name}", 0))
+        return found
 
-    def _edited(self, editor: Editor, source: Tensor, instruction: str, number: int, step: int) -> Path:
-        """The file of an edit; what the editor alone makes of a pair stays the same."""
-        file = self._run.preview_path(step, number)
+    def _edited(self, editor: Editor, each: Try, step: int) -> Path:
+        """The file of an edit; what the editor alone makes of it stays the same."""
+        file = self._run.preview_path(step, each.name)
         if step or not file.is_file():
-            save_image(editor.edit(editor.prepare(source), [instruction], [number]), file)
+            save_image(editor.edit(editor.prepare(each.source), [each.instruction], [each.seed]), file)
         return file
 
-    def _score(self, pair: LoraPair, source: Tensor, target: Tensor, edited: Tensor, seed: int) -> Scores:
-        scores: Scores = dict(asdict(match_target(source, target, edited)))
+    def _score(self, each: Try, edited: Tensor) -> Scores:
+        if each.target is None:
+            return {}
+        scores: Scores = dict(asdict(match_target(each.source, each.target, edited)))
         if self._thinker is not None:
-            found = critique(self._thinker, source, [edited], pair.instruction, [pair.instruction], [seed])[0]
+            found = critique(self._thinker, each.source, [edited], each.instruction, [each.instruction], [each.seed])[0]
             scores |= {"thinker": found.overall, "note": found.reasoning or found.note}
         return scores
 
-    def _keep(self, pair: LoraPair, source: Tensor, target: Tensor, number: int, base: Path) -> PreviewPair:
-        """The pair with copies of its images in the run's folder, where pages find them."""
-        files = {name: self._run.side_path(name, number) for name in ("input", "target")}
-        for file, image in zip(files.values(), (source, target)):
-            if not file.is_file():
-                save_image(_shrink(image), file)
-        names = {name: self._run.relative(file) for name, file in files.items()}
-        return PreviewPair(pair.instruction, **names, base=self._run.relative(base), scores=self._base[number])
+    def _keep(self, each: Try, base: Path) -> PreviewPair:
+        """It with copies of its images in the run's folder, where pages find them."""
+        names = {"target": ""}
+        for side, image in (("input", each.source), ("target", each.target)):
+            if image is not None:
+                file = self._run.side_path(side, each.name)
+                if not file.is_file():
+                    save_image(_shrink(image), file)
+                names[side] = self._run.relative(file)
+        return PreviewPair(each.instruction, **names, base=self._run.relative(base), scores=self._base[each.name])
 
 
 def _shrink(image: Tensor) -> Tensor:

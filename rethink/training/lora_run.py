@@ -5,7 +5,7 @@ RUN/
   report.html        the same to look at
   state.safetensors  LoRA and optimizer after the newest save; never the model itself
   saves/             the LoRA of every save
-  previews/          held-out pairs by every save
+  previews/          pairs by every save
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ MOST_TAGS = 200  # instructions in a file's header
 
 @dataclass(frozen=True)
 class PreviewPair:
-    """A held-out pair that every save edits: files in the run's folder. base: what the editor alone makes of it; scores: of
-    that, as those of a `Save`."""
+    """What every save edits, a held-out pair where there are some: files in the run's folder. target: "" where the instruction is the
+    user's own. base: what the editor alone makes of it; scores: of that, as those of a `Save`."""
 
     instruction: str
     input: str
@@ -129,13 +129,13 @@ class LoraRun:
     def save_path(self, step: int) -> Path:
         return self.folder / "saves" / f"step-{step:06d}.safetensors"
 
-    def preview_path(self, step: int, number: int) -> Path:
-        """Of held-out pair `number` by the save of a step; step 0: what the base editor makes of it."""
-        return self.folder / "previews" / f"{number}-step-{step:06d}.png"
+    def preview_path(self, step: int, name: str) -> Path:
+        """Of what is previewed under `name`, by the save of a step; step 0: what the base editor makes of it."""
+        return self.folder / "previews" / f"{name}-step-{step:06d}.png"
 
-    def side_path(self, side: str, number: int) -> Path:
-        """Of the input or the target of held-out pair `number`."""
-        return self.folder / "previews" / f"{number}-{side}.png"
+    def side_path(self, side: str, name: str) -> Path:
+        """Of its input or its target."""
+        return self.folder / "previews" / f"{name}-{side}.png"
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()

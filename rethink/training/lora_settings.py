@@ -14,7 +14,12 @@ KEEP = {"off": 0, "low": 4, "default": 2, "high": 1}  # every so many steps othe
 # (module, class) of optimizers
 OPTIMIZERS = {"adamw": ("torch.optim", "AdamW"), "adamw 8-bit": ("bitsandbytes.optim", "AdamW8bit")}
 FAMILY = ("rank", "learning_rate", "batch", "accumulate")  # 0: those of the editor's family
-FREE = ("steps", "save_every", "previews")  # what may differ when a run goes on: no step depends on it
+FREE = (
+    "steps",
+    "save_every",
+    "previews",
+    "preview_instruction",
+)  # what may differ when a run goes on: no step depends on it
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,14 @@ class LoraSettings:
         0, "Steps between saves; every saved LoRA is kept. 0: ten saves in all.", low=0, high=1_000_000, advanced=True
     )
     previews: int = option(
-        2, "Held-out pairs that are edited at every save, to look at.", low=0, high=16, advanced=True
+        2,
+        "Pairs that are edited at every save, to look at: held-out ones, where there are some.",
+        low=0,
+        high=16,
+        advanced=True,
+    )
+    preview_instruction: str = option(
+        "", "Also tried at every save, on the image of the first preview: an edit in your own words, to look at."
     )
     seed: int = option(0, "The same seed, pairs and settings give the same LoRA.", low=0, high=MAX_SEED, advanced=True)
 

@@ -1,4 +1,4 @@
-/** The pictures of a training: what every save makes of held-out pairs, beside input, target and the editor alone. */
+/** The pictures of a training: what every save makes of some pairs, beside input, target and the editor alone. */
 
 import { element, setAttribute } from "../viewer/dom.mjs";
 import { captureScroll } from "../viewer/wheel.mjs";
@@ -100,7 +100,7 @@ class PairRow {
   show(shown, save, number, address) {
     this.#caption.textContent = this.#caption.title = shown.instruction;
     this.#show(0, "input", address(shown.input));
-    this.#show(1, "target", address(shown.target));
+    this.#show(1, "target", shown.target && address(shown.target)); // the user's own edit has none
     this.#show(2, "editor alone", address(shown.base), shown.scores);
     const file = save.previews[number];
     this.#show(3, `step ${save.step}`, file ? address(file) : "", save.scores[number]);
@@ -111,6 +111,7 @@ class PairRow {
     const { image, label, figure } = this.#cells[index];
     if (image.getAttribute("src") !== source) setAttribute(image, "src", source || null);
     image.alt = label.textContent = name;
+    figure.style.visibility = source ? "" : "hidden";
     figure.title = [name, describeScores(scores), scores?.note].filter(Boolean).join("\n");
   }
 }

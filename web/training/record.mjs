@@ -17,7 +17,7 @@ import { formatDuration, formatLoss, formatMemory, formatRate, formatShare } fro
  */
 
 /**
- * A held-out pair that every save edits.
+ * What every save edits: a held-out pair, or the user's own edit, which has no target.
  *
  * @typedef {{instruction: string, input: string, target: string, base: string, scores: Scores, means: Means}} Shown
  */

@@ -32,12 +32,34 @@ def test_held_out_pairs_are_edited_by_every_save_and_once_without(training):
     assert previewer.newest.shape == (1, 32, 64, 3)
     assert [pair.target for pair in first.pairs] == ["previews/0-target.png", "previews/1-target.png"]
     assert all(load_image(training.run_folder.folder / pair.input).shape == (1, 32, 32, 3) for pair in first.pairs)
-    alone = training.run_folder.preview_path(0, 1)
+    alone = training.run_folder.preview_path(0, "1")
     before = alone.stat().st_mtime_ns
     second = previewer.edit(save(training, 6), 6)
     assert second.files != first.files and second.pairs == first.pairs
     assert len(list((training.run_folder.folder / "previews").iterdir())) == 2 * 5
     assert alone.stat().st_mtime_ns == before
+
+
+def test_the_users_own_edit_is_made_by_every_save_and_has_no_score(training):
+    shown = training.examples.held_out[:1]
+    own = Previewer(training.run_folder, training.model.editor, shown, instruction=" add a hat ")
+    first = own.edit(save(training, 3), 3)
+    pair, mine = first.pairs
+    assert (pair.instruction, mine.instruction) == ("make it red", "add a hat")
+    assert mine.target == "" and first.scores[0] and not first.scores[1] and not mine.scores
+    files = [training.run_folder.folder / each for each in (mine.input, mine.base, first.files[1])]
+    assert all(file.is_file() for file in files)
+    other = Previewer(training.run_folder, training.model.editor, shown, instruction="add a dog")
+    assert other.edit(save(training, 6), 6).pairs[1].base != mine.base, "what was made of other words stays theirs"
+    assert len(Previewer(training.run_folder, training.model.editor, (), instruction="x").edit(None, 3).files) == 0
+
+
+def test_pairs_that_are_learned_from_are_shown_where_none_are_held_out(tmp_path):
+    editor = editor_miniatures.opened("instruct_pix2pix", tmp_path)
+    editor.defaults = replace(editor.defaults, steps=1)
+    training = open_training(editor, make_job(tmp_path, write_pairs(tmp_path / "pairs", 3), previews=1))
+    assert not training.examples.held_out
+    assert len(training.previewer.edit(save(training, 3), 3).files) == 1
 
 
 def test_edits_are_measured_against_their_targets(training):

@@ -16,7 +16,9 @@ SCORES = {"changed": 0.42, "kept": 0.9, "thinker": 7.0, "note": "<i>fine"}
 
 def test_the_page_shows_losses_saves_and_previews(tmp_path):
     run = LoraRun(tmp_path)
-    images = [run.side_path(side, 0) for side in ("input", "target")] + [run.preview_path(step, 0) for step in (0, 20)]
+    images = [run.side_path(side, "0") for side in ("input", "target")] + [
+        run.preview_path(step, "0") for step in (0, 20)
+    ]
     for path in images:
         path.parent.mkdir(exist_ok=True)
         save_image(torch.rand(1, 8, 8, 3), path)
