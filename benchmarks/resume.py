@@ -66,10 +66,10 @@ def live_until(command: list[str], seconds: float) -> bool:
 
 
 def result(work: Path, name: str) -> tuple[list[float], dict[str, torch.Tensor]]:
-    """(losses, LoRA) of a training that is done."""
+    """(losses, weights of the last step) of a training that is done."""
     [file] = (work / f"{name}-training").glob(f"{name}-*/training.json")
-    losses = json.loads(file.read_text(encoding="utf-8"))["losses"]
-    return losses, load_file(work / f"{name}.safetensors")
+    record = json.loads(file.read_text(encoding="utf-8"))
+    return record["losses"], load_file(file.parent / record["saves"][-1]["file"])
 
 
 def read_options() -> argparse.Namespace:

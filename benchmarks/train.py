@@ -1,7 +1,7 @@
 """A LoRA teaches the built-in editor an edit it was never taught, from pairs made by the inverse edit: how well, and at what
 cost for the edits it knew. Everything is judged by the exact oracle, on scenes and wordings that training never saw.
 
-    python benchmarks/train.py                     # --work FOLDER goes on where it was cut off
+    python benchmarks/train.py                     # hours; --work FOLDER goes on where it was cut off
     python benchmarks/train.py --parts speed       # any of: success, descriptions, curve, selection, speed
 
 The task: a circle of noise hides a thing, of which nothing is left to see, and the instruction describes it.
@@ -98,7 +98,7 @@ def main() -> None:
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, help="folder to keep pairs and runs in; a run that was cut off goes on")
-    parser.add_argument("--parts", nargs="+", default=["success", "descriptions", "speed"], choices=PARTS)
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--cases", type=int, default=200, help="edits judged, of the new kind and of every old one")
     parser.add_argument("--steps", type=int, default=800)
