@@ -329,10 +329,10 @@ def _is_movable(part: nn.Module, device: torch.device) -> bool:
 
 def make_trainable(module: nn.Module) -> None:
     """Replace tensors that were made in inference mode by others in the same memory: weights, buffers, and what parts have
-    computed and remember."""
+    computed and remember. Quantized weights stay: gradients pass through their layers as they are."""
     for part in module.modules():
         for name, weight in part._parameters.items():
-            if weight is not None and weight.is_inference():
+            if weight is not None and weight.is_inference() and not _is_quantized(weight):
                 part._parameters[name] = nn.Parameter(_for_autograd(weight), requires_grad=weight.requires_grad)
         for name, buffer in part._buffers.items():
             if buffer is not None and buffer.is_inference():
@@ -343,6 +343,12 @@ def make_trainable(module: nn.Module) -> None:
         for method in vars(type(part)).values():
             if hasattr(method, "cache_clear"):  # places of tokens, in Qwen-Image
                 method.cache_clear()
+
+
+def _is_quantized(weight: nn.Parameter) -> bool:
+    """Whether it is a parameter of a kind of its own, as those of bitsandbytes are: a plain one in its place would lack the
+    scales that it carries. Tensors of a kind of their own (torchao's) take them along when they are cloned."""
+    return type(weight) is not nn.Parameter and issubclass(type(weight), nn.Parameter)
 
 
 def _for_autograd(tensor: Tensor) -> Tensor:
