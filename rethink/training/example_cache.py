@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..atomic import atomic_write
 from ..errors import lazy_import
 from .edit_model import EditModel, Example
+from .lora_run import save_tensors
 
 VERSION = 2  # of the files; another one finds none of these
 IN_MEMORY = 2**31  # bytes of examples that are held; more are read from their files whenever they are needed
@@ -37,7 +37,6 @@ class ExampleCache:
         key = self.key(digest)
         path = self._path(key)
         if not path.is_file():
-            self.folder.mkdir(parents=True, exist_ok=True)
             write_example(encode(), path)
         return key
 
@@ -63,7 +62,10 @@ class ExampleCache:
 
 
 def write_example(example: Example, path: Path) -> None:
-    """One file, which appears whole. What is no tensor stands in its header, as Python writes it."""
+    """One file, which appears whole. What is no tensor stands in its header, as Python writes it.
+
+    Raises RethinkError where it cannot be written.
+    """
     tensors: dict[str, Tensor] = {}
     others: dict[str, str] = {}
     for name, value in _flatten(vars(example)):
@@ -71,9 +73,7 @@ def write_example(example: Example, path: Path) -> None:
             tensors[name] = value.contiguous()
         else:
             others[name] = repr(value)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as part:
-        lazy_import("safetensors.torch").save_file(tensors, part, {"others": json.dumps(others)})
+    save_tensors(tensors, path, {"others": json.dumps(others)})
 
 
 def read_example(path: Path) -> Example:

@@ -194,6 +194,7 @@ class LoraRun:
 def save_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
     """A .safetensors file, which appears whole; an old one stays until then. Raises RethinkError where it cannot be written."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:
             lazy_import("safetensors.torch").save_file(tensors, part, header)
     except Exception as error:  # safetensors has an error class of its own
@@ -210,7 +211,6 @@ def write_lora_file(
     """The LoRA by the names of its family; the file appears whole, and an old one stays until then."""
     from .lora_families import name_weights
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(name_weights(row.names, lora.factors(), dtype), path, header)
 
 

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
+from rethink.errors import RethinkError
 from rethink.training import example_cache
 from rethink.training.edit_model import EditModel, Example
 from rethink.training.example_cache import ExampleCache, read_example, write_example
@@ -26,6 +28,17 @@ def test_what_is_read_is_what_was_written(tmp_path):
     assert torch.equal(read.target, written.target) and read.inputs["shapes"] == [[(1, 2, 3)]]
     assert read.null == {} and torch.equal(read.inputs["added"]["pooled"], written.inputs["added"]["pooled"])
     assert read.shapes == written.shapes
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, model, monkeypatch):
+    def refuse(*_):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", refuse)
+    cache = ExampleCache(tmp_path, model)
+    with pytest.raises(RethinkError, match="^folder: .* cannot be written .*No space left.*; free some space"):
+        cache.ensure("a", example)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()] and not cache.has(cache.key("a"))
 
 
 def test_nothing_is_encoded_twice(tmp_path, model, monkeypatch):
