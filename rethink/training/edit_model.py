@@ -113,12 +113,17 @@ class EditModel:
         return digest.hexdigest()
 
     def layers(self, choice: str, rank: int) -> dict[str, nn.Module]:
-        """The layers that learn, by the names that files call them: those of the "family", or "all".
+        """The layers that learn, by the names that files call them: those of the "family", or "all" that are as large as the rank.
 
-        Raises RethinkError for a rank that is larger than one of them.
+        Raises RethinkError for a rank that is larger than one of the family's, or than all.
         """
         found = target_layers(self.denoiser, self.lora_targets if choice == "family" else ALL_LAYERS, rank)
         return {name: layer for name, layer in found.items() if not name.startswith(self.row.nameless)}
+
+    def layers_too_small(self, choice: str, rank: int) -> list[str]:
+        """Those of the layers of `choice` that do not learn, as they are smaller than the rank."""
+        learning = self.layers(choice, rank)
+        return [name for name in self.layers(choice, 1) if name not in learning]
 
     @contextmanager
     def computing(self, rows: int) -> Iterator[None]:

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """output: the LoRA. record: what was done. folder: of the run. check: what the pack's loader says of the file."""
+    """output: the LoRA. record: what was done. folder: of the run. check: what the pack's loader says of the file. too_small: the
+    layers that were to learn but are smaller than the rank."""
 
     output: Path
     record: LoraRecord
     folder: Path
     check: LoraReport
+    too_small: Sequence[str] = ()
 
     def __str__(self) -> str:
         record, check = self.record, self.check
@@ -37,6 +39,8 @@ class TrainReport:
             f"The LoRA of step {record.best} of {record.step}: {record.why}.",
             f"Learned from {record.pairs - len(record.held_out)} pairs; all saves and the report: {self.folder}",
         ]
+        if self.too_small:
+            lines.append(f"Not learned, as they are smaller than the rank: {', '.join(self.too_small)}.")
         if record.skipped:
             lines.append(f"Left out, as their files were gone: {', '.join(record.skipped)}.")
         return "\n".join(lines + ([f"Stopped early: {record.stopped}"] if record.stopped else []))
@@ -77,7 +81,8 @@ class LoraSaves:
     def report(self, record: LoraRecord) -> TrainReport:
         """What was done, with what the pack's loader says of the file."""
         _, check = self._model.editor.with_lora(self._output, 1.0)
-        return TrainReport(self._output, record, self._run.folder, check)
+        too_small = self._model.layers_too_small(record.settings["layers"], self._lora.rank)
+        return TrainReport(self._output, record, self._run.folder, check, too_small)
 
     def write_record(self, record: LoraRecord) -> None:
         """The record, and the report to look at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -86,7 +87,8 @@ class TrainableLora(nn.Module):
 def target_layers(denoiser: nn.Module, suffixes: Sequence[str], rank: int) -> dict[str, nn.Module]:
     """The linear layers and convolutions of a denoiser whose names end in one of `suffixes`.
 
-    Raises RethinkError for a rank that is larger than one of them.
+    Of ALL_LAYERS, those that are smaller than the rank are left out, such as the last one of Stable Diffusion, with its four rows.
+    Raises RethinkError for a rank that is larger than one of the others, or than all.
     """
     ends = tuple(f".{suffix}" if suffix else "" for suffix in suffixes)
     found = {
@@ -94,14 +96,13 @@ def target_layers(denoiser: nn.Module, suffixes: Sequence[str], rank: int) -> di
         for name, layer in denoiser.named_modules()
         if f".{name}".endswith(ends) and (hasattr(layer, "in_features") or isinstance(layer, CONVOLUTIONS))
     }
-    smallest = min(min(rows, _product(columns)) for rows, *columns in map(shape_of, found.values()))
-    if not 1 <= rank <= smallest:
-        raise RethinkError(f"rank: expected 1 to {smallest}, the size of this editor's smallest layer, got {rank}.")
-    return found
+    sizes = {name: _largest_rank(layer) for name, layer in found.items()}
+    which, most = ("largest", max(sizes.values())) if suffixes == ALL_LAYERS else ("smallest", min(sizes.values()))
+    if not 1 <= rank <= most:
+        raise RethinkError(f"rank: expected 1 to {most}, the size of this editor's {which} layer, got {rank}.")
+    return {name: layer for name, layer in found.items() if sizes[name] >= rank}
 
 
-def _product(numbers: Sequence[int]) -> int:
-    product = 1
-    for number in numbers:
-        product *= number
-    return product
+def _largest_rank(layer: nn.Module) -> int:
+    rows, *columns = shape_of(layer)
+    return min(rows, math.prod(columns))

@@ -365,6 +365,12 @@ def test_what_cannot_be_trained_is_said_before_any_work(editor, store, root, tmp
     assert not list(tmp_path.rglob("saves"))
 
 
+def test_layers_smaller_than_the_rank_are_named_in_the_report(editor, store, tmp_path):
+    report = make_job(tmp_path, store, layers="all", rank=5, steps=1).run(editor)
+    assert report.check.matched and "Not learned, as they are smaller than the rank: conv_out." in str(report)
+    assert "Not learned" not in str(make_job(tmp_path / "small", store, layers="all", rank=4, steps=1).run(editor))
+
+
 def test_weights_made_in_inference_mode_are_trained_over(store, tmp_path):
     with torch.inference_mode():  # as ComfyUI runs nodes
         editor = editor_miniatures.opened("instruct_pix2pix", tmp_path)

@@ -63,6 +63,14 @@ def test_all_layers_are_the_linear_ones_and_the_convolutions():
     assert list(target_layers(model, ("to_q",), 2)) == ["to_q"]
 
 
+def test_of_all_layers_those_smaller_than_the_rank_are_left_out():
+    model = make_model()
+    assert list(target_layers(model, ALL_LAYERS, 6)) == ["conv", "other"]
+    for rank in (0, 9):
+        with pytest.raises(RethinkError, match="^rank: expected 1 to 8, the size of this editor's largest layer"):
+            target_layers(model, ALL_LAYERS, rank)
+
+
 def test_factors_come_back():
     one, other = make_lora(make_model()), make_lora(make_model())
     nn.init.normal_(one.ups[1])
