@@ -23,6 +23,7 @@ from ..errors import RethinkError
 from .lora_families import TrainedFamily, trained_family
 from .noising import FEW_STEPS, DiffusionNoise, Noise
 from .trainable_lora import ALL_LAYERS, target_layers
+from .weight_fingerprints import fingerprint_weights
 
 TEXT, TEXT_MASK = "encoder_hidden_states", "encoder_hidden_states_mask"  # of a denoiser whose texts differ in length
 _CHANGED = 0.1  # of the spread of an image's latents: what differs by more has been changed
@@ -92,24 +93,20 @@ class EditModel:
 
     @property
     def identity(self) -> str:
-        """The same for models that training leads to the same LoRA."""
-        return self.editor.name
+        """The same for models that training leads to the same LoRA, on whatever device and with whatever offload."""
+        return f"{self.editor.name} {fingerprint_weights(self.denoiser)} {self.encoders}"
 
     @property
     def encoders(self) -> str:
-        """The same for editors that encode alike: their family, and a few weights of every part beside the denoiser."""
+        """The same for editors that encode alike: their family, the weights of every part beside the denoiser, and LoRAs."""
         null = " zeros" if self.drops and self._zeros_for_empty else ""
-        digest = hashlib.blake2b(f"{self.editor.family.id} {self.drops}{null}".encode(), digest_size=16)
-        digest.update(
-            repr(getattr(self.denoiser.config, "sample_size", "")).encode()
-        )  # of which the working size follows
+        size = getattr(self.denoiser.config, "sample_size", "")  # of which the working size follows
+        loras = getattr(self.editor, "lora_files", ())
+        over = f" {self.editor.name} {loras}" if loras else ""  # the name has the strengths
+        digest = hashlib.blake2b(f"{self.editor.family.id} {self.drops}{null} {size!r}{over}".encode(), digest_size=16)
         for name, part in cast(nn.ModuleDict, self.editor.module).items():
-            if name == self.editor.denoiser_name:
-                continue
-            weights = list(part.parameters())
-            digest.update(f"{name} {len(weights)}".encode())
-            for weight in weights[:: max(1, len(weights) // 16)]:
-                digest.update(weight.detach().flatten()[:32].float().cpu().numpy().tobytes())
+            if name != self.editor.denoiser_name:
+                digest.update(f"{name} {fingerprint_weights(part)}".encode())
         return digest.hexdigest()
 
     def layers(self, choice: str, rank: int) -> dict[str, nn.Module]:

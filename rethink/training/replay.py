@@ -57,14 +57,14 @@ def make_replay(
     generator = generator_of("replay", seed)
     own = {pair.source: pair for pair in pairs}
     known = [each for each in instructions if isinstance(each, str) or each[0] in own]
-    keys = []
+    keys, identity = [], model.identity
     for number in range(count if known else 0):
         pair, side = pairs[_draw(generator, len(pairs))], _draw(generator, 2)
         text = known[number % len(known)]
         if not isinstance(text, str):
             (source, text), side = text, 1
             pair = own[source]
-        digest = hashlib.blake2b(f"replay {pair.digest} {side} {text} {model.identity}".encode()).hexdigest()
+        digest = hashlib.blake2b(f"replay {pair.digest} {side} {text} {identity}".encode()).hexdigest()
 
         def encode(pair: LoraPair = pair, text: str = text, side: int = side, number: int = number):
             image: Tensor = pair.images()[side]

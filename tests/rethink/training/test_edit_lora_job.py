@@ -128,6 +128,21 @@ def test_a_run_that_is_stopped_at_once_leaves_the_lora_of_another(editor, store,
     assert first.output.read_bytes() != before, "it has come as far as its first save"
 
 
+def test_another_base_of_the_same_name_is_another_run(store, tmp_path):
+    def train(**options):
+        editor = editor_miniatures.opened("instruct_pix2pix", tmp_path, **options)
+        return make_job(tmp_path, store, steps=1).run(editor).folder
+
+    first = train()
+    assert train() == first  # loaded anew, as after a restart
+    others = [train(dtype="bf16"), train(quantize="fp8")]
+    file = tmp_path / "instruct_pix2pix" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights["mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight"] += 0.1
+    safetensors.torch.save_file(weights, file)
+    assert len({first, *others, train()}) == 4
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_run_that_was_killed_at_any_moment_ends_the_same(editor, store, tmp_path):
     options = {"steps": 8, "save_every": 2, "batch": 2, "keep": "high", "replay": 2}

@@ -1,9 +1,12 @@
 """Examples in files: found by their content, and what is read is what was written."""
 
+import os
+
 import pytest
 import torch
 from safetensors import SafetensorError
 
+from rethink.editors.loading import add_lora
 from rethink.errors import RethinkError
 from rethink.training import example_cache
 from rethink.training.edit_model import EditModel, Example
@@ -58,3 +61,15 @@ def test_other_encoders_find_nothing_of_it(model):
     with torch.no_grad():
         weight[0, 0, 0, 0] += 1
         assert model.encoders != before
+
+
+def test_loras_on_the_text_encoder_find_nothing_of_it(model, tmp_path):
+    editor = model.editor
+    lora = editor_miniatures.write_lora(
+        editor_miniatures.as_diffusers(editor_miniatures.factors(editor, "text_encoder")), tmp_path
+    )
+    models = [model, *(EditModel(add_lora(editor, lora, strength)[0]) for strength in (1.0, 0.5))]
+    assert len({each.encoders for each in models}) == 3
+    assert EditModel(add_lora(editor, lora, 1.0)[0]).encoders == models[1].encoders
+    os.utime(lora, (1, 1))  # another file of this name
+    assert EditModel(add_lora(editor, lora, 1.0)[0]).encoders != models[1].encoders
