@@ -41,6 +41,7 @@ def load_editor(name: str, dtype: Dtype, offload: Offload, quantize: QuantizerNa
     With offload "none" ComfyUI moves its weights like those of its own models; otherwise it moves them itself, also when
     it is quantized: not every quantized layer can be moved from outside.
     """
+    from ...rethink.editors.loading import is_best_in_full
     from ...rethink.editors.loading import load_editor as load
 
     path = editor_path(name)
@@ -49,7 +50,9 @@ def load_editor(name: str, dtype: Dtype, offload: Offload, quantize: QuantizerNa
         offload = "none"  # there is nothing to move
     elif quantize != "none" and offload == "none":
         offload = "model"
-    weights = _best_dtype(device) if dtype == "auto" else dtype  # where it will compute, not where it waits
+    weights = dtype
+    if dtype == "auto":  # where it will compute, not where it waits
+        weights = "fp32" if is_best_in_full(path) else _best_dtype(device)
     key = (path.resolve(), files_fingerprint(path), weights, offload, quantize, str(device))
     editor = _editors.get(key)
     if editor is None:

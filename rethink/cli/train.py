@@ -110,6 +110,7 @@ def run_train_lora(options: argparse.Namespace) -> int:
         LoraSettings(**chosen, keep_instructions=read_instructions(options.keep_instructions)),
         open_thinker_from(options),
     )
+    options.dtype = choose_dtype(options)
     processes = join_processes(options.device)
     report = job.run(open_editor(options), ProgressLine() if processes.is_main else ignore_progress, processes)
     if not processes.is_main:
@@ -117,6 +118,13 @@ def run_train_lora(options: argparse.Namespace) -> int:
     print_result(str(report))
     print(f"A page to look at: {(report.folder / 'report.html').as_uri()}", file=sys.stderr)
     return 0
+
+
+def choose_dtype(options: argparse.Namespace) -> str:
+    """The dtype of the arguments; for “auto” one in which gradients do not vanish, where it might be fp16."""
+    if options.dtype != "auto" or options.editor == BUILT_IN or options.device.partition(":")[0] == "cpu":
+        return options.dtype
+    return "bf16"
 
 
 def read_instructions(path: Path | None) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from ..builtin import EDITOR_FOLDER
 from ..errors import RethinkError, lazy_import
 from ..model_files import PICKLES, check_weights, fingerprint_files, model_name, read_json, resolve_device, snapshot_of
 from ..options import Dtype
@@ -39,7 +40,7 @@ def load_editor(
 ) -> Editor:
     """Open a diffusers folder of any family, or a single .safetensors checkpoint (original Stable Diffusion 1 layout).
 
-    dtype: a key of DTYPES; "auto" is fp32 on the CPU and "half" elsewhere.
+    dtype: a key of DTYPES; "auto" is fp32 on the CPU and where `is_best_in_full`, and "half" elsewhere.
     device: where it computes. offload: "model" and "sequential" keep the weights in main memory and bring them to
         `device` part by part or layer by layer (diffusers' own; needs accelerate; nothing to do on the CPU).
     quantize: a key of quantization.QUANTIZERS: the large parts are brought to 8 or 4 bits while they load.
@@ -58,7 +59,8 @@ def load_editor(
     for option, value, known in choices:
         if value not in known:
             raise RethinkError(f"{option}: “{value}” is unknown; choose one of {', '.join(known)}.")
-    dtype = ("fp32" if device.type == "cpu" else "half") if dtype == "auto" else dtype
+    if dtype == "auto":
+        dtype = "fp32" if device.type == "cpu" or is_best_in_full(path) else "half"
 
     if path.is_dir():
         pipeline, family, defaults = _open_folder(path, dtype, quantize)
@@ -96,6 +98,12 @@ def load_editor(
     except (ValueError, RuntimeError, NotImplementedError) as error:  # not everything quantized can be moved
         raise RethinkError(f"offload: {path} does not take “{offload}”: {error}") from error
     return editor_class(pipeline, family, defaults, name, device)
+
+
+def is_best_in_full(path: Path) -> bool:
+    """Whether the dtype “auto” is fp32 on every device: the built-in editor is so small that it costs nothing, and it can be
+    trained."""
+    return path.resolve() == EDITOR_FOLDER.resolve()
 
 
 def edit_with(pipeline: Any, name: str) -> Editor:

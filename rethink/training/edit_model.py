@@ -77,7 +77,8 @@ class EditModel:
         self.denoiser: Any = editor.module[self.editor.denoiser_name]
         if self.denoiser.dtype == torch.float16:
             raise RethinkError(
-                f"editor: {editor.name} is in fp16, in which gradients vanish; load it with the dtype bf16 or fp32."
+                f"editor: {editor.name} is in fp16, in which gradients vanish; choose bf16 or fp32 as the dtype of Load Editor, or "
+                "with --dtype."
             )
         self._main = "sample" if self.row.layout == "channels" else "hidden_states"
         with editor.pipeline() as pipeline:

@@ -38,6 +38,13 @@ def test_a_model_is_in_memory_once_and_goes_with_its_last_user(memory, mini):
     assert editor() is None and patcher() is None
 
 
+def test_the_built_in_editor_can_be_trained_on_a_card_that_prefers_half(memory, mini, monkeypatch):
+    for name in ("should_use_fp16", "should_use_bf16"):
+        monkeypatch.setattr(model_management, name, lambda device: True)
+    kinds = [memory.load_editor(name, "auto", "none").module["unet"].dtype for name in ("mini", "built-in")]
+    assert kinds == [torch.float16, torch.float32]
+
+
 def test_a_replaced_file_is_loaded_anew(memory, mini, classes):
     old = memory.load_editor("mini", "auto", "none")
     print_before = classes["RethinkLoadEditor"].fingerprint_inputs(editor="mini", dtype="auto", offload="none")

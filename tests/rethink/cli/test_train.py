@@ -1,7 +1,11 @@
 """`rethink train-lora`: from a store of pairs to a file that `rethink edit` loads."""
 
 import shutil
+from argparse import Namespace
 
+import pytest
+
+from rethink.cli.train import choose_dtype
 from rethink.pairs.store import PairStore
 from tests.support.lora_training import write_pairs
 
@@ -46,6 +50,19 @@ def test_two_folders_of_images_are_trained_on_as_they_are(editor, rethink, tmp_p
     assert "Learned from 3 pairs" in done.stdout
     read = PairStore.open_existing(tmp_path / "learned-training" / "pairs")
     assert {pair.instruction for pair in read} == {"make it red"}
+
+
+@pytest.mark.parametrize(
+    ("editor", "device", "dtype", "chosen"),
+    [
+        ("instruct-pix2pix", "cuda", "auto", "bf16"),
+        ("instruct-pix2pix", "cuda:1", "fp16", "fp16"),
+        ("instruct-pix2pix", "cpu", "auto", "auto"),
+        ("built-in", "cuda", "auto", "auto"),
+    ],
+)
+def test_auto_is_no_format_in_which_gradients_vanish(editor, device, dtype, chosen):
+    assert choose_dtype(Namespace(editor=editor, device=device, dtype=dtype)) == chosen
 
 
 def test_what_is_wrong_is_said_in_a_sentence(editor, rethink, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rethink.builtin import EDITOR_FOLDER
 from rethink.editors.loading import load_editor
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
@@ -85,6 +86,19 @@ def test_chosen_dtypes(folders):
         editor = load_editor(folders["instruct_pix2pix"], dtype=name)
         assert {p.dtype for p in editor.module.parameters()} == {dtype}
         assert (miniatures.quick_edit(editor) - full).abs().mean() < 0.05
+
+
+def test_auto_is_half_beside_the_cpu_but_not_for_the_built_in_editor(folders):
+    device = "meta"  # any that is not the CPU
+    kinds = [
+        {weight.dtype for weight in load_editor(path, device=device, **options).module.parameters()}
+        for path, options in (
+            (folders["instruct_pix2pix"], {}),
+            (EDITOR_FOLDER, {}),
+            (EDITOR_FOLDER, {"dtype": "half"}),
+        )
+    ]
+    assert kinds == [{torch.float16}, {torch.float32}, {torch.float16}]
 
 
 def test_offload_has_nothing_to_do_on_the_cpu(folders):

@@ -113,7 +113,8 @@ def test_models_that_cannot_learn_are_refused(kind, message, root, monkeypatch):
 
 def test_half_precision_is_refused_where_gradients_would_vanish(root):
     with pytest.raises(
-        RethinkError, match="is in fp16, in which gradients vanish; load it with the dtype bf16 or fp32"
+        RethinkError,
+        match="is in fp16, in which gradients vanish; choose bf16 or fp32 as the dtype of Load Editor, or with --dtype",
     ):
         EditModel(editor_miniatures.opened("instruct_pix2pix", root, dtype="fp16"))
 
