@@ -3,7 +3,7 @@
 OUT/training/
   training.json       the record: settings, pairs, losses, saves, which is the best and why
   report.html         the same to look at
-  best.safetensors    the U-Net of the save with the lowest held-out loss, until training is over
+  best.safetensors    what is trained, as it was at the save with the lowest held-out loss; its header says which that is
   previews/           held-out pairs by every save
 """
 
@@ -30,7 +30,7 @@ from .lora_report import write_report
 from .lora_run import LoraRecord, LoraRun
 from .pair_dataset import PairSamples, make_collate_fn
 from .text_conditions import tokenizers_of
-from .train_loop import save_tensors
+from .train_loop import save_tensors, trained_tensors
 
 FOLDER, BEST = "training", "best.safetensors"
 SHARE, MOST = 0.1, 64  # of the pairs that are held out, and how many at most: each is measured at every save
@@ -57,6 +57,7 @@ class EditorWatch:
         self._record = replace(record, held_out=tuple(pair.id for pair in held_out))
         self._samples = PairSamples(held_out, resolution, at_random=False)
         self._losses: list[Tensor | float] = []
+        self._kept = 0  # the step of the save whose weights are kept
         self._previewer = Previewer(self._run, self._open_editor(), held_out[:PREVIEWS])
 
     @property
@@ -71,6 +72,7 @@ class EditorWatch:
             saves = tuple(save for save in known.saves if save.step <= step)
             rates = tuple(rate for rate in known.rates if rate[0] <= step)
             self._record = replace(known, saves=saves, rates=rates, steps=self._record.steps, stopped="")
+            self._kept = self._read_kept() or step + 1
         self._losses = list(known.losses[:step]) if known else []
         if not step:
             self._preview(0)
@@ -81,13 +83,13 @@ class EditorWatch:
             self._record = replace(self._record, rates=(*self._record.rates, (step, rate)))
 
     def save(self, step: int, seconds: float) -> None:
-        """Measure the model as it is; keep its U-Net where it is the best so far."""
+        """Measure the model as it is; keep what is trained where it is the best so far."""
         self._losses = [float(loss) for loss in self._losses]
-        before = self._record.saves[-1].step if self._record.saves else 0
+        others = tuple(each for each in self._record.saves if each.step != step)
+        before = others[-1].step if others else 0
         recent = statistics.fmean(self._losses[before:] or [0.0])
         previews = self._preview(step)
         save = Save(step, "", recent, self._held_out_loss(), previews.files, previews.scores)
-        others = tuple(each for each in self._record.saves if each.step != step)
         record = replace(
             self._record,
             step=step,
@@ -97,17 +99,25 @@ class EditorWatch:
             memory=max(self._record.memory, peak_memory(self._model.alphas.device)),
             preview_pairs=previews.pairs,
         )
-        self._record = _choose_lowest(record)
+        self._record = _choose_lowest(record, self._kept)
         if self._record.best == step:
-            save_tensors(self._model.unet.state_dict(), self._run.folder / BEST)
+            self._kept = step
+            save_tensors(trained_tensors(self._model), self._run.folder / BEST, {"step": str(step)})
         self._run.write_record(self._record)
         write_report(self._run, self._record)
 
     def end(self) -> None:
+        if self._record.best != self._record.step:
+            tensors = lazy_import("safetensors.torch").load_file(self._run.folder / BEST)
+            self._model.load_state_dict(tensors, strict=False)
+
+    def _read_kept(self) -> int:
+        """The step of the save whose weights are kept; 0 without, and for the file of an older version, which had the U-Net alone."""
         best = self._run.folder / BEST
-        if self._record.best != self._record.step and best.is_file():
-            self._model.unet.load_state_dict(lazy_import("safetensors.torch").load_file(best), strict=False)
-        best.unlink(missing_ok=True)
+        if not best.is_file():
+            return 0
+        with lazy_import("safetensors").safe_open(best, framework="pt") as file:
+            return int((file.metadata() or {}).get("step", 0))
 
     def _preview(self, step: int) -> Previews:
         editor = self._open_editor()
@@ -130,13 +140,15 @@ class EditorWatch:
         return statistics.fmean(losses) if losses else None
 
 
-def _choose_lowest(record: LoraRecord) -> LoraRecord:
-    """With the save of the lowest held-out loss as the best: of a whole editor only one can be kept."""
+def _choose_lowest(record: LoraRecord, kept: int = 0) -> LoraRecord:
+    """With the save of the lowest held-out loss as the best: of a whole editor only one can be kept.
+
+    kept: the step of that one until now; what is older than it has no weights any more.
+    """
     losses = {save.step: save.held_out for save in record.saves if save.held_out is not None}
     if not losses:
         return replace(record, best=record.step, why="the newest, as there are too few pairs to hold some out")
-    best = min(losses, key=lambda step: losses[step])
-    count = len(record.held_out)
-    return replace(
-        record, best=best, why=f"the lowest loss on {count} held-out pairs, {losses[best]:.5f}, of {len(losses)} saves"
-    )
+    best = min((step for step in losses if step >= kept or step == record.step), key=lambda step: losses[step])
+    why = f"the lowest loss on {len(record.held_out)} held-out pairs, {losses[best]:.5f}, of {len(losses)} saves"
+    gone = "; the weights of a better one have gone" if losses[best] > min(losses.values()) else ""
+    return replace(record, best=best, why=why + gone)

@@ -19,6 +19,7 @@ from typing import Protocol, cast
 import torch
 from torch import nn
 
+from ..atomic import atomic_write
 from ..errors import RethinkError, lazy_import
 
 TRAINED = "trained-{}.safetensors"  # of a checkpoint, by the number of the model
@@ -254,11 +255,12 @@ def trained_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: state[name].contiguous() for name in found if name in state}
 
 
-def save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Tensors as a file; those that share their memory once."""
+def save_tensors(tensors: dict[str, torch.Tensor], path: Path, header: dict[str, str] | None = None) -> None:
+    """Tensors as a file, which appears whole; those that share their memory once."""
     places: dict[int, str] = {}
     alone = {name: tensor for name, tensor in tensors.items() if places.setdefault(tensor.data_ptr(), name) == name}
-    lazy_import("safetensors.torch").save_file(alone, path)
+    with atomic_write(path) as part:
+        lazy_import("safetensors.torch").save_file(alone, part, header)
 
 
 class TrainState:

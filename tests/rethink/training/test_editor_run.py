@@ -23,7 +23,14 @@ def watch(tmp_path, monkeypatch):
     pipe = open_model(write_folder(tmp_path / "sd", "StableDiffusionPipeline"))
     widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
     held_out = read_pair_folder(write_pair_folder(tmp_path / "pairs"))[:2]
-    return EditorWatch(InstructPix2PixLoss(pipe, LossConfig()), pipe, held_out, RECORD, tmp_path / "out", 32)
+    model = InstructPix2PixLoss(pipe, LossConfig(train_text=True))
+    return EditorWatch(model, pipe, held_out, RECORD, tmp_path / "out", 32)
+
+
+def open_again(watch, steps=20):
+    """The watch of a run that goes on in the same folder."""
+    record = replace(RECORD, steps=steps)
+    return EditorWatch(watch._model, watch._pipe, watch._held_out, record, watch._run.folder.parent, 32)
 
 
 def take_step(watch, step, shift):
@@ -43,26 +50,73 @@ def test_saves_are_measured_and_the_best_weights_come_back(watch, tmp_path):
     record = watch.record
     assert [save.step for save in record.saves] == [1, 2] and record.best == 1 and record.seconds == 4.0
     assert record.saves[0].held_out < record.saves[1].held_out and record.losses == (0.5, 0.5)
-    assert torch.allclose(load_file(folder / "best.safetensors")["conv_out.bias"], best, atol=1e-5)
+    assert torch.allclose(load_file(folder / "best.safetensors")["unet.conv_out.bias"], best, atol=1e-5)
     assert len(record.saves[1].previews) == 2 and all((folder / name).is_file() for name in record.saves[1].previews)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "Layers" not in page and "<th>file" not in page  # a LoRA's
     assert "make it red" in page and "step 1 ★" in page and page.count("data:image/png") == 2 * 5
     watch.end()
-    assert torch.allclose(bias, best, atol=1e-5) and not (folder / "best.safetensors").exists()
+    assert torch.allclose(bias, best, atol=1e-5)
 
 
-def test_what_was_recorded_after_the_newest_checkpoint_is_forgotten(watch, tmp_path):
+def test_what_was_recorded_after_the_newest_checkpoint_is_forgotten(watch):
     watch.go_on(0)
     for step in (1, 2, 3):
         take_step(watch, step, 0.01)
         watch.save(step, 1.0)
-    again = EditorWatch(watch._model, watch._pipe, watch._held_out, replace(RECORD, steps=20), tmp_path / "out", 32)
+    again = open_again(watch)
     again.go_on(2)
     assert [save.step for save in again.record.saves] == [1, 2] and again.record.steps == 20
     take_step(again, 3, 0.01)
     again.save(3, 1.0)
     assert again.record.losses == (0.5, 0.5, 0.5) and [save.step for save in again.record.saves] == [1, 2, 3]
+
+
+def test_the_best_weights_outlive_the_end_of_training(watch):
+    bias = watch._model.unet.conv_out.bias
+    watch.go_on(0)
+    for step, shift in ((1, 0.0), (2, 3.0)):
+        take_step(watch, step, shift)
+        watch.save(step, 1.0)
+    newest = bias.detach().clone()
+    watch.end()
+    best = bias.detach().clone()
+    for steps in (2, 3):  # the same again, then one step more
+        again = open_again(watch, steps)
+        with torch.no_grad():
+            bias.copy_(newest)
+        again.go_on(2)
+        for step in range(3, steps + 1):
+            take_step(again, step, 1.0)
+        again.save(steps, 1.0)
+        again.end()
+        assert again.record.best == 1 and torch.allclose(bias, best, atol=1e-5)
+        assert [save.loss for save in again.record.saves] == [0.5] * steps
+
+
+def test_the_text_encoder_that_was_trained_belongs_to_the_best(watch):
+    norm = list(watch._model.text.parameters())[-1].detach()
+    best = norm.clone()
+    watch.go_on(0)
+    for step, shift in ((1, 0.0), (2, 3.0)):
+        take_step(watch, step, shift)
+        norm.add_(shift)
+        watch.save(step, 1.0)
+    watch.end()
+    assert watch.record.best == 1 and torch.allclose(norm, best, atol=1e-5)
+
+
+def test_a_save_without_weights_is_not_the_best(watch):
+    watch.go_on(0)
+    take_step(watch, 1, 0.0)
+    watch.save(1, 1.0)
+    (watch._run.folder / "best.safetensors").unlink()
+    for step in (2, 3):
+        again = open_again(watch)
+        again.go_on(step - 1)
+        take_step(again, step, 3.0)
+        again.save(step, 1.0)
+        assert again.record.best == 2 and "the weights of a better one have gone" in again.record.why
 
 
 def test_without_held_out_pairs_the_newest_is_the_best():
