@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import add_command
+from ..options import options_of
+from .arguments import add_command, add_field
 from .edit import EXIT_CODES
 from .progress import print_result
 
@@ -24,7 +25,7 @@ it is started again.
 
 def add_train_editor_command(commands) -> None:
     """Adds `train-editor` to the subparsers of `rethink`."""
-    from ..training.train_loop import TrainConfig, add_train_arguments
+    from ..training.train_loop import TrainConfig
 
     about = "train a whole InstructPix2Pix editor, from Stable Diffusion 1.x, 2.x or XL"
     parser = add_command(commands, "train-editor", about, run_train_editor)
@@ -36,14 +37,16 @@ def add_train_editor_command(commands) -> None:
     )
     parser.add_argument("--resolution", type=int, default=256, help="pixels, width and height (paper: 256)")
     parser.add_argument("--train-text", action="store_true", help="train the text encoders too")
-    add_train_arguments(parser, TrainConfig())
+    group = parser.add_argument_group("optimization")
+    for each in options_of(TrainConfig):
+        add_field(group, TrainConfig, each.name)
 
 
 def run_train_editor(options: argparse.Namespace) -> int:
     """Train as the arguments say; → the exit status."""
     from ..training.instruct_pix2pix import LossConfig
     from ..training.train_editor_job import TrainEditorJob
-    from ..training.train_loop import read_train_config
+    from ..training.train_loop import TrainConfig
 
     job = TrainEditorJob(
         options.model,
@@ -51,7 +54,7 @@ def run_train_editor(options: argparse.Namespace) -> int:
         options.output.absolute(),
         options.resolution,
         LossConfig(train_text=options.train_text),
-        read_train_config(options),
+        TrainConfig(**{each.name: getattr(options, each.name) for each in options_of(TrainConfig)}),
     )
     job.run()
     print_result(f"{job.output}\nA page to look at: {job.report.as_uri()}")

@@ -22,6 +22,7 @@ from .pair_dataset import make_collate_fn
 from .text_conditions import TextConditions, tokenizers_of
 from .train_loop import TrainConfig, TrainWatch, train_loop, write_json
 
+SETTINGS = "training.json"  # in the folder of what was trained: how
 STARTS = (
     *("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInstructPix2PixPipeline"),
     *("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInstructPix2PixPipeline"),
@@ -212,7 +213,7 @@ def train(
     widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
     model = InstructPix2PixLoss(pipe, loss_config, render, reuse)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "training.json", {"objective": asdict(loss_config), "plan": asdict(config)})
+    write_json(out / SETTINGS, {"objective": asdict(loss_config), "plan": asdict(config)})
     collate = make_collate_fn(tokenizers_of(pipe))
     train_loop(model, dataset, config, out, collate=collate, report=report, watch=watch(model) if watch else None)
     if lazy_import("accelerate").PartialState().is_main_process:

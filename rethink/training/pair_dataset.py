@@ -13,7 +13,7 @@ from torch import nn
 
 from ..errors import RethinkError
 from ..pairs.store import MANIFEST, PairStore
-from .lora_pairs import LoraPair, read_pairs
+from .lora_pairs import FEWEST, LoraPair, read_pairs
 from .text_conditions import tokenize
 
 
@@ -57,6 +57,8 @@ def _listed_pairs(folder: Path) -> list[LoraPair]:
             f"{folder} is no store of pairs and has no metadata.jsonl; each of its lines names an input and an edited image."
         )
     lines = [line for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if len(lines) < FEWEST:
+        raise RethinkError(f"pairs: too few are in {manifest}, {len(lines)}; training needs at least {FEWEST}.")
     return [_listed_pair(folder, number, line) for number, line in enumerate(lines, 1)]
 
 

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ..errors import RethinkError
+from ..model_files import snapshot_of
+from ..options import check_limits, option
 from .editor_run import FOLDER, MOST, SHARE, EditorWatch
-from .instruct_pix2pix import InstructPix2PixLoss, LossConfig, open_model, train
+from .instruct_pix2pix import SETTINGS, InstructPix2PixLoss, LossConfig, open_model, train
 from .lora_pairs import digest_of, split_pairs
 from .lora_run import REPORT, LoraRecord
 from .pair_dataset import PairSamples, read_pair_folder
@@ -17,14 +20,17 @@ from .train_loop import TrainConfig
 @dataclass(frozen=True)
 class TrainEditorJob:
     """model: diffusers folder to start from. pairs: a store, or a folder with `metadata.jsonl`. output: the editor's folder; a
-    run that was interrupted goes on from what lies there. resolution: pixels, width and height (paper: 256)."""
+    run that was interrupted goes on from what lies there. Raises RethinkError for a value beyond its limits."""
 
     model: Path
     pairs: Path
     output: Path
-    resolution: int = 256
+    resolution: int = option(256, "Pixels, width and height (paper: 256).", low=32, high=8192)
     loss: LossConfig = field(default_factory=LossConfig)
     plan: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self):
+        check_limits(self)
 
     @property
     def report(self) -> Path:
@@ -33,6 +39,7 @@ class TrainEditorJob:
 
     def run(self, report: Callable[[str], None] = print) -> None:
         """Train to the end. Raises RethinkError for a model or pairs that cannot be trained on, before any work."""
+        self._check_output()
         pairs = read_pair_folder(self.pairs)
         training, held_out = split_pairs(pairs, min(SHARE, MOST / max(1, len(pairs))))
         pipe = open_model(self.model)
@@ -52,3 +59,16 @@ class TrainEditorJob:
 
         samples = PairSamples(training, self.resolution)
         train(pipe, samples, self.loss, self.plan, self.output, report=report, watch=watch)
+
+    def _check_output(self) -> None:
+        """Raise RethinkError where the editor's folder would replace a model, the one to start from above all."""
+        if self.output.exists() and not self.output.is_dir():
+            raise RethinkError(f"output: {self.output} is not a folder; choose another name.")
+        if self.output.resolve() in (self.model.resolve(), snapshot_of(self.model).resolve()):
+            raise RethinkError(
+                f"output: {self.output} is the model to start from, which would be replaced; choose another folder."
+            )
+        if (self.output / "model_index.json").exists() and not (self.output / SETTINGS).exists():
+            raise RethinkError(
+                f"output: {self.output} holds a model that was not trained here, which would be replaced; choose another folder."
+            )

@@ -6,13 +6,12 @@ gradient accumulation, precision) is accelerate's.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -21,40 +20,36 @@ from torch import nn
 
 from ..atomic import atomic_write
 from ..errors import RethinkError, lazy_import
+from ..options import check_limits, option
 
+MAX_SEED = 2**32 - 1  # of numpy
 TRAINED = "trained-{}.safetensors"  # of a checkpoint, by the number of the model
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. `steps` are optimizer steps; `batch` is images a step and process."""
+    """How to train. Raises RethinkError for a value beyond its limits."""
 
-    steps: int = 15_000
-    batch: int = 16
-    accumulate: int = 1
-    learning_rate: float = 1e-4
-    warmup: int = 200
-    decay_from: float = 1.0  # share of the run after which the rate falls linearly to 1%; 1: never
-    ema: float = 0.9999
-    precision: str = "no"  # "no", "fp16", "bf16"
-    workers: int = 2
-    seed: int = 0
-    save_every: int = 1000
-    log_every: int = 100
-    minutes: float = 0.0  # > 0: `steps` is an upper bound, and the schedule runs over this much time
+    steps: int = option(15_000, "Optimizer steps.", low=1)
+    batch: int = option(16, "Images a step and process at once. Lower it if memory runs out.", low=1)
+    accumulate: int = option(1, "Batches a step, one after another: as good as a larger batch, in less memory.", low=1)
+    learning_rate: float = option(1e-4, "How far every step goes. Lower it if the loss jumps.", low=0.0, high=1.0)
+    warmup: int = option(200, "Steps over which the learning rate rises.", low=0)
+    decay_from: float = option(
+        1.0, "The share of the run after which the rate falls linearly to 1%. 1: never.", low=0.0, high=1.0
+    )
+    ema: float = option(0.9999, "How slowly the average that is kept follows the weights.", low=0.0, high=1.0)
+    precision: str = option("no", "The number format to compute in; no: fp32.", choices=("no", "fp16", "bf16"))
+    workers: int = option(2, "Processes that read samples.", low=0)
+    seed: int = option(0, "Of all that is drawn.", low=0, high=MAX_SEED)
+    save_every: int = option(1000, "Steps between saves.", low=1)
+    log_every: int = option(100, "Steps between lines of progress.", low=1)
+    minutes: float = option(
+        0.0, "More than 0: steps are an upper bound, and the schedule runs over this much time.", low=0.0
+    )
 
-
-def add_train_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig) -> None:
-    """One option for every field of `TrainConfig`."""
-    group = parser.add_argument_group("optimization")
-    for field in fields(TrainConfig):
-        value = getattr(defaults, field.name)
-        group.add_argument(f"--{field.name.replace('_', '-')}", type=type(value), default=value, metavar=str(value))
-
-
-def read_train_config(arguments: argparse.Namespace) -> TrainConfig:
-    """The TrainConfig in the options of `add_train_arguments`."""
-    return TrainConfig(**{field.name: getattr(arguments, field.name) for field in fields(TrainConfig)})
+    def __post_init__(self):
+        check_limits(self)
 
 
 class TrainWatch(Protocol):

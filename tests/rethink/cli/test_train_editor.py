@@ -18,3 +18,6 @@ def test_it_trains_and_says_where_to_look(tmp_path, capsys, monkeypatch):
 def test_what_is_wrong_is_said_in_a_sentence(tmp_path, capsys):
     assert main(["train-editor", str(tmp_path), str(tmp_path), "-o", str(tmp_path / "out")]) == 2
     assert "metadata.jsonl" in capsys.readouterr().err
+    for option in ("steps", "batch", "resolution"):
+        assert main(["train-editor", str(tmp_path), str(tmp_path), "-o", str(tmp_path / "out"), f"--{option}=0"]) == 2
+        assert f"{option}: expected" in capsys.readouterr().err

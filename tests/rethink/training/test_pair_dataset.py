@@ -17,9 +17,9 @@ def test_both_images_are_cropped_and_flipped_alike(tmp_path):
     for name in ("a.png", "b.png"):
         save_image(image, tmp_path / name)
     line = {"input_image_file_name": "a.png", "edited_image_file_name": "b.png", "edit_prompt": "make it red"}
-    (tmp_path / "metadata.jsonl").write_text(json.dumps(line) + "\n\n", encoding="utf-8")
+    (tmp_path / "metadata.jsonl").write_text((json.dumps(line) + "\n\n") * 2, encoding="utf-8")
     data = PairSamples(read_pair_folder(tmp_path), 32)
-    assert len(data) == 1
+    assert len(data) == 2
     crops = [data[0] for _ in range(8)]
     for sample in crops:
         assert sample["source"].shape == (32, 32, 3) and torch.equal(sample["source"], sample["edited"])
@@ -27,7 +27,7 @@ def test_both_images_are_cropped_and_flipped_alike(tmp_path):
 
 
 def test_without_chance_it_is_always_the_middle(tmp_path):
-    folder = write_pair_folder(tmp_path / "pairs", count=1)
+    folder = write_pair_folder(tmp_path / "pairs", count=2)
     data = PairSamples(read_pair_folder(folder), 40, at_random=False)
     assert torch.equal(data[0]["source"], data[0]["source"])
     whole = load_image(folder / "0 in.png")[0]
@@ -35,9 +35,18 @@ def test_without_chance_it_is_always_the_middle(tmp_path):
 
 
 def test_a_line_that_names_no_images_is_named(tmp_path):
-    (tmp_path / "metadata.jsonl").write_text('{"edit_prompt": "make it red"}\n', encoding="utf-8")
+    (tmp_path / "metadata.jsonl").write_text('{"edit_prompt": "make it red"}\n' * 2, encoding="utf-8")
     with pytest.raises(RethinkError, match="line 1 of .*metadata.jsonl needs input_image_file_name"):
         read_pair_folder(tmp_path)
+
+
+def test_a_list_of_too_few_pairs_is_named(tmp_path):
+    folder = write_pair_folder(tmp_path / "pairs", count=1)
+    with pytest.raises(RethinkError, match="too few are in .*metadata.jsonl, 1; .* at least 2"):
+        read_pair_folder(folder)
+    (folder / "metadata.jsonl").write_text("\n", encoding="utf-8")
+    with pytest.raises(RethinkError, match="too few are in .*metadata.jsonl, 0; .* at least 2"):
+        read_pair_folder(folder)
 
 
 def test_a_square_is_filled_from_any_size():

@@ -36,3 +36,16 @@ def test_what_cannot_be_trained_on_is_said_before_any_work(tmp_path):
     with pytest.raises(RethinkError, match="model_index.json"):
         TrainEditorJob(tmp_path, tmp_path / "pairs", tmp_path / "out").run()
     assert not (tmp_path / "out").exists()
+
+
+def test_no_other_model_is_replaced(tmp_path):
+    write_pairs(tmp_path / "pairs", 3)
+    model, other = (write_folder(tmp_path / name, "StableDiffusionPipeline") for name in ("sd", "other"))
+    file = tmp_path / "file"
+    file.touch()
+    (model / "training.json").touch()  # as an editor that was trained here
+    before = sorted(path for path in tmp_path.rglob("*"))
+    for output, why in ((model, "the model to start from"), (other, "not trained here"), (file, "not a folder")):
+        with pytest.raises(RethinkError, match=f"^output: .* {why}"):
+            TrainEditorJob(model, tmp_path / "pairs", output, 32, plan=PLAN).run(report=str)
+    assert sorted(path for path in tmp_path.rglob("*")) == before

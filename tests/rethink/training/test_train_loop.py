@@ -107,6 +107,18 @@ def test_processes_that_differ_in_speed_end_together(tmp_path):
     assert {"complete", "random_states_0.pkl", "random_states_1.pkl"} <= written
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[(name, 0) for name in ("steps", "batch", "accumulate", "save_every", "log_every")],
+        *[("workers", -1), ("seed", -1), ("learning_rate", 1e6), ("learning_rate", float("nan")), ("precision", "foo")],
+    ],
+)
+def test_values_that_cannot_be_trained_with_are_named(name, value):
+    with pytest.raises(RethinkError, match=f"^{name}: "):
+        TrainConfig(**{name: value})
+
+
 def test_the_rate_warms_up_and_falls():
     config = TrainConfig(warmup=10, decay_from=0.5)
     assert lr_factor(0, 0.0, config) == pytest.approx(0.1)
