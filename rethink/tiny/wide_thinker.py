@@ -24,7 +24,7 @@ from ..thinkers.transformers_chat import TransformersChat
 from ..training.conversation_batches import IGNORED, DataCollator
 from ..training.conversations import Conversation
 from ..training.thinker_sft import freeze_vision
-from ..training.train_loop import TrainConfig, main_process_first, train_loop
+from ..training.train_loop import TrainConfig, TrainStep, main_process_first, train_loop
 from . import build_thinker, teacher
 from .english import GROUPS
 from .english.meanings import word_meanings
@@ -156,7 +156,7 @@ class RequestCheck:
     def go_on(self, step: int) -> None:
         pass
 
-    def step(self, step: int, loss: Tensor, rate: float) -> None:
+    def step(self, taken: TrainStep) -> None:
         pass
 
     def save(self, step: int, seconds: float) -> None:
@@ -165,6 +165,9 @@ class RequestCheck:
 
     def end(self) -> None:
         pass
+
+    def rescue(self, why: str) -> bool:
+        return False
 
 
 def held_out_tasks(wording: str, count: int) -> list[Task]:

@@ -9,6 +9,7 @@ OUT/training/
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..editors.loading import edit_with
 from ..errors import lazy_import
@@ -28,9 +28,10 @@ from .lora_previews import Previewer, Previews
 from .lora_progress import peak_memory
 from .lora_report import write_report
 from .lora_run import LoraRecord, LoraRun
+from .loss_watch import EXPLOSION_FACTOR, Diverged, LossWatch
 from .pair_dataset import PairSamples, make_collate_fn
 from .text_conditions import tokenizers_of
-from .train_loop import save_tensors, trained_tensors
+from .train_loop import TrainStep, save_tensors, trained_tensors
 
 FOLDER, BEST = "training", "best.safetensors"
 SHARE, MOST = 0.1, 64  # of the pairs that are held out, and how many at most: each is measured at every save
@@ -56,7 +57,10 @@ class EditorWatch:
         self._run = LoraRun(out / FOLDER)
         self._record = replace(record, held_out=tuple(pair.id for pair in held_out))
         self._samples = PairSamples(held_out, resolution, at_random=False)
-        self._losses: list[Tensor | float] = []
+        self._losses: list[float] = []
+        self._lowest = math.inf  # loss on held-out pairs so far
+        self._step_samples = record.settings["batch"] * record.settings["accumulate"]
+        self._loss_watch = LossWatch(self._step_samples)
         self._kept = 0  # the step of the save whose weights are kept
         self._previewer = Previewer(self._run, self._open_editor(), held_out[:PREVIEWS])
 
@@ -76,20 +80,27 @@ class EditorWatch:
         self._losses = list(known.losses[:step]) if known else []
         if not step:
             self._preview(0)
+        measured = [save.held_out for save in self._record.saves] if step else [self._held_out_loss()]
+        self._lowest = min((loss for loss in measured if loss is not None), default=math.inf)
+        self._loss_watch = LossWatch(
+            self._step_samples, self._lowest * (1 + self._model.loss_config.edit_weight)
+        )
 
-    def step(self, step: int, loss: Tensor, rate: float) -> None:
-        self._losses.append(loss)
-        if not self._record.rates or self._record.rates[-1][1] != rate:
-            self._record = replace(self._record, rates=(*self._record.rates, (step, rate)))
+    def step(self, taken: TrainStep) -> None:
+        self._loss_watch.look(taken.loss, taken.step - 1, taken.samples)
+        self._losses.append(taken.loss)
+        if not self._record.rates or self._record.rates[-1][1] != taken.rate:
+            self._record = replace(self._record, rates=(*self._record.rates, (taken.step, taken.rate)))
 
     def save(self, step: int, seconds: float) -> None:
         """Measure the model as it is; keep what is trained where it is the best so far."""
-        self._losses = [float(loss) for loss in self._losses]
+        held_out = self._held_out_loss()
+        self._check(step, held_out)
         others = tuple(each for each in self._record.saves if each.step != step)
         before = others[-1].step if others else 0
         recent = statistics.fmean(self._losses[before:] or [0.0])
         previews = self._preview(step)
-        save = Save(step, "", recent, self._held_out_loss(), previews.files, previews.scores)
+        save = Save(step, "", recent, held_out, previews.files, previews.scores)
         record = replace(
             self._record,
             step=step,
@@ -108,8 +119,32 @@ class EditorWatch:
 
     def end(self) -> None:
         if self._record.best != self._record.step:
-            tensors = lazy_import("safetensors.torch").load_file(self._run.folder / BEST)
-            self._model.load_state_dict(tensors, strict=False)
+            self._load_best()
+
+    def rescue(self, why: str) -> bool:
+        if not self._record.saves or self._read_kept() != self._record.best:
+            return False
+        self._load_best()
+        self._record = replace(self._record, stopped=why)
+        self._run.write_record(self._record)
+        write_report(self._run, self._record)
+        return True
+
+    def _check(self, step: int, held_out: float | None) -> None:
+        """Raise Diverged where the editor is far worse on held-out pairs than it has been: its edits are not worth a look."""
+        if held_out is None:
+            return
+        if not math.isfinite(held_out):
+            raise Diverged(step - 1, (), "on held-out pairs is not a number")
+        if held_out > EXPLOSION_FACTOR * self._lowest:
+            raise Diverged(
+                step - 1, (), f"on held-out pairs has risen to {held_out / self._lowest:.0f} times its lowest"
+            )
+        self._lowest = min(self._lowest, held_out)
+
+    def _load_best(self) -> None:
+        tensors = lazy_import("safetensors.torch").load_file(self._run.folder / BEST)
+        self._model.load_state_dict(tensors, strict=False)
 
     def _read_kept(self) -> int:
         """The step of the save whose weights are kept; 0 without, and for the file of an older version, which had the U-Net alone."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..editors.pipeline_folder import open_pipeline, read_index
 from ..errors import RethinkError, lazy_import
 from ..model_files import snapshot_of
+from .loss_watch import Diverged
 from .noising import QUANTILES, diffusion_target
 from .pair_dataset import make_collate_fn
 from .text_conditions import TextConditions, tokenizers_of
@@ -209,15 +210,27 @@ def train(
 
     render: turns the dataset's samples into IMAGE. reuse: visits to each encoded pair (a step sees batch × reuse). watch: makes
     the one who looks at every save, and has the last word on the weights.
+    Raises RethinkError when the loss explodes; what `watch` rescues is saved.
     """
     widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
     model = InstructPix2PixLoss(pipe, loss_config, render, reuse)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / SETTINGS, {"objective": asdict(loss_config), "plan": asdict(config)})
     collate = make_collate_fn(tokenizers_of(pipe))
-    train_loop(model, dataset, config, out, collate=collate, report=report, watch=watch(model) if watch else None)
-    if lazy_import("accelerate").PartialState().is_main_process:
+    onlooker = watch(model) if watch else None
+    try:
+        train_loop(model, dataset, config, out, collate=collate, report=report, watch=onlooker)
+    except Diverged as error:
+        if not (onlooker and _is_main() and onlooker.rescue(str(error))):
+            raise
         save(pipe, out)
+        raise RethinkError(f"{error} What was good is kept: {out}.") from None
+    if _is_main():
+        save(pipe, out)
+
+
+def _is_main() -> bool:
+    return lazy_import("accelerate").PartialState().is_main_process
 
 
 def as_editor(pipe: Any) -> Any:

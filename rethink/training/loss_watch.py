@@ -10,19 +10,21 @@ from ..errors import RethinkError
 
 EXPLOSION_STEPS, EXPLOSION_FACTOR = 10, 10.0
 EXPLOSION_SAMPLES = 100  # at least: of fewer, the mean says more of the times that were drawn than of the weights
+LISTED = 12  # pairs in one message
 
 
 class LossWatch:
     """Sees from the losses of the steps that a training explodes: the mean of some steps is many times the lowest there was.
 
-    samples: of a step, whose mean each loss is. calm: whether the last steps were as they should be.
+    samples: of a step, whose mean each loss is. lowest: the mean loss before training, where it is known. calm: whether the last
+    steps were as they should be.
     """
 
-    def __init__(self, samples: int) -> None:
+    def __init__(self, samples: int, lowest: float = math.inf) -> None:
         self.calm = True
         self._steps = max(EXPLOSION_STEPS, math.ceil(EXPLOSION_SAMPLES / samples))
         self._recent: list[float] = []
-        self._lowest = math.inf
+        self._lowest = lowest
 
     def look(self, loss: float, step: int, pairs: Sequence[str]) -> None:
         """Take note of a step's loss. Raises Diverged."""
@@ -40,8 +42,10 @@ class Diverged(RethinkError):
     """The loss is no longer one."""
 
     def __init__(self, step: int, pairs: Sequence[str], what: str):
-        named = ", ".join(dict.fromkeys(pairs))
+        names = list(dict.fromkeys(pairs))
+        named = ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+        which, look = (f", with the pairs {named}", " look at those pairs;") if names else ("", "")
         super().__init__(
-            f"learning_rate: the loss {what} at step {step + 1}, with the pairs {named}. Try a tenth of the learning rate, then a "
-            "larger batch; look at those pairs; load the editor with bf16 or fp32."
+            f"learning_rate: the loss {what} at step {step + 1}{which}. Try a tenth of the learning rate, then a larger batch;{look} "
+            "train in bf16 or fp32, not in fp16."
         )

@@ -7,20 +7,23 @@ gradient accumulation, precision) is accelerate's.
 from __future__ import annotations
 
 import json
+import math
 import shutil
+import statistics
 import time
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
 
 from ..atomic import atomic_write
-from ..errors import RethinkError, lazy_import
+from ..errors import lazy_import
 from ..options import check_limits, option
+from .loss_watch import Diverged
 
 MAX_SEED = 2**32 - 1  # of numpy
 TRAINED = "trained-{}.safetensors"  # of a checkpoint, by the number of the model
@@ -52,20 +55,34 @@ class TrainConfig:
         check_limits(self)
 
 
+@dataclass(frozen=True)
+class TrainStep:
+    """A step that was taken. step: from 1 on. samples: what it was of, as far as batches say so under `ids`."""
+
+    step: int
+    loss: float
+    rate: float
+    samples: tuple[str, ...] = ()
+
+
 class TrainWatch(Protocol):
     """Looks on while a model is trained, in the main process alone."""
 
     def go_on(self, step: int) -> None:
         """Training begins after so many steps."""
 
-    def step(self, step: int, loss: torch.Tensor, rate: float) -> None:
-        """One step was taken, with this loss and learning rate."""
+    def step(self, taken: TrainStep) -> None:
+        """A step was taken; said some steps later, before the next save. May raise Diverged."""
 
     def save(self, step: int, seconds: float) -> None:
-        """The model has the weights that would be kept after so many steps and seconds."""
+        """The model has the weights that would be kept after so many steps and seconds. May raise Diverged."""
 
     def end(self) -> None:
         """Training is over, and the model has the weights that are kept, unless others are put into it now."""
+
+    def rescue(self, why: str) -> bool:
+        """The loss has exploded; → whether the model now has good weights again."""
+        ...
 
 
 def train_loop(
@@ -81,7 +98,7 @@ def train_loop(
     """Trains the parameters of `model` that require gradients and leaves their moving average in it.
 
     folder: checkpoints go to `folder/checkpoint`; a run that finds one goes on from it.
-    Raises RethinkError if the loss stops being a number.
+    Raises Diverged if the loss stops being a number; the checkpoint is of the last save before that.
     """
     accelerator = _accelerator(config)
     weights = [p for p in model.parameters() if p.requires_grad]
@@ -98,7 +115,12 @@ def train_loop(
     watch = watch if accelerator.is_main_process else None
     if watch:
         watch.go_on(progress.step)
-    log = TrainLog(config, accelerator.num_processes, report if accelerator.is_main_process else _silent)
+    log = TrainLog(
+        config,
+        accelerator.num_processes,
+        report if accelerator.is_main_process else _silent,
+        watch.step if watch else _silent,
+    )
     started = time.monotonic() - progress.seconds
     for batch in endless(loader):
         done = mean_across_processes(accelerator, fraction_done(progress, config))
@@ -106,11 +128,14 @@ def train_loop(
             break
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * lr_factor(progress.step, done, config)
+        log.see(batch)
         with accelerator.accumulate(model):
             loss = model(batch)
             accelerator.backward(loss)
             if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(weights, 1.0)
+                norm = accelerator.clip_grad_norm_(weights, 1.0)
+                if norm is not None and accelerator.scaler is None:  # in fp16 steps of infinite gradients are not taken
+                    loss = loss + 0 * norm  # no number where the gradients are none
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if not accelerator.sync_gradients:
@@ -118,19 +143,19 @@ def train_loop(
         average.update(weights, progress.step)
         progress.step += 1
         progress.seconds = time.monotonic() - started
-        log.step(progress.step, done, loss.detach())
-        if watch:
-            watch.step(progress.step, loss.detach(), optimizer.param_groups[0]["lr"])
+        log.step(progress.step, done, loss.detach(), optimizer.param_groups[0]["lr"])
         if progress.step % config.save_every == 0:
             if watch:
                 with average.in_place(weights):
                     watch.save(progress.step, progress.seconds)
             save_checkpoint(accelerator, checkpoint)
+    log.read()
+    if watch and progress.step % config.save_every:
+        with average.in_place(weights):
+            watch.save(progress.step, progress.seconds)
     save_checkpoint(accelerator, checkpoint)
     average.copy_to(weights)
     if watch:
-        if progress.step % config.save_every:
-            watch.save(progress.step, progress.seconds)
         watch.end()
 
 
@@ -162,23 +187,49 @@ def _loader(
 
 
 class TrainLog:
-    """Reports every so many steps how large the loss was on average, and how fast it goes."""
+    """Reads the losses of steps before every line of progress and every save, as each reading waits for the device; tells
+    `on_step` of them, and reports how large they were on average, and how fast it goes."""
 
-    def __init__(self, config: TrainConfig, processes: int, report: Callable[[str], None]) -> None:
-        self.every, self.images = config.log_every, config.log_every * config.batch * config.accumulate * processes
-        self.report, self.since, self.losses = report, time.monotonic(), []
+    def __init__(
+        self,
+        config: TrainConfig,
+        processes: int,
+        report: Callable[[str], None],
+        on_step: Callable[[TrainStep], None],
+    ) -> None:
+        self._config, self._report, self._on_step = config, report, on_step
+        self._images = config.log_every * config.batch * config.accumulate * processes
+        self._since, self._losses = time.monotonic(), []
+        self._samples: list[str] = []
+        self._unread: list[tuple[int, torch.Tensor, float, tuple[str, ...]]] = []
 
-    def step(self, step: int, done: float, loss: torch.Tensor) -> None:
-        """Take note of one step's loss. Raises RethinkError when the mean since the last line is not a number."""
-        self.losses.append(loss)
-        if step % self.every:
+    def see(self, batch: Any) -> None:
+        """A batch of the next step."""
+        if isinstance(batch, Mapping):
+            self._samples += batch.get("ids", ())
+
+    def step(self, step: int, done: float, loss: torch.Tensor, rate: float) -> None:
+        """Take note of a step. Raises Diverged."""
+        self._unread.append((step, loss, rate, tuple(self._samples)))
+        self._samples.clear()
+        if step % self._config.log_every and step % self._config.save_every:
             return
-        mean = torch.stack(self.losses).mean().item()
-        if mean != mean:
-            raise RethinkError(f"The loss is not a number at step {step}: lower --learning-rate or use bf16.")
-        speed = self.images / (time.monotonic() - self.since)
-        self.report(f"step {step} ({done:.0%}) loss {mean:.5f} {speed:.0f} images/s")
-        self.since, self.losses = time.monotonic(), []
+        self.read()
+        if step % self._config.log_every:
+            return
+        speed = self._images / (time.monotonic() - self._since)
+        self._report(f"step {step} ({done:.0%}) loss {statistics.fmean(self._losses):.5f} {speed:.0f} images/s")
+        self._since, self._losses = time.monotonic(), []
+
+    def read(self) -> None:
+        """The losses of all steps that were not read. Raises Diverged for one that is not a number."""
+        unread, self._unread = self._unread, []
+        losses = torch.stack([loss for _, loss, _, _ in unread]).tolist() if unread else []
+        for (step, _, rate, samples), loss in zip(unread, losses):
+            if not math.isfinite(loss):
+                raise Diverged(step - 1, samples, "is not a number")
+            self._losses.append(loss)
+            self._on_step(TrainStep(step, loss, rate, samples))
 
 
 def fraction_done(progress: TrainState, config: TrainConfig) -> float:
@@ -310,7 +361,7 @@ class MovingAverage:
             mine.copy_(theirs)
 
 
-def _silent(line: str) -> None:
+def _silent(said: object) -> None:
     pass
 
 

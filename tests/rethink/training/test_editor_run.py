@@ -9,7 +9,9 @@ from safetensors.torch import load_file
 from rethink.training.editor_run import EditorWatch, _choose_lowest
 from rethink.training.instruct_pix2pix import InstructPix2PixLoss, LossConfig, open_model, widen_conv_in
 from rethink.training.lora_run import LoraRecord
+from rethink.training.loss_watch import Diverged
 from rethink.training.pair_dataset import read_pair_folder
+from rethink.training.train_loop import TrainStep
 from tests.support.lora_training import take_one_step_for_previews
 from tests.support.miniatures import write_folder
 from tests.support.pair_folders import write_pair_folder
@@ -37,7 +39,7 @@ def take_step(watch, step, shift):
     """One step, after which the U-Net answers so much more."""
     with torch.no_grad():
         watch._model.unet.conv_out.bias.add_(shift)
-    watch.step(step, torch.tensor(0.5), 1e-4)
+    watch.step(TrainStep(step, 0.5, 1e-4, ("7",)))
 
 
 def test_saves_are_measured_and_the_best_weights_come_back(watch, tmp_path):
@@ -87,7 +89,7 @@ def test_the_best_weights_outlive_the_end_of_training(watch):
             bias.copy_(newest)
         again.go_on(2)
         for step in range(3, steps + 1):
-            take_step(again, step, 1.0)
+            take_step(again, step, 0.1)
         again.save(steps, 1.0)
         again.end()
         assert again.record.best == 1 and torch.allclose(bias, best, atol=1e-5)
@@ -114,9 +116,31 @@ def test_a_save_without_weights_is_not_the_best(watch):
     for step in (2, 3):
         again = open_again(watch)
         again.go_on(step - 1)
-        take_step(again, step, 3.0)
+        take_step(again, step, 1.0)
         again.save(step, 1.0)
         assert again.record.best == 2 and "the weights of a better one have gone" in again.record.why
+
+
+def test_an_editor_that_explodes_is_not_looked_at_and_the_best_comes_back(watch):
+    bias = watch._model.unet.conv_out.bias
+    watch.go_on(0)
+    assert not watch.rescue("there is no save yet")
+    take_step(watch, 1, 0.0)
+    watch.save(1, 1.0)
+    best = bias.detach().clone()
+    for shift, why in ((1e3, "has risen to .* at step 2[.]"), (float("nan"), "is not a number at step 2[.]")):
+        take_step(watch, 2, shift)
+        with pytest.raises(Diverged, match=f"^learning_rate: the loss on held-out pairs {why}"):
+            watch.save(2, 1.0)
+        assert watch.rescue(why) and torch.equal(bias, best)
+        assert watch._run.read_record().stopped == why and watch.record.best == 1
+
+
+def test_a_loss_that_explodes_at_once_ends_training(watch):
+    watch.go_on(0)
+    with pytest.raises(Diverged, match="step 10, with the pairs 7[.]"):
+        for step in range(1, 11):
+            watch.step(TrainStep(step, 1e6, 1e-4, ("7",)))
 
 
 def test_without_held_out_pairs_the_newest_is_the_best():

@@ -49,3 +49,17 @@ def test_no_other_model_is_replaced(tmp_path):
         with pytest.raises(RethinkError, match=f"^output: .* {why}"):
             TrainEditorJob(model, tmp_path / "pairs", output, 32, plan=PLAN).run(report=str)
     assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_a_rate_that_is_far_too_high_is_named_and_the_best_editor_is_kept(tmp_path, monkeypatch):
+    take_one_step_for_previews(monkeypatch)
+    write_pairs(tmp_path / "pairs", 8)
+    model = write_folder(tmp_path / "sd", "StableDiffusionPipeline")
+    editor = tmp_path / "editor"
+    TrainEditorJob(model, tmp_path / "pairs", editor, 32, plan=PLAN).run(report=str)
+    plan = TrainConfig(**{**vars(PLAN), "steps": 12, "learning_rate": 1.0})
+    with pytest.raises(RethinkError, match=f"^learning_rate: the loss .* a tenth .*What was good is kept: {editor}[.]"):
+        TrainEditorJob(model, tmp_path / "pairs", editor, 32, plan=plan).run(report=str)
+    record = json.loads((editor / "training" / "training.json").read_text())
+    assert record["best"] >= 2 and "learning_rate" in record["stopped"]
+    assert load_editor(editor).family.id == "instruct_pix2pix"

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from rethink.errors import RethinkError
-from rethink.training.train_loop import MovingAverage, TrainConfig, TrainLog, lr_factor, train_loop
+from rethink.training.loss_watch import Diverged
+from rethink.training.train_loop import MovingAverage, TrainConfig, TrainLog, TrainStep, lr_factor, train_loop
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -138,11 +139,35 @@ def test_the_average_follows_the_weights_quickly_at_first():
 
 
 def test_a_loss_that_is_no_number_ends_the_run():
+    lines, steps = [], []
+    log = TrainLog(TrainConfig(log_every=4, save_every=2, batch=1), 1, lines.append, steps.append)
+    for step in (1, 2, 3, 4):
+        log.see({"ids": [f"{step}"]})
+        log.see({"ids": ["too"]})
+        log.step(step, 0.1, torch.tensor(float(step)), 1e-4)
+        assert len(steps) == step // 2 * 2  # before every save
+    assert len(lines) == 1 and "loss 2.50000" in lines[0]
+    assert steps[2] == TrainStep(3, 3.0, 1e-4, ("3", "too"))
+    log.see({"ids": ["bad"]})
+    log.step(5, 0.3, torch.tensor(float("nan")), 1e-4)
+    with pytest.raises(Diverged, match="is not a number at step 5, with the pairs bad[.]"):
+        log.step(6, 0.4, torch.tensor(1.0), 1e-4)
+
+
+class Cliff(Distance):
+    """Its gradients stop being numbers after three steps, while the loss is one."""
+
+    def forward(self, batch):
+        loss = super().forward(batch)
+        self.calls = getattr(self, "calls", 0) + 1
+        return loss if self.calls < 4 else (self.weight - self.weight.detach()).abs().sqrt().sum() + loss.detach()
+
+
+def test_what_was_saved_before_the_gradients_exploded_is_kept(tmp_path):
+    plan = TrainConfig(steps=9, batch=2, workers=0, warmup=1, save_every=3)
+    with pytest.raises(Diverged, match="at step 4[.]"):
+        train_loop(Cliff(), torch.ones(8, 3), plan, tmp_path, report=str)
+    assert load_file(tmp_path / "checkpoint" / "trained-0.safetensors")["weight"].isfinite().all()
     lines = []
-    log = TrainLog(TrainConfig(log_every=2, batch=1), 1, lines.append)
-    log.step(1, 0.1, torch.tensor(1.0))
-    log.step(2, 0.2, torch.tensor(3.0))
-    assert len(lines) == 1 and "loss 2.00000" in lines[0]
-    log.step(3, 0.3, torch.tensor(float("nan")))
-    with pytest.raises(RethinkError, match="step 4"):
-        log.step(4, 0.4, torch.tensor(1.0))
+    train_loop(Distance(), torch.ones(8, 3), plan, tmp_path, report=lines.append)
+    assert lines[0] == "going on from step 3"
