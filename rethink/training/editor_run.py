@@ -13,13 +13,15 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..editors.loading import edit_with
-from ..errors import lazy_import
+from ..errors import RethinkError, lazy_import
 from .best_save import Save
 from .edit_model import make_trainable
 from .instruct_pix2pix import InstructPix2PixLoss, as_editor
@@ -57,6 +59,7 @@ class EditorWatch:
         self._run = LoraRun(out / FOLDER)
         self._record = replace(record, held_out=tuple(pair.id for pair in held_out))
         self._samples = PairSamples(held_out, resolution, at_random=False)
+        self._skipped: dict[str, None] = {}
         self._losses: list[float] = []
         self._lowest = math.inf  # loss on held-out pairs so far
         self._step_samples = record.settings["batch"] * record.settings["accumulate"]
@@ -89,6 +92,7 @@ class EditorWatch:
     def step(self, taken: TrainStep) -> None:
         self._loss_watch.look(taken.loss, taken.step - 1, taken.samples)
         self._losses.append(taken.loss)
+        self._skipped |= dict.fromkeys(taken.skipped)
         if not self._record.rates or self._record.rates[-1][1] != taken.rate:
             self._record = replace(self._record, rates=(*self._record.rates, (taken.step, taken.rate)))
 
@@ -105,6 +109,7 @@ class EditorWatch:
             self._record,
             step=step,
             seconds=seconds,
+            skipped=tuple(dict.fromkeys([*self._record.skipped, *self._skipped])),
             losses=tuple(self._losses),
             saves=(*others, save),
             memory=max(self._record.memory, peak_memory(self._model.alphas.device)),
@@ -167,12 +172,30 @@ class EditorWatch:
 
     def _held_out_loss(self) -> float | None:
         """The mean over the held-out pairs, each with its own noise, the same at every save."""
-        collate, device = make_collate_fn(tokenizers_of(self._pipe)), self._model.alphas.device
-        losses = []
-        for index, pair in enumerate(self._held_out):
-            batch = {name: value.to(device) for name, value in collate([self._samples[index]]).items()}
-            losses.append(self._model.held_out_loss(batch, generator_of("held out", pair.digest)))
+        losses = [
+            self._model.held_out_loss(*latents, generator_of("held out", pair.digest))
+            for pair, latents in self._held_out_latents
+        ]
         return statistics.fmean(losses) if losses else None
+
+    @cached_property
+    def _held_out_latents(self) -> list[tuple[LoraPair, tuple[Tensor, Tensor, Tensor]]]:
+        """Those that can be read, with the latents of their source and target and their tokens: read once, so that all saves are
+        measured on the same, whatever becomes of the files."""
+        collate, device = make_collate_fn(tokenizers_of(self._pipe)), self._model.alphas.device
+        found = []
+        for pair in self._held_out:
+            try:
+                opened = pair.images()
+            except RethinkError:
+                self._skipped[pair.id] = None
+                continue
+            batch = collate([self._samples.sample(pair, opened)])
+            images, tokens = [batch[name].to(device) for name in ("source", "edited")], batch["tokens"].to(device)
+            with torch.no_grad():
+                source, edited = (self._model.encode(image) for image in images)
+            found.append((pair, (source, edited, tokens)))
+        return found
 
 
 def _choose_lowest(record: LoraRecord, kept: int = 0) -> LoraRecord:

@@ -113,9 +113,8 @@ class InstructPix2PixLoss(nn.Module):
         return (self.squared_error(image, edited, tokens, time, noise, lost_text) * weight).mean()
 
     @torch.no_grad()
-    def held_out_loss(self, batch: dict, generator: torch.Generator) -> float:
-        """The plain L2, nothing left away, at fixed times with noise from the generator, which lies on the CPU."""
-        source, edited, tokens = self.encode(batch["source"]), self.encode(batch["edited"]), batch["tokens"]
+    def held_out_loss(self, source: Tensor, edited: Tensor, tokens: Tensor, generator: torch.Generator) -> float:
+        """The plain L2 of latents, unscaled, nothing left away, at fixed times with noise from the generator, on the CPU."""
         errors = []
         for share in QUANTILES:
             time = torch.full((len(edited),), round(share * (len(self.alphas) - 1)), device=edited.device)
@@ -221,15 +220,15 @@ def train(
     try:
         train_loop(model, dataset, config, out, collate=collate, report=report, watch=onlooker)
     except Diverged as error:
-        if not (onlooker and _is_main() and onlooker.rescue(str(error))):
+        if not (onlooker and is_main_process() and onlooker.rescue(str(error))):
             raise
         save(pipe, out)
         raise RethinkError(f"{error} What was good is kept: {out}.") from None
-    if _is_main():
+    if is_main_process():
         save(pipe, out)
 
 
-def _is_main() -> bool:
+def is_main_process() -> bool:
     return lazy_import("accelerate").PartialState().is_main_process
 
 

@@ -18,7 +18,10 @@ from .text_conditions import tokenize
 
 
 class PairSamples(torch.utils.data.Dataset):
-    """Pairs as squares of `resolution` pixels; for training, cropped and flipped at random, alike in both images (section 3.2)."""
+    """Pairs as squares of `resolution` pixels; for training, cropped and flipped at random, alike in both images (section 3.2).
+
+    In place of a pair whose images have gone comes the next one, and `skipped` of the sample names it.
+    """
 
     def __init__(self, pairs: Sequence[LoraPair], resolution: int, at_random: bool = True):
         self.pairs, self.resolution, self.at_random = pairs, resolution, at_random
@@ -27,8 +30,20 @@ class PairSamples(torch.utils.data.Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict:
-        pair = self.pairs[index]
-        images = [image[0] for image in pair.images()]
+        skipped: list[str] = []
+        for later in range(index, index + len(self.pairs)):
+            pair = self.pairs[later % len(self.pairs)]
+            try:
+                images = pair.images()
+            except RethinkError:
+                skipped.append(pair.id)
+                continue
+            return {**self.sample(pair, images), "id": pair.id, "skipped": skipped}
+        raise RethinkError("pairs: no image of them can be read any more; look where they have gone.")
+
+    def sample(self, pair: LoraPair, opened: tuple[torch.Tensor, torch.Tensor]) -> dict:
+        """A pair by its images, each an IMAGE [1, H, W, 3]."""
+        images = [image[0] for image in opened]
         if images[0].shape != images[1].shape:
             raise RethinkError(f"pairs: {pair.input} and {pair.target} differ in size.")
         both = torch.stack(images).permute(0, 3, 1, 2)
@@ -88,10 +103,14 @@ def fill_square(images: torch.Tensor, side: int, at_random: bool = True) -> torc
 
 
 def make_collate_fn(tokenizers: Sequence[Any]) -> Callable[[list[dict]], dict]:
-    """Stacks samples {"source", "edited", "instruction"} into what `InstructPix2PixLoss` takes."""
+    """Stacks samples {"source", "edited", "instruction"} into what `InstructPix2PixLoss` takes, with the ids of those that have
+    one, and of those that were skipped, for who looks on."""
 
     def collate(samples: list[dict]) -> dict:
         images = {name: torch.stack([sample[name] for sample in samples]) for name in ("source", "edited")}
-        return {**images, "tokens": tokenize(tokenizers, [sample["instruction"] for sample in samples])}
+        ids = [sample["id"] for sample in samples if "id" in sample]
+        skipped = [id for sample in samples for id in sample.get("skipped", ())]
+        tokens = tokenize(tokenizers, [sample["instruction"] for sample in samples])
+        return {**images, "tokens": tokens, "ids": ids, "skipped": skipped}
 
     return collate

@@ -10,9 +10,9 @@ from ..errors import RethinkError
 from ..model_files import snapshot_of
 from ..options import check_limits, option
 from .editor_run import FOLDER, MOST, SHARE, EditorWatch
-from .instruct_pix2pix import SETTINGS, InstructPix2PixLoss, LossConfig, open_model, train
+from .instruct_pix2pix import SETTINGS, InstructPix2PixLoss, LossConfig, is_main_process, open_model, train
 from .lora_pairs import digest_of, split_pairs
-from .lora_run import REPORT, LoraRecord
+from .lora_run import REPORT, LoraRecord, LoraRun
 from .pair_dataset import PairSamples, read_pair_folder
 from .train_loop import TrainConfig
 
@@ -59,6 +59,9 @@ class TrainEditorJob:
 
         samples = PairSamples(training, self.resolution)
         train(pipe, samples, self.loss, self.plan, self.output, report=report, watch=watch)
+        done = LoraRun(self.output / FOLDER).read_record()
+        if done and done.skipped and is_main_process():
+            report(f"Left out, as their files were gone: {', '.join(done.skipped)}.")
 
     def _check_output(self) -> None:
         """Raise RethinkError where the editor's folder would replace a model, the one to start from above all."""

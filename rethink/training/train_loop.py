@@ -13,7 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -57,12 +57,17 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """A step that was taken. step: from 1 on. samples: what it was of, as far as batches say so under `ids`."""
+    """A step that was taken.
+
+    step: from 1 on. samples, skipped: what it was of, and what could not be read, as far as batches say so under `ids` and
+    `skipped`.
+    """
 
     step: int
     loss: float
     rate: float
     samples: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 class TrainWatch(Protocol):
@@ -201,17 +206,20 @@ class TrainLog:
         self._images = config.log_every * config.batch * config.accumulate * processes
         self._since, self._losses = time.monotonic(), []
         self._samples: list[str] = []
-        self._unread: list[tuple[int, torch.Tensor, float, tuple[str, ...]]] = []
+        self._skipped: list[str] = []
+        self._unread: list[tuple[torch.Tensor, TrainStep]] = []
 
     def see(self, batch: Any) -> None:
         """A batch of the next step."""
         if isinstance(batch, Mapping):
             self._samples += batch.get("ids", ())
+            self._skipped += batch.get("skipped", ())
 
     def step(self, step: int, done: float, loss: torch.Tensor, rate: float) -> None:
         """Take note of a step. Raises Diverged."""
-        self._unread.append((step, loss, rate, tuple(self._samples)))
-        self._samples.clear()
+        taken = TrainStep(step, math.nan, rate, tuple(self._samples), tuple(self._skipped))
+        self._unread.append((loss, taken))
+        self._samples, self._skipped = [], []
         if step % self._config.log_every and step % self._config.save_every:
             return
         self.read()
@@ -224,12 +232,12 @@ class TrainLog:
     def read(self) -> None:
         """The losses of all steps that were not read. Raises Diverged for one that is not a number."""
         unread, self._unread = self._unread, []
-        losses = torch.stack([loss for _, loss, _, _ in unread]).tolist() if unread else []
-        for (step, _, rate, samples), loss in zip(unread, losses):
+        losses = torch.stack([loss for loss, _ in unread]).tolist() if unread else []
+        for (_, taken), loss in zip(unread, losses):
             if not math.isfinite(loss):
-                raise Diverged(step - 1, samples, "is not a number")
+                raise Diverged(taken.step - 1, taken.samples, "is not a number")
             self._losses.append(loss)
-            self._on_step(TrainStep(step, loss, rate, samples))
+            self._on_step(replace(taken, loss=loss))
 
 
 def fraction_done(progress: TrainState, config: TrainConfig) -> float:

@@ -136,6 +136,19 @@ def test_an_editor_that_explodes_is_not_looked_at_and_the_best_comes_back(watch)
         assert watch._run.read_record().stopped == why and watch.record.best == 1
 
 
+def test_held_out_pairs_are_measured_when_their_files_have_gone(watch):
+    watch.go_on(0)
+    take_step(watch, 1, 0.0)
+    watch.save(1, 1.0)
+    watch._held_out[0].target.unlink()
+    watch.save(2, 1.0)
+    assert watch.record.saves[0].held_out == watch.record.saves[1].held_out and not watch.record.skipped
+    again = open_again(watch)
+    again.go_on(1)
+    again.save(2, 1.0)
+    assert again.record.skipped == (watch._held_out[0].id,)
+
+
 def test_a_loss_that_explodes_at_once_ends_training(watch):
     watch.go_on(0)
     with pytest.raises(Diverged, match="step 10, with the pairs 7[.]"):

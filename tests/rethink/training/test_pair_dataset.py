@@ -65,6 +65,17 @@ def test_a_folder_without_a_manifest_and_a_pair_of_two_sizes_are_named(tmp_path)
         data[1]
 
 
+def test_in_place_of_a_pair_that_has_gone_comes_the_next(tmp_path):
+    folder = write_pair_folder(tmp_path / "pairs", count=3)
+    data = PairSamples(read_pair_folder(folder), 32)
+    (folder / "2 in.png").unlink()
+    assert [(sample["id"], sample["skipped"]) for sample in (data[1], data[2])] == [("2", []), ("1", ["3"])]
+    for file in folder.glob("*.png"):
+        file.unlink()
+    with pytest.raises(RethinkError, match="^pairs: no image"):
+        data[0]
+
+
 def test_the_accepted_pairs_of_a_store_are_samples(tmp_path):
     store = write_pairs(tmp_path / "store", 3)
     rejected = next(iter(store)).id

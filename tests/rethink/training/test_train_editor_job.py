@@ -6,6 +6,7 @@ import pytest
 
 from rethink.editors.loading import load_editor
 from rethink.errors import RethinkError
+from rethink.training.editor_run import EditorWatch
 from rethink.training.train_editor_job import TrainEditorJob
 from rethink.training.train_loop import TrainConfig
 from tests.support.lora_training import take_one_step_for_previews, write_pairs
@@ -63,3 +64,21 @@ def test_a_rate_that_is_far_too_high_is_named_and_the_best_editor_is_kept(tmp_pa
     record = json.loads((editor / "training" / "training.json").read_text())
     assert record["best"] >= 2 and "learning_rate" in record["stopped"]
     assert load_editor(editor).family.id == "instruct_pix2pix"
+
+
+def test_an_image_that_goes_in_the_midst_is_left_out_and_said(tmp_path, monkeypatch):
+    take_one_step_for_previews(monkeypatch)
+    store, lines = write_pairs(tmp_path / "pairs", 4), []
+    model = write_folder(tmp_path / "sd", "StableDiffusionPipeline")
+    gone = next(iter(store))
+    check = EditorWatch.go_on
+
+    def lose(watch, step):
+        store.file(gone.target).unlink()
+        check(watch, step)
+
+    monkeypatch.setattr(EditorWatch, "go_on", lose)
+    job = TrainEditorJob(model, tmp_path / "pairs", tmp_path / "editor", 32, plan=PLAN)
+    job.run(report=lines.append)
+    assert lines[-1] == f"Left out, as their files were gone: {gone.id}."
+    assert f"{gone.id}: their files were gone" in job.report.read_text(encoding="utf-8")
