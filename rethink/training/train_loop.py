@@ -23,6 +23,7 @@ from torch import nn
 from ..atomic import atomic_write
 from ..errors import lazy_import
 from ..options import check_limits, option
+from .endless_order import EndlessOrder
 from .loss_watch import Diverged
 
 MAX_SEED = 2**32 - 1  # of numpy
@@ -108,7 +109,8 @@ def train_loop(
     accelerator = _accelerator(config)
     weights = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, config.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    model, optimizer, loader = accelerator.prepare(model, optimizer, _loader(dataset, config, collate))
+    loader, order = _loader(dataset, config, collate)
+    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     average = MovingAverage(weights, config.ema)
     progress = TrainState()
     accelerator.register_for_checkpointing(average, progress)
@@ -117,6 +119,8 @@ def train_loop(
     if (checkpoint / "complete").exists():
         accelerator.load_state(str(checkpoint))
         report(f"going on from step {progress.step}")
+        if order:
+            order.begin = progress.step * config.accumulate * order.batch * accelerator.num_processes
     watch = watch if accelerator.is_main_process else None
     if watch:
         watch.go_on(progress.step)
@@ -178,17 +182,20 @@ def _accelerator(config: TrainConfig):
 
 def _loader(
     dataset: torch.utils.data.Dataset, config: TrainConfig, collate: Callable | None
-) -> torch.utils.data.DataLoader:
+) -> tuple[torch.utils.data.DataLoader, EndlessOrder | None]:
+    """The loader, and the order that it follows; a stream has its own."""
     is_stream = isinstance(dataset, torch.utils.data.IterableDataset)
-    return torch.utils.data.DataLoader(
+    order = None if is_stream else EndlessOrder(len(cast(Sized, dataset)), config.batch, config.seed)
+    loader = torch.utils.data.DataLoader(
         dataset,
-        config.batch,
-        shuffle=None if is_stream else True,
+        order.batch if order else config.batch,
+        sampler=order,
         collate_fn=collate,
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
-        drop_last=is_stream or len(cast(Sized, dataset)) >= config.batch,  # of fewer than a batch nothing would be left
+        drop_last=True,
     )
+    return loader, order
 
 
 class TrainLog:

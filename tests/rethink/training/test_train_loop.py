@@ -120,6 +120,32 @@ def test_values_that_cannot_be_trained_with_are_named(name, value):
         TrainConfig(**{name: value})
 
 
+class Seen(Distance):
+    """Notes what it is trained on."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def forward(self, batch):
+        self.batches.append(batch[:, 0].tolist())
+        return super().forward(batch)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_that_goes_on_sees_the_samples_that_it_would_have_seen(tmp_path, workers):
+    data = torch.arange(7.0)[:, None].expand(7, 3)
+    whole, first, second = Seen(), Seen(), Seen()
+    plan = {"batch": 2, "accumulate": 2, "workers": workers, "warmup": 1}
+    train_loop(whole, data, TrainConfig(steps=8, **plan), tmp_path / "whole", report=str)
+    train_loop(first, data, TrainConfig(steps=3, **plan), tmp_path / "cut", report=str)
+    train_loop(second, data, TrainConfig(steps=8, **plan), tmp_path / "cut", report=str)
+    assert len(whole.batches) == 16 and first.batches + second.batches == whole.batches
+    seen = [index for batch in whole.batches for index in batch]
+    assert all(set(seen[epoch : epoch + 7]) == set(range(7)) for epoch in (0, 7, 14))
+    assert seen[:7] != seen[7:14]
+
+
 def test_the_rate_warms_up_and_falls():
     config = TrainConfig(warmup=10, decay_from=0.5)
     assert lr_factor(0, 0.0, config) == pytest.approx(0.1)
