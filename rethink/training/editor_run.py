@@ -85,9 +85,7 @@ class EditorWatch:
             self._preview(0)
         measured = [save.held_out for save in self._record.saves] if step else [self._held_out_loss()]
         self._lowest = min((loss for loss in measured if loss is not None), default=math.inf)
-        self._loss_watch = LossWatch(
-            self._step_samples, self._lowest * (1 + self._model.loss_config.edit_weight)
-        )
+        self._loss_watch = LossWatch(self._step_samples, self._lowest * (1 + self._model.loss_config.edit_weight))
 
     def step(self, taken: TrainStep) -> None:
         self._loss_watch.look(taken.loss, taken.step - 1, taken.samples)

@@ -58,7 +58,9 @@ def test_losses_and_pictures_are_on_the_node_and_again_after_a_reload(server, pa
     page.wait_for_function("document.querySelectorAll('.rethink-four img').length === 8", timeout=180_000)
     shoot(page, f"training-{canvas}-live")
     page.wait_for_selector(".rethink-numbers:has-text('took')", timeout=180_000)
-    page.wait_for_function("[...document.querySelectorAll('.rethink-four img[src]')].every((image) => image.naturalWidth)")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.rethink-four img[src]')].every((image) => image.naturalWidth)"
+    )
     shoot(page, f"training-{canvas}-done")
     assert "★ best" in page.inner_text(".rethink-save") and "of the change" in page.inner_text(".rethink-save")
     assert page.locator(".rethink-dot").count() == 3
@@ -66,7 +68,9 @@ def test_losses_and_pictures_are_on_the_node_and_again_after_a_reload(server, pa
     assert "in latents" in texts and "left" in texts, "it was told live"
 
     own = page.locator(".rethink-row", has_text="make the background navy")
-    assert own.locator("img[src]").count() == 3 and not own.get_by_text("target").is_visible(), "nobody knows its target"
+    assert own.locator("img[src]").count() == 3 and not own.get_by_text("target").is_visible(), (
+        "nobody knows its target"
+    )
 
     before = page.evaluate(SOURCES)
     slider = page.locator(".rethink-slider input")
