@@ -16,7 +16,7 @@ from tests.support.lora_training import take_one_step_for_previews
 from tests.support.miniatures import write_folder
 from tests.support.pair_folders import write_pair_folder
 
-RECORD = LoraRecord("my editor", {"batch": 2, "accumulate": 1}, "sd", "InstructPix2Pix", 6, (), "data", steps=9)
+RECORD = LoraRecord("my editor", {"batch": 16, "accumulate": 1}, "sd", "InstructPix2Pix", 6, (), "data", steps=9)
 
 
 @pytest.fixture
