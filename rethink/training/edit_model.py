@@ -21,13 +21,13 @@ from ..editors.protocol import InspectableEditor, Prepared
 from ..editors.samplers import Schedule
 from ..errors import RethinkError
 from .lora_families import TrainedFamily, trained_family
+from .lora_pairs import as_large_as
 from .noising import FEW_STEPS, DiffusionNoise, Noise
 from .trainable_lora import ALL_LAYERS, target_layers
 from .weight_fingerprints import fingerprint_weights
 
 TEXT, TEXT_MASK = "encoder_hidden_states", "encoder_hidden_states_mask"  # of a denoiser whose texts differ in length
 _CHANGED = 0.1  # of the spread of an image's latents: what differs by more has been changed
-_OFF_ASPECT = 0.02  # by how much the aspect of a target may differ from its source's
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ class EditModel:
     @torch.no_grad()
     def encode(self, source: Tensor, target: Tensor, instruction: str) -> Example:
         """A pair of IMAGEs [1, H, W, 3] as a batch of one, on the CPU. Raises RethinkError where they differ in shape."""
-        target = self._as_large_as(source, target)
+        target = as_large_as(source, target)
         prepared = self.editor.prepare(source)
         here, inputs = self._inputs(prepared, instruction)
         null = self._null(prepared) if self.drops else {}
@@ -232,17 +232,6 @@ class EditModel:
     def _clean(self, prepared: Prepared, instruction: str) -> Tensor:
         """Latents of a target, which was prepared as if it were a source, in the form of the result's."""
         return self._source(self.editor.denoiser_inputs(prepared, instruction)[self._main]).float() * self._scaling
-
-    def _as_large_as(self, source: Tensor, target: Tensor) -> Tensor:
-        (height, width), (high, wide) = source.shape[1:3], target.shape[1:3]
-        if (height, width) == (high, wide):
-            return target
-        if abs(width * high / (height * wide) - 1) > _OFF_ASPECT:
-            raise RethinkError(
-                f"its input has {width} × {height} pixels and its target {wide} × {high}: another shape."
-            )
-        resized = nn.functional.interpolate(target.movedim(-1, 1), (height, width), mode="bicubic", antialias=True)
-        return resized.clamp(0, 1).movedim(1, -1)
 
 
 def open_edit_model(editor: Any) -> EditModel:

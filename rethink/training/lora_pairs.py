@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import RethinkError
 from ..images import load_image
@@ -21,6 +21,7 @@ from ..pairs.store import EditPair, PairStore
 FEWEST = 2  # pairs
 FEWEST_TO_HOLD_OUT = 6  # pairs: of fewer, none can be spared
 LISTED = 12  # faults in one message
+OFF_ASPECT = 0.02  # of the aspect ratio of an input, by which a target may differ
 LESS_DETAIL = frozenset({"blur", "cover", "flat_background", "pixelate"})  # operations after which there is less to see
 
 
@@ -57,9 +58,9 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
         if digests[0] == digests[1]:
             faults.append(f"pairs: {files[0]} and {files[1]}, input and target of {pair.id}, are the same image.")
             continue
-        if images[0].shape != images[1].shape:
+        if not _are_alike(images[0].shape, images[1].shape):
             faults.append(
-                f"pairs: {files[0]} is {_size(images[0])} pixels, and {files[1]}, its target, {_size(images[1])}."
+                f"pairs: {files[0]} is {_size(images[0])} pixels, and {files[1]}, its target, {_size(images[1])}: another shape."
             )
             continue
         if not pair.instruction.strip():
@@ -67,7 +68,7 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
             continue
         digest = hashlib.blake2b("\0".join([*digests, pair.instruction]).encode(), digest_size=16).hexdigest()
         found.append(LoraPair(pair.id, *files, pair.instruction, digest, pair.source or digests[1]))
-        if _hides_detail(pair):
+        if _hides_detail(pair) and images[0].shape == images[1].shape:
             with_less.append(_target_has_less_detail(*images))
     if len(with_less) > 1 and sum(with_less) > len(with_less) / 2:
         faults.append(
@@ -80,6 +81,19 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
     if len(found) < FEWEST:
         raise RethinkError(f"pairs: {store.folder} has {len(found)} accepted pairs; a LoRA needs at least {FEWEST}.")
     return found
+
+
+def as_large_as(input: Tensor, target: Tensor) -> Tensor:
+    """A target, IMAGE [1, H, W, 3], at the size of its input. Raises RethinkError where the two are of another shape."""
+    size, other = input.shape[1:], target.shape[1:]
+    if size == other:
+        return target
+    if not _are_alike(size, other):
+        raise RethinkError(
+            f"its input has {size[1]} × {size[0]} pixels and its target {other[1]} × {other[0]}: another shape."
+        )
+    resized = nn.functional.interpolate(target.movedim(-1, 1), tuple(size[:2]), mode="bicubic", antialias=True)
+    return resized.clamp(0, 1).movedim(1, -1)
 
 
 def digest_of(pairs: Iterable[LoraPair]) -> str:
@@ -142,6 +156,11 @@ def generator_of(*names: object) -> torch.Generator:
     """A generator on the CPU whose numbers are a function of `names` alone."""
     digest = hashlib.blake2b(json.dumps(names).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
+
+
+def _are_alike(size: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether (height, width, …) are of one shape, whatever their size."""
+    return abs(size[1] * other[0] / (size[0] * other[1]) - 1) <= OFF_ASPECT
 
 
 def _size(image: np.ndarray) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 
 from ..errors import RethinkError
 from ..pairs.store import MANIFEST, PairStore
-from .lora_pairs import FEWEST, LoraPair, read_pairs
+from .lora_pairs import FEWEST, LoraPair, as_large_as, read_pairs
 from .text_conditions import tokenize
 
 
@@ -43,9 +43,10 @@ class PairSamples(torch.utils.data.Dataset):
 
     def sample(self, pair: LoraPair, opened: tuple[torch.Tensor, torch.Tensor]) -> dict:
         """A pair by its images, each an IMAGE [1, H, W, 3]."""
-        images = [image[0] for image in opened]
-        if images[0].shape != images[1].shape:
-            raise RethinkError(f"pairs: {pair.input} and {pair.target} differ in size.")
+        try:
+            images = [opened[0][0], as_large_as(*opened)[0]]
+        except RethinkError as error:
+            raise RethinkError(f"pairs: {pair.input} and {pair.target}: {error}") from error
         both = torch.stack(images).permute(0, 3, 1, 2)
         both = fill_square(both, self.resolution, self.at_random)
         if self.at_random and torch.rand(()) < 0.5:

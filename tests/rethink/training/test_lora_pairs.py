@@ -10,7 +10,7 @@ from rethink.errors import RethinkError
 from rethink.pairs.inverse.operations.core import Region
 from rethink.pairs.inverse.operations.cover import OPERATION
 from rethink.pairs.store import EditPair, PairStore
-from rethink.training.lora_pairs import BatchOrder, generator_of, read_pairs, split_pairs
+from rethink.training.lora_pairs import BatchOrder, as_large_as, generator_of, read_pairs, split_pairs
 from tests.support.lora_training import write_pairs
 
 
@@ -51,14 +51,21 @@ def test_swapped_pairs_are_recognized_by_what_was_done_to_them(tmp_path):
         read_pairs(swapped)
 
 
-def test_a_target_of_another_size_is_named_before_any_work(tmp_path):
+def test_a_target_of_another_shape_is_named_before_any_work_and_a_larger_one_is_scaled(tmp_path):
     store = write_pairs(tmp_path, 3)
-    with store.writing():
-        paths = [store.image_path("odd", role) for role in ("input", "target")]
-        for path, size in zip(paths, ((32, 48), (32, 32))):
-            store.write_image(path, np.zeros((*size, 3), np.uint8))
-        store.add(EditPair("odd", *paths, "make it red"))
-    with pytest.raises(RethinkError, match="odd.* is 48 × 32 pixels, and .*odd.*, its target, 32 × 32"):
+
+    def add(id, *sizes):
+        with store.writing():
+            paths = [store.image_path(id, role) for role in ("input", "target")]
+            for path, size, gray in zip(paths, sizes, (0, 200)):
+                store.write_image(path, np.full((*size, 3), gray, np.uint8))
+            store.add(EditPair(id, *paths, "make it red"))
+
+    add("large", (32, 48), (64, 96))
+    input, target = read_pairs(store)[-1].images()
+    assert as_large_as(input, target).shape == (1, 32, 48, 3)
+    add("odd", (32, 48), (32, 32))
+    with pytest.raises(RethinkError, match="odd.* is 48 × 32 pixels, and .*odd.*, its target, 32 × 32: another shape"):
         read_pairs(store)
 
 
