@@ -1,16 +1,20 @@
 """Where the images of a synthesis come from: connections, or a folder."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
-from ..rethink.pairs.inverse.sources import ImageFolder, Source
 from .comfy import folders, model_folders
 from .inputs import NONE, AnyOption, broadcast, masks_for, single_value
+
+if TYPE_CHECKING:
+    from ..rethink.pairs.inverse.sources import ImageFolder, Source
 
 CONNECTED, FOLDER = "connected pictures", "folder"
 BOXES = "BOUNDING_BOX,BOUNDING_BOXES"  # together they are a socket; one alone would be a widget to draw with
@@ -35,6 +39,7 @@ def sources_of(
 ) -> ImageFolder | list[Source]:
     """The images that the inputs select, each input a list."""
     from ..rethink.pairs.inverse.connected import read_boxes, write_source
+    from ..rethink.pairs.inverse.sources import ImageFolder
 
     if first(pictures["pictures"]) == FOLDER:
         masks = single_value("masks", pictures["masks"])

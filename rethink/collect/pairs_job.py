@@ -7,6 +7,7 @@ target. The prompts in between are left out: the editor is to learn what the use
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -190,7 +191,7 @@ class _PairMaker:
         try:
             trajectory = load_trajectory(Path(facts.run))
             pair = pair_of(facts, trajectory, self._store)
-            if not pair.instruction or DAMAGE.search(pair.instruction):
+            if not pair.instruction or re.search(DAMAGE, pair.instruction):
                 return "wordless"
             scores = self._measure(pair, facts, trajectory)
             if "hash_edit" not in scores:

@@ -55,7 +55,7 @@ _TASKS = {
     "light": "bright|brighter|brighten|dark|darker|darken|light|night|day|sunset|winter|summer|snow|rain|fog",
     "text": "text|word|write|letter|title|says",
 }
-_WORD = re.compile("|".join(rf"\b(?P<{task}>{words})\b" for task, words in _TASKS.items()), re.IGNORECASE)
+_WORD = "|".join(rf"\b(?P<{task}>{words})\b" for task, words in _TASKS.items())
 
 
 class TurnFacts(NamedTuple):
@@ -246,7 +246,7 @@ def kind_of(trajectory: Trajectory) -> str:
     kind = trajectory.options.get("kind")
     if isinstance(kind, str) and kind:
         return kind[:80]
-    found = _WORD.search(trajectory.instruction)
+    found = re.search(_WORD, trajectory.instruction, re.IGNORECASE)
     return found.lastgroup if found and found.lastgroup else "other"
 
 

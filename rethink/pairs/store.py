@@ -37,7 +37,8 @@ MANIFEST, LOCK = "manifest.jsonl", ".lock"
 ID = re.compile("[0-9A-Za-z_-]{1,64}")
 TORN_IMAGE = re.compile(r"\.[0-9a-zA-Z_-]+-\w+\.\w+\.\d+\.part")  # of an image that was being written
 PLAIN_PATH = re.compile(r"(?!.*\.\.(/|$))[\w.,()+@~-][\w .,()+@~-]*(/[\w .,()+@~-]+)*")  # of an image, within the store
-DAMAGE = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")  # in a text: control characters, lone surrogates
+# In a text: control characters, lone surrogates. Not compiled here, as ComfyUI's start would pay for it.
+DAMAGE = "[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def check_pair(record: dict) -> None:
     if version != SCHEMA or not ID.fullmatch(record["id"]):
         raise RethinkError("it is no pair: its “id” or “schema” is not one of ours")
     text = "".join([record.get(name, "") for name in TEXTS])
-    if not text.isprintable() and DAMAGE.search(text):
+    if not text.isprintable() and re.search(DAMAGE, text):
         raise RethinkError("it holds control characters or lone surrogates")
     for path in (record["input"], record["target"], record.get("region", "")):
         if path and not PLAIN_PATH.fullmatch(path):

@@ -36,11 +36,11 @@ from .operations import (
     sample_region,
     whole_image,
 )
-from .sources import NamedBox, Source
 
 if TYPE_CHECKING:
     from ...editors.protocol import Editor
     from ...editors.settings import Settings
+    from .sources import NamedBox, Source
 
 # Operations that need no mask or box.
 MASK_FREE = tuple(id for id, op in OPERATIONS.items() if op.where in ("region", "image", "own"))

@@ -24,12 +24,12 @@ from ..seeds import describe_stray_seeds, record_seed
 from ..store import EditPair, PairStore
 from .drafts import Draft, DraftMaker, SynthesisConfig, editor_maker, failed_drafts, operation_maker, pair_id
 from .instructions import Description, InstructionWriter
-from .sources import Coverage, ImageFolder, Source, Sources, coverage_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...editors.protocol import Editor
+    from .sources import Coverage, ImageFolder, Source, Sources
     from .synthesis import SynthesisProgress
 
 MAX_REASONS = 12  # in a report
@@ -86,6 +86,8 @@ class SynthesisJob:
     @cached_property
     def coverage(self) -> Coverage | None:
         """Which images have a mask or boxes; None where there are neither."""
+        from .sources import ImageFolder, coverage_of
+
         if isinstance(self.images, ImageFolder):
             return self.images.coverage()
         found = coverage_of(self.images)
@@ -150,6 +152,7 @@ class SynthesisJob:
     ) -> Executor | None:
         """Makes drafts on other machines or in other processes; None: they are made here."""
         from .processes import process_executor
+        from .sources import ImageFolder
 
         stage = "edit" if self.editor else "damage"
         if executor := executor_for(stage, partial(_open_maker, self, store.folder), partial(failed_drafts, maker.key)):
@@ -174,6 +177,8 @@ class SynthesisJob:
 
     def _is_from(self, store: PairStore, sources: Sources, seeds: Iterable[int]) -> Callable[[EditPair, int], bool]:
         """Tells whether a pair is one that this job makes from its sources with another seed."""
+        from .sources import Source
+
         by_name = {source.name: source for source in sources if isinstance(source, Source)}
         keys = {seed: self._maker(store, seed).key for seed in seeds}
 
