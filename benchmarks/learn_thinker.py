@@ -4,9 +4,9 @@
 
 First every task is edited once, by its own words. From these edits the thinker learns by GRPO: its prompts are edited by the
 built-in editor, the oracle judges. Then it and the thinker it was think over other scenes, in sentences of held-out rules, and the
-oracle says what came of it, and of the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the share of the time of all steps in which editor,
-judge or policy were at work. OPTIONS: those of `train-thinker --method grpo` that
-begin with --rollouts, --prompts, --batch, --learning-rate, --preset and --lora-rank.
+oracle says what came of it, and of the editor without a thinker. Prints a line a step and the figures as one JSON object; busy:
+the share of the time of all steps in which editor, judge or policy were at work. OPTIONS: those of `train-thinker --method grpo`
+that begin with --rollouts, --prompts, --batch, --learning-rate, --preset and --lora-rank.
 """
 
 import argparse

@@ -285,7 +285,8 @@ class LoraTraining:
                 if not self._is_saved:
                     self._add_save(Save(self.record.step, self.run_folder.relative(path), self.losses[-1], None))
                 self.run_folder.write_state(self.lora, self.optimizer, self.record)
-            self._publish_stopped()
+            if self.record.saves:
+                self._publish_stopped()
 
     def _keep_good(self, why: str) -> Path:
         """After the loss has exploded: the last good weights as one more LoRA; the state stays the last whole one's.

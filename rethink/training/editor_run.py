@@ -33,7 +33,7 @@ from .lora_run import LoraRecord, LoraRun
 from .loss_watch import EXPLOSION_FACTOR, Diverged, LossWatch
 from .pair_dataset import PairSamples, make_collate_fn
 from .text_conditions import tokenizers_of
-from .train_loop import TrainStep, save_tensors, trained_tensors
+from .train_loop import TrainStep, save_once, trained_tensors
 
 FOLDER, BEST = "training", "best.safetensors"
 SHARE, MOST = 0.1, 64  # of the pairs that are held out, and how many at most: each is measured at every save
@@ -116,7 +116,7 @@ class EditorWatch:
         self._record = _choose_lowest(record, self._kept)
         if self._record.best == step:
             self._kept = step
-            save_tensors(trained_tensors(self._model), self._run.folder / BEST, {"step": str(step)})
+            save_once(trained_tensors(self._model), self._run.folder / BEST, {"step": str(step)})
         self._run.write_record(self._record)
         write_report(self._run, self._record)
 

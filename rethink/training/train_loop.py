@@ -20,10 +20,10 @@ from typing import Any, Protocol, cast
 import torch
 from torch import nn
 
-from ..atomic import atomic_write
 from ..errors import lazy_import
 from ..options import check_limits, option
 from .endless_order import EndlessOrder
+from .lora_run import save_tensors
 from .loss_watch import Diverged
 
 MAX_SEED = 2**32 - 1  # of numpy
@@ -290,7 +290,7 @@ def keep_trained_weights_only(accelerator) -> None:
     def save(models: list[nn.Module], weights: list[dict], folder: str) -> None:
         if accelerator.is_main_process:
             for number, model in enumerate(models):
-                save_tensors(trained_tensors(accelerator.unwrap_model(model)), Path(folder) / TRAINED.format(number))
+                save_once(trained_tensors(accelerator.unwrap_model(model)), Path(folder) / TRAINED.format(number))
         weights.clear()  # nothing is left for accelerate to write
 
     def load(models: list[nn.Module], folder: str) -> None:
@@ -316,12 +316,11 @@ def trained_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: state[name].contiguous() for name in found if name in state}
 
 
-def save_tensors(tensors: dict[str, torch.Tensor], path: Path, header: dict[str, str] | None = None) -> None:
-    """Tensors as a file, which appears whole; those that share their memory once."""
+def save_once(tensors: dict[str, torch.Tensor], path: Path, header: dict[str, str] | None = None) -> None:
+    """Tensors as a file, those that share their memory once; see `save_tensors`."""
     places: dict[int, str] = {}
     alone = {name: tensor for name, tensor in tensors.items() if places.setdefault(tensor.data_ptr(), name) == name}
-    with atomic_write(path) as part:
-        lazy_import("safetensors.torch").save_file(alone, part, header)
+    save_tensors(alone, path, header or {})
 
 
 class TrainState:

@@ -92,7 +92,8 @@ def test_a_run_that_was_cut_off_at_a_save_chooses_as_one_that_was_not(editor, st
     assert [replace(save, file="") for save in found.saves] == [replace(save, file="") for save in whole.saves]
 
 
-def test_a_run_that_was_interrupted_within_a_step_ends_the_same(editor, store, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("call", "saved"), [(2, False), (4, True)])
+def test_a_run_that_was_interrupted_within_a_step_ends_the_same(editor, store, tmp_path, monkeypatch, call, saved):
     options = {"steps": 6, "save_every": 2, "batch": 2}
     whole = make_job(tmp_path / "whole", store, **options).run(editor)
     job, step, taken = make_job(tmp_path / "cut", store, **options), torch.optim.AdamW.step, []
@@ -100,14 +101,14 @@ def test_a_run_that_was_interrupted_within_a_step_ends_the_same(editor, store, t
     def interrupted(optimizer, closure=None):
         step(optimizer, closure)
         taken.append(optimizer)
-        if len(taken) == 4:
+        if len(taken) == call:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             job.run(editor)
-    assert job.output.is_file()  # the save of step 2
+    assert job.output.is_file() == saved  # that of step 2
     report = job.run(editor)
     assert report.record.losses == whole.record.losses
     files = [load_file(each.folder / "saves" / "step-000006.safetensors") for each in (whole, report)]
