@@ -12,7 +12,7 @@ from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.contact_sheet import contact_sheet
-from ..rethink.pairs.exporting import add_to_store, describe_store, export
+from ..rethink.pairs.exporting import add_to_store, describe_references, describe_store, export
 from ..rethink.pairs.formats import FORMATS
 from ..rethink.pairs.jsonl_log import LatestIndex
 from ..rethink.pairs.models import ModelSource, model_id
@@ -212,7 +212,9 @@ class SaveEditDataset(io.ComfyNode):
         else:
             written = progress_with_eta("pairs written", progress.job_progress())
             count = export(pairs, chosen, folder, written, bool(format.get("replace")))
-            report = f"{count} pairs in {folder}.\nWhich is the target: {FORMATS[chosen].target}"
+            target = f"Which is the target: {FORMATS[chosen].target}"
+            references = describe_references(pairs, chosen)
+            report = "\n".join(filter(None, [f"{count} pairs in {folder}.", target, references]))
         return io.NodeOutput(str(folder), report, ui=feedback.show_text(report))
 
 

@@ -34,7 +34,7 @@ def add_export(commands) -> None:
 
 def run_export(options) -> int:
     """Write the accepted pairs in another layout, or into another store."""
-    from ..pairs.exporting import add_to_store, export
+    from ..pairs.exporting import add_to_store, describe_references, export
     from ..pairs.formats import FORMATS
     from ..pairs.store import PairStore
 
@@ -44,7 +44,9 @@ def run_export(options) -> int:
         return 0
     written = progress_with_eta("pairs written", ProgressLine())
     count = export(pairs, options.format, options.folder, written, options.replace)
-    print_result(f"{count} pairs → {options.folder}", f"Which is the target: {FORMATS[options.format].target}")
+    references = describe_references(pairs, options.format)
+    target = f"Which is the target: {FORMATS[options.format].target}"
+    print_result(f"{count} pairs → {options.folder}", target, *filter(None, [references]))
     return 0
 
 
@@ -110,7 +112,7 @@ def _print_histogram(store, name: str) -> None:
 
 
 def _unreadable(store):
-    for path in {path for pair in store for path in (pair.input, pair.target, pair.region) if path}:
+    for path in {path for pair in store for path in pair.files}:
         try:
             store.read_image(path)
         except RethinkError:

@@ -13,15 +13,16 @@ from .store import EditPair, PairStore
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-THUMB, GAP, TEXT, COLUMNS = 224, 8, 44, 3
+THUMB, SMALL, GAP, TEXT, COLUMNS = 224, 72, 8, 44, 3
 PAPER, FRAME, INK = "#f4f4f2", "#c9c9c4", "#26262a"  # white padding stands out on this gray
 
 
 def contact_sheet(store: PairStore, pairs: Iterable[EditPair]) -> Image:
-    """`pairs` in up to three columns, each input → target with the instruction below. Unreadable images are gray."""
+    """`pairs` in up to three columns, each input → target with the instruction below; references are small, below the input.
+    Unreadable images are gray."""
     from PIL import Image, ImageDraw, ImageFont
 
-    cells = [([_thumbnail(store, path) for path in (pair.input, pair.target)], pair.instruction) for pair in pairs]
+    cells = [([_thumbnail_inputs(store, pair), _thumbnail(store, pair.target)], pair.instruction) for pair in pairs]
     columns = min(COLUMNS, math.ceil(len(cells) ** 0.5)) or 1
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(thumb.height for thumbs, _ in row for thumb in thumbs) for row in rows]
@@ -45,12 +46,29 @@ def contact_sheet(store: PairStore, pairs: Iterable[EditPair]) -> Image:
     return sheet
 
 
-def _thumbnail(store: PairStore, path: str) -> Image:
+def _thumbnail_inputs(store: PairStore, pair: EditPair) -> Image:
+    """The input; with references, a row of them below it, as wide as a thumbnail."""
+    input = _thumbnail(store, pair.input)
+    if not pair.references:
+        return input
+    from PIL import Image
+
+    side = min(SMALL, (THUMB + GAP) // len(pair.references) - GAP)
+    both = Image.new(
+        "RGB", (max(input.width, len(pair.references) * (side + GAP) - GAP), input.height + GAP + side), PAPER
+    )
+    both.paste(input, ((both.width - input.width) // 2, 0))
+    for number, path in enumerate(pair.references):
+        both.paste(_thumbnail(store, path, side), (number * (side + GAP), input.height + GAP))
+    return both
+
+
+def _thumbnail(store: PairStore, path: str, side: int = THUMB) -> Image:
     from PIL import Image
 
     try:
         image = Image.fromarray(store.read_image(path))
     except RethinkError:
-        return Image.new("RGB", (THUMB, THUMB), "gray")
-    scale = THUMB / max(image.size)  # enlarges small ones
-    return image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.LANCZOS)
+        return Image.new("RGB", (side, side), "gray")
+    scale = side / max(image.size)  # enlarges small ones
+    return image.resize([max(1, round(length * scale)) for length in image.size], Image.Resampling.LANCZOS)

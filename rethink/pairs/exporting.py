@@ -7,6 +7,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ..errors import RethinkError
 from ..text_files import show_name
 from .contact_sheet import contact_sheet
 from .formats import FORMATS, get_format
-from .formats.core import Example
+from .formats.core import Example, Format
 from .jsonl_log import disk_full_as_error
 from .own_files import write_own
 from .store import EditPair, PairStore
@@ -33,6 +34,9 @@ def export(
 ) -> int:
     """Write the accepted pairs to a new folder, with a README and a contact sheet. Returns how many.
 
+    Pairs with references are left out where the layout has no place for them: without, they would teach to make things up.
+    `describe_references` says so.
+
     The folder appears once it is complete; with `replace`, in place of an earlier export that nobody has changed. What
     `on_progress(done, total)` raises ends the export. Raises RethinkError where something else is there, or no pair is
     accepted.
@@ -40,11 +44,13 @@ def export(
     format, folder = get_format(name), Path(os.path.abspath(folder))
     try:
         with whole_folder(folder, replace) as temporary:
-            total = _count_complete(store)
+            total, references = _count_complete(store, format), describe_references(store, name)
             if not total:
-                raise RethinkError("export: no accepted pair to write; look at `inspect`, or loosen the filter.")
-            count = format.write(_examples(store, lambda done: on_progress(done, total)), temporary, folder)
-            files = _describe(store, store.accepted, format.title, format.target, format.use)
+                why = references or "no accepted pair to write; look at `inspect`, or loosen the filter."
+                raise RethinkError(f"export: {why}")
+            count = format.write(_examples(store, format, lambda done: on_progress(done, total)), temporary, folder)
+            pairs = partial(_writable, store, format)
+            files = _describe(store, pairs, format.title, format.target, format.use, references)
             for file, data in files.items():
                 (temporary / file).write_bytes(data)
     except OSError as error:
@@ -52,12 +58,31 @@ def export(
     return count
 
 
-def _count_complete(store: PairStore) -> int:
-    """The number of accepted pairs. Raises RethinkError for a missing image, which would stop a trainer after hours."""
+def describe_references(store: PairStore, name: str) -> str:
+    """What becomes of references in a format, in a sentence: where they are, or how many pairs are left out for them. "" where no
+    accepted pair has any."""
+    format = get_format(name)
+    count = sum(bool(pair.references) for pair in store.accepted())
+    if not count or format.references:
+        return f"References of {count} pairs: {format.references}" if count else ""
+    others = ", ".join(other for other, each in FORMATS.items() if each.references)
+    return (
+        f"{count} pairs with references are left out, as a pair has one input in the layout of {format.name}; {others} have "
+        "places for references."
+    )
+
+
+def _writable(store: PairStore, format: Format) -> Iterator[EditPair]:
+    """The accepted pairs that the layout has a place for."""
+    return (pair for pair in store.accepted() if format.references or not pair.references)
+
+
+def _count_complete(store: PairStore, format: Format) -> int:
+    """The number of pairs to write. Raises RethinkError for a missing image, which would stop a trainer after hours."""
     count = 0
-    for pair in store.accepted():
+    for pair in _writable(store, format):
         count += 1
-        for path in (pair.input, pair.target):
+        for path in (pair.input, *pair.references, pair.target):
             if not store.file(path).is_file():
                 raise RethinkError(
                     f"export: {store.folder / path} of pair {pair.id} is missing; run `filter` to reject it."
@@ -65,11 +90,12 @@ def _count_complete(store: PairStore) -> int:
     return count
 
 
-def _examples(store: PairStore, on_count: Callable[[int], None]) -> Iterator[Example]:
-    """The accepted pairs, numbered from 0. on_count: called with how many were consumed. Raises RethinkError for an image
+def _examples(store: PairStore, format: Format, on_count: Callable[[int], None]) -> Iterator[Example]:
+    """The pairs to write, numbered from 0. on_count: called with how many were consumed. Raises RethinkError for an image
     outside the store."""
-    for number, pair in enumerate(store.accepted()):
-        yield Example(pair, number, store.file(pair.input), store.file(pair.target))
+    for number, pair in enumerate(_writable(store, format)):
+        references = tuple(map(store.file, pair.references))
+        yield Example(pair, number, store.file(pair.input), store.file(pair.target), references)
         on_count(number + 1)
 
 
@@ -89,10 +115,10 @@ def describe_store(store: PairStore) -> None:
 
 
 def _describe(
-    store: PairStore, pairs: Callable[[], Iterator[EditPair]], title: str, target: str, use: str
+    store: PairStore, pairs: Callable[[], Iterator[EditPair]], title: str, target: str, use: str, references: str = ""
 ) -> dict[str, bytes]:
     """{name: contents} of a README and, where there are pairs, a contact sheet. pairs: gives a new iterator per call, so
-    that a large store is never held in memory."""
+    that a large store is never held in memory. references: what is said of them, if anything."""
     kinds = Counter(pair.operation or "other" for pair in pairs())
     count = kinds.total()
     lines = [
@@ -102,6 +128,7 @@ def _describe(
         "",
         f"**Which is the target:** {target}",
         "",
+        *([references, ""] if references else []),
         f"Training: {use}",
         "",
         "![some of the pairs](contact-sheet.jpg)",

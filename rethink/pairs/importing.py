@@ -97,11 +97,17 @@ def _read_pair(store: PairStore, entry: ImportedPair | Skipped, default: str) ->
     instruction = instruction or one_line(default)
     if not instruction:
         raise RethinkError("it has no instruction")
-    before, after = entry.input(), entry.target()
-    id = hashlib.sha256(before + after + instruction.encode()).hexdigest()[:16]
-    input, target = store.image_path(id, "input"), store.image_path(id, "target")
-    images = {input: read_pixels(io.BytesIO(before)), target: read_pixels(io.BytesIO(after))}
+    before, after, *others = entry.input(), entry.target(), *(read() for read in entry.references)
+    id = hashlib.sha256(before + after + instruction.encode() + b"".join(others)).hexdigest()[:16]
+    roles = "input", "target", *(f"reference{number}" for number in range(2, len(others) + 2))
+    input, target, *references = (store.image_path(id, role) for role in roles)
+    files = zip((input, target, *references), (before, after, *others))
+    images = {path: read_pixels(io.BytesIO(data)) for path, data in files}
     pair = EditPair(
-        *(id, input, target, instruction), source=entry.name, input_caption=input_caption, target_caption=target_caption
+        *(id, input, target, instruction),
+        source=entry.name,
+        input_caption=input_caption,
+        target_caption=target_caption,
+        references=tuple(references),
     )
     return pair, images

@@ -52,6 +52,7 @@ class EditPair:
         image's pairs, from 0.
     description: what the operation hid, as it stands in the instruction.
     input_caption, target_caption: of pairs from captions; else "".
+    references: further images that the instruction speaks of, in their order: files as `input`. It calls the first of them image 2.
     """
 
     id: str
@@ -67,10 +68,17 @@ class EditPair:
     description: str = ""
     input_caption: str = ""
     target_caption: str = ""
+    references: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All its files, relative to the store."""
+        return tuple(filter(None, (self.input, *self.references, self.target, self.region)))
 
     def to_json(self) -> dict:
-        """The pair as its line in the manifest, with the version of the layout."""
-        return {"schema": SCHEMA, **asdict(self)}
+        """The pair as its line in the manifest, with the version of the layout. Without references, as before there were any."""
+        record = {"schema": SCHEMA, **asdict(self)}
+        return record if self.references else {name: value for name, value in record.items() if name != "references"}
 
     @classmethod
     def from_json(cls, record: dict) -> EditPair:
@@ -81,7 +89,10 @@ class EditPair:
     @classmethod
     def from_line(cls, record: dict) -> EditPair:
         """The pair of a record that passed `check_pair`."""
-        return cls(**{name: value for name, value in record.items() if name in FIELDS})
+        known = {name: value for name, value in record.items() if name in FIELDS}
+        if "references" in known:  # few pairs have any
+            known["references"] = tuple(known["references"])
+        return cls(**known)
 
 
 FIELDS = frozenset(field.name for field in fields(EditPair))
@@ -90,6 +101,7 @@ TEXTS = ("instruction", "operation", "description", "input_caption", "target_cap
 SIMILARITIES = {f"clip_sim_{name}" for name in ("0", "1", "dir", "image")}
 NUMBERS = SIMILARITIES | {"changed", "outside", "shift", "region", "height", "width", "critic"}  # among the scores
 KINDS = {**NEEDED, **dict.fromkeys(("region", "source", *TEXTS), str), "parameters": dict, "seed": int, "number": int}
+KINDS |= {"references": list}
 
 
 def check_pair(record: dict) -> None:
@@ -105,7 +117,10 @@ def check_pair(record: dict) -> None:
     text = "".join([record.get(name, "") for name in TEXTS])
     if not text.isprintable() and re.search(DAMAGE, text):
         raise RethinkError("it holds control characters or lone surrogates")
-    for path in (record["input"], record["target"], record.get("region", "")):
+    references = record.get("references", ())
+    if not all(isinstance(path, str) and path for path in references):
+        raise RethinkError("it is no pair: one of its “references” is no path")
+    for path in (record["input"], record["target"], record.get("region", ""), *references):
         if path and not PLAIN_PATH.fullmatch(path):
             raise RethinkError(f"the path “{show_name(path)}” leads out of the store, or is malformed")
 
@@ -243,7 +258,7 @@ class PairStore:
         for pair in other.accepted():
             if pair.id in self:
                 continue
-            for path in filter(None, (pair.input, pair.target, pair.region)):
+            for path in pair.files:
                 if not (self.folder / path).exists():
                     self._write(path, other._read(path))
             self.add(pair)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tests.support.chats import Seer
 from tests.support.datasets import encode_image, write_file
+from tests.support.lora_training import write_pairs
 from tests.support.pairs import ids
 
 # Filter
@@ -289,3 +290,12 @@ def test_a_damaged_line_of_a_store_is_in_the_report(classes, pairs, models):
         manifest.write('{"id": "<img>"}\n')
     loaded, report = classes["RethinkLoadEditDataset"].execute({"format": "pair store", "dataset": "out"}).result
     assert ids(loaded) == ids(pairs) and "line 13 is damaged" in report and "<" not in report
+
+
+def test_the_report_says_what_became_of_references(classes, part, models, tmp_path, results):
+    write_pairs(tmp_path / "s", 4, references=(0, 1))
+    pairs = part("rethink.pairs.store").PairStore(tmp_path / "s")
+    _, report = saved(classes, pairs, "fal-zip", "a", replace=False)
+    assert report.startswith("4 pairs") and "References of 2 pairs: `ROOT_start2.png`" in report
+    _, report = saved(classes, pairs, "instruct-pix2pix", "b", replace=False)
+    assert report.startswith("2 pairs") and "2 pairs with references are left out" in report

@@ -23,8 +23,17 @@ from rethink.training.process_group import join_processes
 QUICK = {"steps": 4, "rank": 2, "batch": 4, "accumulate": 1, "learning_rate": 1e-2, "keep": "off", "previews": 0}
 
 
-def write_pairs(folder: Path, count: int = 8, size: tuple[int, int] = (32, 32), operation: str = "") -> PairStore:
-    """Pairs of noise and the same with a black corner, each of a source of its own; the image with the corner is the input."""
+def write_pairs(
+    folder: Path,
+    count: int = 8,
+    size: tuple[int, int] = (32, 32),
+    operation: str = "",
+    references: tuple[int, ...] = (0,),
+) -> PairStore:
+    """Pairs of noise and the same with a black corner, each of a source of its own; the image with the corner is the input.
+
+    references: how many the first pair has, the second and so on, over and over; each is of another size and color.
+    """
     store = PairStore(folder)
     rng = np.random.default_rng(0)
     with store.writing():
@@ -36,7 +45,11 @@ def write_pairs(folder: Path, count: int = 8, size: tuple[int, int] = (32, 32), 
             paths = [store.image_path(id, role) for role in ("input", "target")]
             for path, image in zip(paths, (input, target)):
                 store.write_image(path, image)
-            store.add(EditPair(id, *paths, "make it red", operation=operation, source=f"{number}.png"))
+            others = [store.image_path(id, f"reference{n}") for n in range(2, references[number % len(references)] + 2)]
+            for n, path in enumerate(others):
+                store.write_image(path, np.full((24, 32 + 16 * n, 3), (20 * number, 90, 40 * n), np.uint8))
+            pair = EditPair(id, *paths, "make it red", operation=operation, source=f"{number}.png")
+            store.add(replace(pair, references=tuple(others)))
     return store
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from .control_folders import read_folders, write_folders
+from .control_folders import read_folders, reference_folders, write_folders
 from .core import Example, Format, quote_path
 
 
 def write_ai_toolkit(items: Iterable[Example], folder: Path, home: Path) -> int:
     """The folders of `write_folders`, and `dataset.yaml` with their final paths, in `home`."""
     count = write_folders(items, folder)
+    controls = [quote_path(home / name) for name in ("control", *reference_folders(folder))]
+    control_path = controls[0] if len(controls) == 1 else f"[{', '.join(controls)}]"
     (folder / "dataset.yaml").write_text(
         "# one entry of `datasets:` in ai-toolkit's config\n"
         f"- folder_path: {quote_path(home / 'target')}\n"
-        f"  control_path: {quote_path(home / 'control')}\n"
+        f"  control_path: {control_path}\n"
         "  caption_ext: txt\n  cache_latents_to_disk: true\n  resolution: [512, 768, 1024]\n",
         encoding="utf-8",
     )
@@ -32,4 +34,5 @@ FORMAT = Format(
     use="copy `dataset.yaml` into `datasets:` of the config.",
     write=write_ai_toolkit,
     read=read_folders,
+    references="`control-2/`, `control-3/`, … (further folders of control_path) hold them under the same names.",
 )

@@ -3,13 +3,12 @@ have edited by hand have."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 from ...errors import RethinkError
-from .control_folders import write_folders
+from .control_folders import group_by_stem, open_references, write_folders
 from .core import Example, Format, ImportedPair, Skipped, is_image, read_text
 from .dataset_folder import Dataset, Names
 
@@ -22,12 +21,13 @@ FOR_ALL = "instruction.txt"  # in the folder: the instruction of every pair with
 
 
 def write_before_after(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """`before/N.png`, and `after/N.png` with `after/N.txt`."""
+    """`before/N.png`, and `after/N.png` with `after/N.txt`; references in `before-2`, `before-3`, …"""
     return write_folders(items, folder, "before", "after")
 
 
 def read_before_after(folder: Path) -> Iterator[ImportedPair | Skipped]:
-    """Two folders side by side, whatever they are called of `SIDES`, else one folder of `NAME_start`, `NAME_end`."""
+    """Two folders side by side, whatever they are called of `SIDES`, else one folder of `NAME_start`, `NAME_end` and, as references,
+    `NAME_start2`, `NAME_start3`, …"""
     if folder.is_file():
         raise NotADirectoryError(folder)
     dataset = Dataset(folder)
@@ -40,9 +40,11 @@ def read_before_after(folder: Path) -> Iterator[ImportedPair | Skipped]:
 
 
 def pair_folders(before: Dataset, after: Dataset, around: Dataset | None = None) -> Iterator[ImportedPair | Skipped]:
-    """Images with the same name in two folders; a text lies beside either. around: the folder with the text for all."""
-    sides = [_by_stem(dataset.images("")) for dataset in (before, after)]
+    """Images with the same name in two folders; a text lies beside either. around: the folder with the text for all, and with
+    references in folders called as that of the inputs, with a number."""
+    sides = [group_by_stem(dataset.images("")) for dataset in (before, after)]
     stems, paired = Names(sides[0]), set()
+    further = open_references(around.folder, before.folder.name) if around else []
     for stem, names in sorted(sides[1].items()):
         name = f"{after.folder.name}/{names[0]}"
         try:
@@ -52,18 +54,19 @@ def pair_folders(before: Dataset, after: Dataset, around: Dataset | None = None)
                 raise RethinkError(f"{before.folder.name} has no image of this name")
             if max(len(names), len(sides[0][other])) > 1:
                 raise RethinkError("there are several images of this name")
+            references = tuple(reader for each in further for reader in each.readers(stem))
         except RethinkError as error:
             yield Skipped(name, str(error))
             continue
         texts = [(after, f"{stem}.txt"), (before, f"{other}.txt"), *([(around, FOR_ALL)] if around else [])]
         input, target = before.image(sides[0][other][0]), after.image(names[0])
-        yield ImportedPair(name, input, target, partial(_first_text, texts))
+        yield ImportedPair(name, input, target, partial(_first_text, texts), references)
     for stem in sorted(set(sides[0]) - paired):
         yield Skipped(f"{before.folder.name}/{sides[0][stem][0]}", f"{after.folder.name} has no image of this name")
 
 
 def _pair_by_endings(dataset: Dataset) -> Iterator[ImportedPair | Skipped]:
-    images = _by_stem(name for name in dataset.names() if is_image(name))
+    images = group_by_stem(name for name in dataset.names() if is_image(name))
     stems = Names(images)
     for stem in stems:
         for before, after in SIDES:
@@ -74,16 +77,10 @@ def _pair_by_endings(dataset: Dataset) -> Iterator[ImportedPair | Skipped]:
                 other = stems.find(f"{root}{mark}{after}")
                 if not other:
                     continue
-                files = [images[name][0] for name in (stem, other)]
+                names = stem, other, *stems.find_numbered(stem)
+                input, target, *references = (dataset.image(images[name][0]) for name in names)
                 texts = [(dataset, f"{name}.txt") for name in (root, other, stem)] + [(dataset, FOR_ALL)]
-                yield ImportedPair(root, dataset.image(files[0]), dataset.image(files[1]), partial(_first_text, texts))
-
-
-def _by_stem(names: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(os.path.splitext(name)[0], []).append(name)
-    return found
+                yield ImportedPair(root, input, target, partial(_first_text, texts), tuple(references))
 
 
 def _first_text(places: Iterable[tuple[Dataset, str]]) -> tuple[str, str, str]:
@@ -99,4 +96,5 @@ FORMAT = Format(
     use="`python -m rethink train-lora FOLDER`; images of the same name belong together.",
     write=write_before_after,
     read=read_before_after,
+    references="`before-2/`, `before-3/`, … hold them under the same names.",
 )

@@ -28,6 +28,7 @@ class Example:
     number: int
     input: Path
     target: Path
+    references: tuple[Path, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -39,14 +40,15 @@ class Example:
 class ImportedPair:
     """A pair of another tool's dataset, read lazily.
 
-    name: where it was found. input, target: read the image files. texts: reads the instruction and both captions, "" for
-    those that are missing. Each raises RethinkError with the reason for what cannot be read.
+    name: where it was found. input, target, references: read the image files. texts: reads the instruction and both captions,
+    "" for those that are missing. Each raises RethinkError with the reason for what cannot be read.
     """
 
     name: str
     input: Reader
     target: Reader
     texts: Callable[[], tuple[str, str, str]]
+    references: tuple[Reader, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Format:
     write(examples, folder, home): writes a dataset into an empty folder, which is moved to `home` at the end; returns how
         many pairs. Each was checked against the loading code of its trainer.
     read(path): the pairs in a dataset. Nothing outside it is ever opened.
+    references: where a pair's references are, in plain words. "": it has no place for them, and gets no pair that has some.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Format:
     use: str
     write: Write
     read: Read
+    references: str = ""
 
 
 def read_text(value: object, what: str) -> str:
@@ -90,11 +94,6 @@ def raise_missing() -> NoReturn:
     raise RethinkError("one of the two images is missing")
 
 
-def raise_several() -> NoReturn:
-    """The Reader of an input that consists of several images."""
-    raise RethinkError("it has several inputs, where a pair has one")
-
-
 def is_image(name: str) -> bool:
     """Whether a file name is that of an image."""
     return os.path.splitext(name)[1].lower() in ENDINGS
@@ -103,8 +102,14 @@ def is_image(name: str) -> bool:
 def copy_image(file: Path, folder: Path, side: str, stem: str) -> str:
     """Copy an image to SIDE/STEM with its own extension; returns its path within the folder."""
     relative = f"{side}/{stem}{file.suffix}"
+    (folder / side).mkdir(exist_ok=True)
     shutil.copyfile(file, folder / relative)
     return relative
+
+
+def copy_references(item: Example, folder: Path, side: str) -> list[str]:
+    """Copy a pair's references to SIDE-2/STEM, SIDE-3/STEM, …; returns their paths within the folder."""
+    return [copy_image(file, folder, f"{side}-{number}", item.stem) for number, file in enumerate(item.references, 2)]
 
 
 def quote_path(path: Path) -> str:

@@ -16,6 +16,8 @@ from ...text_files import MOST_BYTES, decode_text, read_bytes, show_name
 from ..store import is_safe_relative_path
 from .core import MAX_IMAGE_BYTES, Reader, is_image, raise_missing
 
+MOST_INPUTS = 10  # of a pair whose further inputs are numbered: as many as any editor takes
+
 
 class Names:
     """Names that are found in other spellings, where only one matches: by Unicode form first, then regardless of case."""
@@ -43,6 +45,17 @@ class Names:
                     )
                 return next(iter(matches))
         return ""
+
+    def find_numbered(self, name: str, marks: Iterable[str] = ("",)) -> list[str]:
+        """`NAME2`, `NAME3`, … as far as they are here, in that order: further inputs, beside the one that is called `name`.
+
+        marks: what may stand before the number.
+        """
+        numbered = (
+            next(filter(None, (self.find(f"{name}{mark}{number}") for mark in marks)), "")
+            for number in range(2, MOST_INPUTS + 1)
+        )
+        return [found for found in numbered if found]
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._names))

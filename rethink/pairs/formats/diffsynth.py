@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .core import Example, Format, ImportedPair, Skipped, copy_image
+from .core import Example, Format, ImportedPair, Skipped, copy_image, copy_references
 from .table_pairs import read_table_pairs
 
+COLUMNS = ("image", "prompt", "edit_image", "kontext_images")
 TABLES = ("metadata.csv", "metadata.json", "metadata.jsonl")
 INPUTS, IMAGE, PROMPT = ("edit_image", "kontext_images"), ("image",), ("prompt",)  # column names
 
 
 def write_diffsynth(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """`metadata.csv`; the input is in both columns that the trainer's examples use, for Qwen-Image-Edit and for Kontext."""
-    count = 0
-    for side in ("target", "control"):
-        (folder / side).mkdir()
-    with open(folder / "metadata.csv", "w", newline="", encoding="utf-8") as file:
+    """`metadata.csv`; the input is in both columns that the trainer's examples use, for Qwen-Image-Edit and for Kontext.
+
+    A CSV has no lists: where pairs have references, there is `metadata.jsonl` in its place, with a list of inputs for all.
+    """
+    count = with_references = 0
+    plain, lists = folder / "metadata.csv", folder / "metadata.jsonl"
+    with open(plain, "w", newline="", encoding="utf-8") as file, open(lists, "w", encoding="utf-8") as lines:
         table = csv.writer(file)
-        table.writerow(["image", "prompt", "edit_image", "kontext_images"])
+        table.writerow(COLUMNS)
         for item in items:
             count += 1
+            with_references += bool(item.references)
             control = copy_image(item.input, folder, "control", item.stem)
-            table.writerow(
-                [copy_image(item.target, folder, "target", item.stem), item.pair.instruction, control, control]
-            )
+            row = [copy_image(item.target, folder, "target", item.stem), item.pair.instruction]
+            inputs = [control, *copy_references(item, folder, "control")]
+            table.writerow([*row, control, control])
+            lines.write(json.dumps(dict(zip(COLUMNS, [*row, inputs, inputs]))) + "\n")
+    (plain if with_references else lists).unlink()
     return count
 
 
@@ -45,4 +52,5 @@ FORMAT = Format(
     ),
     write=write_diffsynth,
     read=read_diffsynth,
+    references="`metadata.jsonl`, in place of `metadata.csv`, lists them after the input in `edit_image`.",
 )

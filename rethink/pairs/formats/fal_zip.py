@@ -19,7 +19,6 @@ from .core import (
     Skipped,
     is_image,
     raise_missing,
-    raise_several,
     read_text,
 )
 from .dataset_folder import Names
@@ -29,19 +28,21 @@ SIDES = ("_start", "_end")
 
 
 def write_fal_zip(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """One zip of `ROOT_start.png`, `ROOT_end.png`, `ROOT.txt`."""
+    """One zip of `ROOT_start.png`, `ROOT_end.png`, `ROOT.txt`; references are `ROOT_start2.png`, `ROOT_start3.png`, …"""
     count = 0
     with zipfile.ZipFile(folder / "pairs.zip", "w", strict_timestamps=False) as archive:
         for item in items:
             count += 1
             archive.write(item.input, f"{item.stem}_start{item.input.suffix}")
+            for number, file in enumerate(item.references, 2):
+                archive.write(file, f"{item.stem}_start{number}{file.suffix}")
             archive.write(item.target, f"{item.stem}_end{item.target.suffix}")
             archive.writestr(f"{item.stem}.txt", item.pair.instruction)
     return count
 
 
 def read_fal_zip(path: Path) -> Iterator[ImportedPair | Skipped]:
-    """A zip, or a folder of them, of `ROOT_start`, `ROOT_end` and `ROOT.txt`."""
+    """A zip, or a folder of them, of `ROOT_start`, `ROOT_start2`, …, `ROOT_end` and `ROOT.txt`."""
     for place in sorted(path.glob("*.[zZ][iI][pP]")) if path.is_dir() else [path]:
         try:
             with open_file(place) as file, zipfile.ZipFile(file) as archive:
@@ -61,13 +62,14 @@ def _zip_pairs(archive: zipfile.ZipFile) -> Iterator[ImportedPair | Skipped]:
         root = stem[: -len(side)]
         try:
             before, after = (images.get(stems.find(root + side)) for side in SIDES)
+            further = [images[name] for name in stems.find_numbered(f"{root}_start")]
             text = texts.find(f"{root}.txt")
         except RethinkError as error:
             yield Skipped(stem, str(error))
             continue
         if side == "_start" or not before:
-            inputs = raise_several if stems.find(f"{root}_start2") else _zip_reader(archive, before)
-            yield ImportedPair(root, inputs, _zip_reader(archive, after), partial(_zip_texts, archive, text))
+            input, target, *references = (_zip_reader(archive, name) for name in (before, after, *further))
+            yield ImportedPair(root, input, target, partial(_zip_texts, archive, text), tuple(references))
 
 
 def _is_hidden(name: str) -> bool:
@@ -104,4 +106,5 @@ FORMAT = Format(
     use="upload `pairs.zip`.",
     write=write_fal_zip,
     read=read_fal_zip,
+    references="`ROOT_start2.png`, `ROOT_start3.png`, …",
 )

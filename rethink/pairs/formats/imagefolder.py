@@ -6,33 +6,44 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .core import Example, Format, ImportedPair, Skipped, copy_image
+from .core import Example, Format, ImportedPair, Skipped, copy_image, copy_references
 from .table_pairs import read_table_pairs
 
 # What `write_imagefolder` writes comes first.
 TABLES = ("metadata.jsonl", "metadata.json", "metadata.csv")
+REFERENCES = "reference_images_file_names"
 
 
 def write_imagefolder(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """`metadata.jsonl` with `*_file_name` columns, which HF `datasets` turns into image columns without that suffix."""
-    count = 0
-    for side in ("input", "edited"):
-        (folder / side).mkdir()
-    with open(folder / "metadata.jsonl", "w", encoding="utf-8") as lines:
+    """`metadata.jsonl` with `*_file_name` columns, which HF `datasets` turns into image columns without that suffix.
+
+    Where pairs have references, all rows have a list of them, maybe an empty one, as a column has no gaps there.
+    """
+    count = with_references = 0
+    plain, lists = folder / "metadata.jsonl", folder / "lists.jsonl"
+    with open(plain, "w", encoding="utf-8") as lines, open(lists, "w", encoding="utf-8") as more:
         for item in items:
             count += 1
+            with_references += bool(item.references)
             files = {"input": item.input, "edited": item.target}
             record = {
                 f"{side}_image_file_name": copy_image(file, folder, side, item.stem) for side, file in files.items()
             }
-            lines.write(json.dumps({**record, "edit_prompt": item.pair.instruction}) + "\n")
+            further = copy_references(item, folder, "input")
+            prompt = {"edit_prompt": item.pair.instruction}
+            lines.write(json.dumps({**record, **prompt}) + "\n")
+            more.write(json.dumps({**record, REFERENCES: further, **prompt}) + "\n")
+    if with_references:
+        lists.replace(plain)
+    else:
+        lists.unlink()
     return count
 
 
 def read_imagefolder(folder: Path) -> Iterator[ImportedPair | Skipped]:
     """A table with the columns that `write_imagefolder` writes."""
     before, after, prompt = "input_image_file_name", "edited_image_file_name", "edit_prompt"
-    yield from read_table_pairs(folder, TABLES, (before,), (after,), (prompt,))
+    yield from read_table_pairs(folder, TABLES, (before,), (after,), (prompt,), references=REFERENCES)
 
 
 FORMAT = Format(
@@ -45,4 +56,5 @@ FORMAT = Format(
     ),
     write=write_imagefolder,
     read=read_imagefolder,
+    references=f"the files that `{REFERENCES}` lists; HF `datasets` makes the column `reference_images` of it.",
 )

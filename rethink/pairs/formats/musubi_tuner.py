@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
-from .control_folders import read_folders, write_folders
+from .control_folders import beside_the_input, read_folders, write_folders
 from .core import Example, Format, quote_path
 
 
 def write_musubi_tuner(items: Iterable[Example], folder: Path, home: Path) -> int:
     """The folders of `write_folders`, and `dataset.toml` with their final paths, in `home`."""
-    count = write_folders(items, folder)
+    count = write_folders(items, folder, place=beside_the_input)
     (folder / "dataset.toml").write_text(
         '[general]\nresolution = [1024, 1024]\ncaption_extension = ".txt"\nbatch_size = 1\nenable_bucket = true\n\n'
         f"[[datasets]]\nimage_directory = {quote_path(home / 'target')}\ncontrol_directory = {quote_path(home / 'control')}\n"
@@ -30,5 +31,6 @@ FORMAT = Format(
     ),
     use="`--dataset_config dataset.toml`.",
     write=write_musubi_tuner,
-    read=read_folders,
+    read=partial(read_folders, numbered=True),
+    references="`control/N_1.png`, `control/N_2.png`, … beside the input `control/N.png`.",
 )

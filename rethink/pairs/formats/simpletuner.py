@@ -2,48 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .control_folders import read_folders, write_folders
-from .core import Example, Format, write_json
+from .control_folders import read_folders, reference_folders, write_pair
+from .core import Example, Format, ImportedPair, Skipped, write_json
+
+GROUP = "references-"  # and how many of them every pair in this folder has
 
 
 def write_simpletuner(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """The folders of `write_folders`, and `multidatabackend.json` with their final paths, in `home`."""
-    count = write_folders(items, folder)
-    size = {"resolution": 1024, "resolution_type": "pixel_area"}
-    backends = [
-        {
-            "id": "edited",
-            "type": "local",
-            "instance_data_dir": str(home / "target"),
-            "caption_strategy": "textfile",
-            "cache_dir_vae": str(home / "cache/edited"),
-            "conditioning_data": ["source"],
-            **size,
-        },
-        {
-            "id": "source",
-            "type": "local",
-            "dataset_type": "conditioning",
-            "conditioning_type": "reference_strict",
-            "source_dataset_id": "edited",
-            "instance_data_dir": str(home / "control"),
-            "caption_strategy": None,
-            "cache_dir_vae": str(home / "cache/source"),
-            **size,
-        },
-        {
-            "id": "text",
-            "type": "local",
-            "dataset_type": "text_embeds",
-            "default": True,
-            "cache_dir": str(home / "cache/text"),
-        },
-    ]
-    write_json(backends, folder / "multidatabackend.json", indent=2)
+    """The folders of `write_folders`, and `multidatabackend.json` with their final paths, in `home`.
+
+    Every target needs a file in each data set that it is conditioned on: pairs with so many references have those folders in
+    a folder of their own, `references-1` and so on.
+    """
+    count = 0
+    for item in items:
+        count += 1
+        place = folder / _group(len(item.references))
+        place.mkdir(exist_ok=True)
+        write_pair(item, place)
+    groups = [place for place in sorted(folder.iterdir()) if place.name.startswith(GROUP)]
+    backends = _backends(folder, home) if (folder / "target").is_dir() else []
+    backends += [each for place in groups for each in _backends(place, home / place.name, f"-{place.name}")]
+    text = {
+        "id": "text",
+        "type": "local",
+        "dataset_type": "text_embeds",
+        "default": True,
+        "cache_dir": str(home / "cache/text"),
+    }
+    write_json([*backends, text], folder / "multidatabackend.json", indent=2)
     return count
+
+
+def _group(references: int) -> str:
+    return f"{GROUP}{references}" if references else ""
+
+
+def _backends(folder: Path, home: Path, name: str = "") -> list[dict]:
+    """The targets in a folder, and the inputs and references that they are conditioned on. name: of the group, after their ids."""
+    size = {"resolution": 1024, "resolution_type": "pixel_area"}
+    sources = {f"source{name}": "control"}
+    sources |= {f"source-{number}{name}": side for number, side in enumerate(reference_folders(folder), 2)}
+    edited = {
+        "id": f"edited{name}",
+        "type": "local",
+        "instance_data_dir": str(home / "target"),
+        "caption_strategy": "textfile",
+        "cache_dir_vae": str(home / "cache/edited"),
+        "conditioning_data": [*sources],
+        **size,
+    }
+    return [edited, *(_source(id, home, side, edited["id"]) | size for id, side in sources.items())]
+
+
+def _source(id: str, home: Path, side: str, edited: str) -> dict:
+    return {
+        "id": id,
+        "type": "local",
+        "dataset_type": "conditioning",
+        "conditioning_type": "reference_strict" if side == "control" else "reference_loose",  # of a shape of its own
+        "source_dataset_id": edited,
+        "instance_data_dir": str(home / side),
+        "caption_strategy": None,
+        "cache_dir_vae": str(home / "cache" / ("source" if side == "control" else side)),
+    }
+
+
+def read_simpletuner(folder: Path) -> Iterator[ImportedPair | Skipped]:
+    """`target` and `control` with the same stems, and such folders for pairs with references."""
+    groups = [place for place in sorted(folder.glob(f"{GROUP}*")) if place.is_dir()]
+    if (folder / "target").is_dir() or not groups:
+        yield from read_folders(folder)
+    for place in groups:
+        yield from read_folders(place)
 
 
 FORMAT = Format(
@@ -55,5 +89,9 @@ FORMAT = Format(
     ),
     use="`--data_backend_config=multidatabackend.json`.",
     write=write_simpletuner,
-    read=read_folders,
+    read=read_simpletuner,
+    references=(
+        "pairs with two are in `references-2/`, whose `control-2/` and `control-3/` hold them; train with "
+        "`--conditioning_multidataset_sampling=combined`."
+    ),
 )

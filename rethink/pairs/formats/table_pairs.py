@@ -8,16 +8,18 @@ from pathlib import Path
 
 from ...errors import RethinkError
 from ...text_files import parse_json, show_name
-from .core import ImportedPair, Skipped, raise_several, read_text
+from .core import ImportedPair, Skipped, read_text
 from .dataset_folder import Dataset
 from .tables import read_table
 
 
 def read_table_pairs(
-    folder: Path, tables: tuple[str, ...], *columns: tuple[str, ...]
+    folder: Path, tables: tuple[str, ...], *columns: tuple[str, ...], references: str = ""
 ) -> Iterator[ImportedPair | Skipped]:
     """The pairs of the first table that exists. columns: of the input, the target and the instruction, each with its
-    alternative names. Raises RethinkError where there is no table, or a column is missing."""
+    alternative names. Several inputs are the input and its references. references: a column that has more of them, or has not.
+
+    Raises RethinkError where there is no table, or a column is missing."""
     dataset = Dataset(folder)
     table = next(filter(None, map(dataset.names().find, tables)), "")
     if not table:
@@ -26,24 +28,26 @@ def read_table_pairs(
         try:
             if isinstance(record, RethinkError):
                 raise record
-            *paths, prompt = (next((record[name] for name in names if record.get(name)), None) for names in columns)
-            before, after = _locate_both(dataset, *map(_path_of, paths))
+            *images, prompt = (next((record[name] for name in names if record.get(name)), None) for names in columns)
+            inputs, targets = map(_paths_of, images)
+            if len(targets) > 1:
+                raise RethinkError("it has several targets, where a pair has one")
+            before, after = _locate_both(dataset, *(paths[0] if paths else "" for paths in (inputs, targets)))
+            further = [dataset.locate(path) for path in (*inputs[1:], *_paths_of(record.get(references or None)))]
         except RethinkError as error:
             yield Skipped(f"{table}, {where}", str(error))
             continue
         name = after or before or f"{table}, {where}"
-        yield ImportedPair(name, dataset.image(before), dataset.image(after), partial(_instruction, prompt))
+        input, target, *others = map(dataset.image, (before, after, *further))
+        yield ImportedPair(name, input, target, partial(_instruction, prompt), tuple(others))
 
 
-def _path_of(value: object) -> str:
-    """The path in a field; several paths are a list, which a CSV holds as JSON."""
+def _paths_of(value: object) -> list[str]:
+    """The paths in a field; several are a list, which a CSV holds as JSON."""
     if isinstance(value, str) and value.startswith("["):
         value = parse_json(value)
-    if isinstance(value, list):
-        if len(value) > 1:
-            raise_several()
-        value = value[0] if value else None
-    return read_text(value, "image's path").strip()
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return [read_text(each, "image's path").strip() for each in values]
 
 
 def _locate_both(dataset: Dataset, before: str, after: str) -> tuple[str, str]:

@@ -14,12 +14,13 @@ from pathlib import Path
 from ...errors import RethinkError
 from ...text_files import MOST_BYTES, decode_text, open_file, parse_record, read_at_most, show_name, show_size
 from .core import MAX_IMAGE_BYTES, Example, Format, ImportedPair, Reader, Skipped, is_image, raise_missing, read_text
+from .dataset_folder import Names
 
 SHARD = 1000  # pairs
 
 
 def write_webdataset(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """`pairs-000000.tar`, …: of every pair KEY.input.png, KEY.target.png, KEY.txt and KEY.json in a row."""
+    """`pairs-000000.tar`, …: of every pair KEY.input.png, KEY.reference2.png, …, KEY.target.png, KEY.txt and KEY.json in a row."""
     count = 0
     shard = None
     with ExitStack() as stack:
@@ -30,6 +31,7 @@ def write_webdataset(items: Iterable[Example], folder: Path, home: Path) -> int:
                 shard = stack.enter_context(tarfile.open(folder / f"pairs-{item.number // SHARD:06d}.tar", "w"))
             parts = {
                 f"input{item.input.suffix}": item.input.read_bytes(),
+                **{f"reference{n}{file.suffix}": file.read_bytes() for n, file in enumerate(item.references, 2)},
                 f"target{item.target.suffix}": item.target.read_bytes(),
                 "txt": item.pair.instruction.encode(),
                 "json": json.dumps(item.pair.to_json()).encode(),
@@ -42,14 +44,16 @@ def write_webdataset(items: Iterable[Example], folder: Path, home: Path) -> int:
 
 
 def read_webdataset(folder: Path) -> Iterator[ImportedPair | Skipped]:
-    """Shards of `KEY.input`, `KEY.target`, `KEY.txt` and `KEY.json`."""
+    """Shards of `KEY.input`, `KEY.reference2`, …, `KEY.target`, `KEY.txt` and `KEY.json`."""
     for shard in sorted(folder.glob("*.tar")):
         try:
             with open_file(shard) as file, tarfile.open(fileobj=file, mode="r:") as archive:
                 for key, parts in _by_key(archive):
                     sides = {ending.split(".")[0]: entry for ending, entry in parts.items() if is_image(f".{ending}")}
-                    before, after = (_tar_reader(archive, sides.get(side)) for side in ("input", "target"))
-                    yield ImportedPair(f"{shard.name}/{key}", before, after, partial(_tar_texts, archive, parts))
+                    names = "input", "target", *Names(sides).find_numbered("reference")
+                    before, after, *others = (_tar_reader(archive, sides.get(side)) for side in names)
+                    texts = partial(_tar_texts, archive, parts)
+                    yield ImportedPair(f"{shard.name}/{key}", before, after, texts, tuple(others))
         except Exception as error:  # whatever tarfile raises for damaged headers
             yield Skipped(shard.name, f"the rest of the tar cannot be read: {show_name(error)}")
 
@@ -111,4 +115,5 @@ FORMAT = Format(
     use='`webdataset.WebDataset("pairs-{000000..N}.tar")`.',
     write=write_webdataset,
     read=read_webdataset,
+    references="`KEY.reference2.png`, `KEY.reference3.png`, …",
 )

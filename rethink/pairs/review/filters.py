@@ -220,7 +220,7 @@ def score_batch(store: PairStore, batch: list[EditPair], clip: Clip | LazyClip |
     readable: list[_Loaded] = []
     for pair in batch:
         try:
-            before, after = store.read_image(pair.input), store.read_image(pair.target)
+            before, after, *_ = map(store.read_image, (pair.input, pair.target, *pair.references))
             region = read_mask(store.folder / pair.region, after.shape[:2]) if pair.region else None
         except RethinkError as error:
             records.append({"id": pair.id, "broken": str(error)})

@@ -27,6 +27,10 @@ from .filters import with_scores
 GRADE = """Two images: before and after an edit. The instruction was: {instruction}
 Is the second image what a careful editor would make of the first? It should show what was asked for, and differ in \
 nothing else. Answer with a JSON object and nothing else: {{"score": 0 to 10, "why": "one short sentence"}}"""
+GRADE_WITH_REFERENCES = GRADE.replace(
+    "Two images: before and after an edit.",
+    "{images} images: image 1 before an edit, then images that its instruction speaks of, and the last one after the edit.",
+).replace("the second image what a careful editor would make of the first", "the last image what it asks for")
 
 
 def grade_pairs(
@@ -64,9 +68,10 @@ def grade_pairs(
 
 def _grade(store: PairStore, pair: EditPair, chat: ChatFn) -> dict[str, Any]:
     try:
-        images = [from_pixels(store.read_image(path)) for path in (pair.input, pair.target)]
-        text = GRADE.format(instruction=pair.instruction)
-        return ask(chat, [message("user", text, images=2)], images, pair.seed, read_grade)
+        images = [from_pixels(store.read_image(path)) for path in (pair.input, *pair.references, pair.target)]
+        words = GRADE_WITH_REFERENCES if pair.references else GRADE
+        text = words.format(instruction=pair.instruction, images=len(images))
+        return ask(chat, [message("user", text, images=len(images))], images, pair.seed, read_grade)
     except ThinkerUnavailable as error:
         return {"critic_failed": str(error), "failed": True}
     except RethinkError as error:

@@ -4,6 +4,7 @@ import pytest
 
 from rethink.cli.main import main
 from rethink.pairs.store import EditPair, PairStore
+from tests.support.lora_training import write_pairs
 from tests.support.pairs import draw_image
 
 
@@ -65,3 +66,12 @@ def test_an_inspection_counts_reasons_scores_and_what_is_broken(store, capsys):
     assert capsys.readouterr().err == "broken: images/00/0-input.png\n"
     assert run("inspect", store, "--histogram", "beauty") == 2
     assert "--histogram: no pair has a score 'beauty'" in capsys.readouterr().err
+
+
+def test_what_becomes_of_references_is_printed_and_broken_ones_are_named(tmp_path, capsys):
+    store = write_pairs(tmp_path / "s", 3, references=(0, 2))
+    assert run("export", tmp_path / "s", "instruct-pix2pix", tmp_path / "out") == 0
+    assert "1 pairs with references are left out" in capsys.readouterr().out
+    lost = list(store)[1].references[1]
+    (tmp_path / "s" / lost).write_bytes(b"torn")
+    assert run("inspect", tmp_path / "s", "--check") == 1 and f"broken: {lost}" in capsys.readouterr().err

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from rethink.pairs.contact_sheet import THUMB, contact_sheet
+from rethink.pairs.contact_sheet import GAP, SMALL, THUMB, contact_sheet
 from rethink.pairs.store import EditPair
+from tests.support.lora_training import write_pairs
 from tests.support.pairs import make_pair
 
 
@@ -21,3 +22,11 @@ def test_an_image_is_shown_and_a_missing_one_is_gray(store):
     assert (left.std((0, 1)) > 5).all()
     inner = right[THUMB // 2 - 20 : THUMB // 2 + 20, 40:-40].reshape(-1, 3)
     assert (inner == 128).all()
+
+
+def test_references_are_small_below_their_input(tmp_path):
+    store = write_pairs(tmp_path, 2, references=(0, 2))
+    plain, dressed = (np.asarray(contact_sheet(store, [pair])) for pair in store)
+    assert dressed.shape == (plain.shape[0] + GAP + SMALL, *plain.shape[1:])
+    row = dressed[2 * GAP + THUMB + 1 : 2 * GAP + THUMB + SMALL // 2, : THUMB + GAP].reshape(-1, 3)
+    assert (row == (20, 90, 0)).all(1).any() and (row == (20, 90, 40)).all(1).any()

@@ -13,6 +13,7 @@ from rethink.errors import RethinkError
 from rethink.pairs.exporting import export
 from rethink.pairs.store import EditPair, PairStore, is_safe_relative_path
 from tests.support.hosts import PACK_ROOT
+from tests.support.lora_training import write_pairs
 from tests.support.pairs import make_pair
 
 
@@ -177,3 +178,34 @@ def test_a_pipe_in_a_store_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / make_pair(1).input)
     with pytest.raises(RethinkError, match="is no file"):
         store.read_image(make_pair(1).input)
+
+
+REFERENCES = ("images/00/hat.png", "images/00/coat.png")
+
+
+def test_references_come_back_in_their_order_and_a_pair_without_has_the_line_that_it_had(tmp_path):
+    plain, dressed = make_pair(1), make_pair(2, references=REFERENCES)
+    with PairStore(tmp_path).writing() as store:
+        store.add(plain)
+        store.add(dressed)
+    assert list(PairStore(tmp_path)) == [plain, dressed]
+    first, second = (json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines())
+    assert "references" not in first and second["references"] == list(REFERENCES) and second["schema"] == 1
+    assert dressed.files == (dressed.input, *REFERENCES, dressed.target)
+
+
+@pytest.mark.parametrize(
+    "references", ["a.png", ["../x.png"], [""], [7], None, {"a": 1}, ["images/a.png", "/etc/passwd"]]
+)
+def test_references_that_are_no_paths_or_lead_out_are_no_pair(references):
+    with pytest.raises(RethinkError):
+        EditPair.from_json({**make_pair(1).to_json(), "references": references})
+
+
+def test_references_go_along_into_another_store(tmp_path):
+    source = write_pairs(tmp_path / "a", 2, references=(0, 2))
+    with PairStore(tmp_path / "b").writing() as other:
+        assert other.merge_from(source) == 2
+    for pair, copy in zip(source, other, strict=True):
+        assert copy == pair and len(pair.references) in (0, 2)
+        assert all((other.read_image(path) == source.read_image(path)).all() for path in pair.references)

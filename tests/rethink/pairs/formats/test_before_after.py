@@ -73,3 +73,24 @@ def test_a_folder_of_something_else_is_one_sentence(tmp_path):
     write(tmp_path / "set/holiday.png", 0)
     with pytest.raises(RethinkError, match="no pair in the layout of before-after: it holds holiday.png"):
         read(tmp_path / "set", tmp_path)
+
+
+def read_references(store):
+    """{instruction: the numbers of what its references were drawn with}."""
+    drawn = {draw_image(seed=seed).tobytes(): seed for seed in range(10)}
+    return {pair.instruction: [drawn[store.read_image(path).tobytes()] for path in pair.references] for pair in store}
+
+
+def test_references_are_numbered_starts(tmp_path):
+    for seed, name in enumerate(("a_start", "a_end", "a_start2", "a_start3", "b_start", "b_end")):
+        write(tmp_path / f"set/{name}.png", seed, name[0] if name.endswith("end") else "")
+    instructions, why, store = read(tmp_path / "set", tmp_path)
+    assert instructions == ["a", "b"] and not why and read_references(store) == {"a": [2, 3], "b": []}
+
+
+@pytest.mark.parametrize("mark", ["-", "_", "", " "])
+def test_references_are_in_numbered_folders(tmp_path, mark):
+    for seed, name in enumerate(("before/a", "after/a", f"before{mark}2/a", f"before{mark}3/A", "before/b", "after/b")):
+        write(tmp_path / f"set/{name}.png", seed, name[-1] if "after" in name else "")
+    instructions, why, store = read(tmp_path / "set", tmp_path)
+    assert instructions == ["a", "b"] and not why and read_references(store) == {"a": [2, 3], "b": []}

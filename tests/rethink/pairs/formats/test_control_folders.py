@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from tests.support.datasets import encode_image, import_pairs, write_file
+from tests.support.datasets import encode_image, import_pairs, write_control_folders, write_file
 
 
 def test_half_a_pair_and_other_endings_are_seen(tmp_path):
@@ -23,3 +23,11 @@ def test_stems_agree_where_trainers_pair_by_them(exported, name):
     )
     texts = {path.stem for path in (exported[name] / "target").glob("*.txt")}
     assert targets == controls == texts and len(texts) == 6
+
+
+def test_a_folder_with_several_references_of_one_name_is_no_place_for_them(tmp_path):
+    data = write_control_folders(tmp_path / "d", "a", "b")
+    for name in ("a.png", "a.jpg", "b.png"):
+        write_file(data / "control_2" / name)
+    said, why = import_pairs("ai-toolkit", data, tmp_path)
+    assert len(said) == 1 and why == {"target/a.png": "control_2 has 2 images of this name"}

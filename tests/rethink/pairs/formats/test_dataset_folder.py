@@ -5,6 +5,7 @@ import unicodedata
 
 import pytest
 
+from rethink.pairs.formats.dataset_folder import Names
 from tests.support.datasets import GOOD, import_pairs, write_control_folders, write_file, write_table
 
 
@@ -69,7 +70,7 @@ def test_a_name_with_a_backslash_is_found_where_a_file_has_that_very_name(tmp_pa
         "http://x/a.png",
         "target/a\x00.png",
         "a" * 5000,
-        ["control/a.png", "control/a.png"],
+        ["control/a.png", "../secret.png"],
         {"path": "control/a.png"},
         7,
         "nothing.png",
@@ -83,3 +84,10 @@ def test_a_path_that_leads_out_or_nowhere_is_skipped(tmp_path, path):
     ]
     said, why = import_pairs("diffsynth", write_table(tmp_path / "d", json.dumps(rows), "metadata.json"), tmp_path)
     assert said == ["make it red"] and len(why) == 1
+
+
+def test_further_inputs_are_found_by_their_numbers():
+    names = Names(["start", "start3", "Start2", "start1", "start11", "start-4", "end2"])
+    assert names.find_numbered("start") == ["Start2", "start3"]
+    assert names.find_numbered("start", ("-", "")) == ["Start2", "start3", "start-4"]
+    assert names.find_numbered("middle") == []

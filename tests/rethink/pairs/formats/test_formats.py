@@ -3,6 +3,7 @@
 import contextlib
 import json
 import zipfile
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -13,6 +14,7 @@ from rethink.pairs.formats import FORMATS
 from rethink.pairs.importing import import_dataset
 from rethink.pairs.store import PairStore
 from tests.support.datasets import counts, read_pairs
+from tests.support.lora_training import write_pairs
 from tests.support.pairs import draw_image
 
 LOSSY = {"instruct-pix2pix"}
@@ -123,19 +125,36 @@ def test_texts_and_tables_as_windows_writes_them(tmp_path):
         assert [pair.instruction for pair in store] == ["make it so"]
 
 
-def test_several_inputs_are_no_pair(tmp_path):
-    Image.fromarray(draw_image()).save(tmp_path / "a.png")
+@pytest.mark.parametrize("name", [name for name, each in FORMATS.items() if each.references])
+def test_references_go_out_and_come_in_again_in_their_order(tmp_path, name):
+    store = write_pairs(tmp_path / "s", 7, references=(0, 2, 1))
+    assert export(store, name, tmp_path / "out") == 7
+    with PairStore(tmp_path / "in").writing() as again:
+        assert counts(import_dataset(again, name, tmp_path / "out")) == (7, 0)
+        assert import_dataset(again, name, tmp_path / "out").new == 0, "a second import doubles nothing"
+    assert sorted(map(partial(read_all, again), again)) == sorted(map(partial(read_all, store), store))
+
+
+def read_all(store, pair):
+    """What all images of a pair show, the input first and the target last."""
+    return [store.read_image(path).tobytes() for path in (pair.input, *pair.references, pair.target)]
+
+
+def test_all_layouts_but_the_one_with_a_single_input_have_places_for_references():
+    assert {name for name, each in FORMATS.items() if not each.references} == {"instruct-pix2pix"}
+
+
+def test_the_references_of_others_are_read(tmp_path):
+    for number, name in enumerate("abcd"):
+        Image.fromarray(draw_image(seed=number)).save(tmp_path / f"{name}.png")
     with zipfile.ZipFile(tmp_path / "any name.zip", "w") as archive:
-        for name in ("x_start", "x_start2", "x_end", "y_start", "y_end"):
-            archive.write(tmp_path / "a.png", f"{name}.png")
-        for name in "xy":
-            archive.writestr(f"{name}.txt", "make it so")
-    rows = [
-        {"image": "a.png", "prompt": "make it so", "edit_image": inputs}
-        for inputs in (["a.png", "a.png"], ["a.png"], "a.png")
-    ]
+        for name, file in {"x_start": "a", "x_START2": "b", "x_start4": "c", "x_end": "d"}.items():
+            archive.write(tmp_path / f"{file}.png", f"{name}.png")
+        archive.writestr("x.txt", "make it so")
+    rows = [{"image": "d.png", "prompt": "make it so", "edit_image": ["a.png", ".\\b.png", "c.png"]}]
     (tmp_path / "metadata.json").write_text(json.dumps(rows))
     for name in ("fal-zip", "diffsynth"):
         with PairStore(tmp_path / name).writing() as store:
-            assert counts(import_dataset(store, name, tmp_path)) == (1, 1)
-        assert "several" in next(iter(store.skipped))["why"]
+            assert counts(import_dataset(store, name, tmp_path)) == (1, 0)
+        (pair,) = store
+        assert read_all(store, pair) == [draw_image(seed=number).tobytes() for number in range(4)]

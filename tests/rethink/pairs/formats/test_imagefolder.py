@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from rethink.pairs.exporting import export
 from tests.support.datasets import import_pairs, read_pairs, write_table
+from tests.support.lora_training import write_pairs
 
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "metadata.csv", "METADATA.JSONL"])
@@ -42,3 +44,14 @@ def test_hf_datasets_reads_the_imagefolder_as_the_training_scripts_of_diffusers_
         for row in loaded
     }
     assert read == read_pairs(store)
+
+
+def test_hf_datasets_reads_references_as_lists_of_images(tmp_path):
+    datasets, folder = pytest.importorskip("datasets"), tmp_path / "out"
+    store = write_pairs(tmp_path / "s", 3, references=(0, 2, 1))
+    export(store, "imagefolder", folder)
+    rows = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))["train"]
+    for row, pair in zip(rows, store, strict=True):
+        found = [np.asarray(image.convert("RGB")) for image in row["reference_images"] or ()]
+        assert len(found) == len(pair.references)
+        assert all((one == store.read_image(path)).all() for one, path in zip(found, pair.references))

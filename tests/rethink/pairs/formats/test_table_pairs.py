@@ -43,7 +43,7 @@ def test_columns_have_other_names_and_paths_may_be_lists_of_one(read):
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        ({"before": ["a.png", "c.png"], "after": "b.png", "prompt": "x"}, "several inputs"),
+        ({"before": "a.png", "after": ["b.png", "c.png"], "prompt": "x"}, "several targets"),
         ({"before": "A.png", "after": "a.png", "prompt": "x"}, "both of its paths refer to"),
         ({"before": 7, "after": "b.png", "prompt": "x"}, "its image's path"),
     ],

@@ -11,10 +11,12 @@ import zlib
 import pytest
 
 from rethink.errors import RethinkError
+from rethink.pairs.exporting import export
 from rethink.pairs.importing import import_dataset
 from rethink.pairs.store import PairStore
 from tests.support.datasets import DEEP, GOOD, import_pairs, read_pairs, sparse_member, write_file
 from tests.support.hosts import PACK_ROOT
+from tests.support.lora_training import write_pairs
 
 
 def tarred(path, entries):
@@ -101,3 +103,11 @@ def test_links_in_a_tar_are_not_followed(tmp_path):
             archive.addfile(entry)
     with PairStore(tmp_path / "s").writing() as store, pytest.raises(RethinkError, match="no pair"):
         import_dataset(store, "webdataset", tmp_path)
+
+
+def test_references_are_beside_their_input(tmp_path):
+    export(write_pairs(tmp_path / "s", 2, references=(2, 0)), "webdataset", tmp_path / "out")
+    with tarfile.open(tmp_path / "out/pairs-000000.tar") as archive:
+        names = [name.partition(".")[2] for name in archive.getnames()]
+    assert names[:5] == ["input.png", "reference2.png", "reference3.png", "target.png", "txt"]
+    assert not any("reference" in name for name in names[6:])

@@ -7,7 +7,8 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.evaluation.clip_similarity import Clip
-from rethink.pairs.review.filters import Thresholds, count_reasons, filter_pairs, histogram, score
+from rethink.pairs.review.filters import Thresholds, count_reasons, decide_verdicts, filter_pairs, histogram, score
+from tests.support.lora_training import write_pairs
 from tests.support.pairs import draw_image
 from tests.support.scored_pairs import add_pair, invert_region, reject_reasons
 
@@ -120,3 +121,12 @@ def test_what_an_operation_is_meant_to_move_is_no_fault(store):
     score(store)
     why = reject_reasons(store, duplicates=-1)
     assert why["meant"] == [] and "moved against" in why["fault"][0] and "moved against" in why["unknown"][0]
+
+
+def test_a_reference_that_cannot_be_read_rejects_its_pair(tmp_path):
+    with write_pairs(tmp_path, 2, references=(0, 1)).writing() as store:
+        _, dressed = store
+        (tmp_path / dressed.references[0]).write_bytes(b"torn")
+        score(store)
+    reasons = {verdict["id"]: verdict["why"] for verdict in decide_verdicts(store, Thresholds())}
+    assert len(reasons[dressed.id]) == 1 and "cannot be read" in reasons[dressed.id][0]

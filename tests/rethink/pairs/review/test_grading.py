@@ -5,6 +5,7 @@ import time
 import pytest
 
 from rethink.errors import RethinkError
+from rethink.images import to_pixels
 from rethink.pairs.inverse.drafts import SynthesisConfig, operation_maker
 from rethink.pairs.inverse.sources import ImageFolder
 from rethink.pairs.inverse.synthesis import synthesize
@@ -12,6 +13,7 @@ from rethink.pairs.review.filters import Thresholds, decide_verdicts, score
 from rethink.pairs.review.grading import grade_pairs, read_grade
 from rethink.pairs.store import PairStore
 from rethink.thinkers.asking import thread_map
+from tests.support.lora_training import write_pairs
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,15 @@ def test_a_cancel_ends_the_questions_to_the_critic(folder, tmp_path):
     time.sleep(0.2)
     assert len(asked) == before < 12, "an error that somebody holds on to keeps no question alive"
     del raised
+
+
+def test_a_critic_sees_the_references_between_both_sides(tmp_path, scripted):
+    chat = scripted('{"score": 7}')
+    with write_pairs(tmp_path, 2, references=(0, 2)).writing() as store:
+        score(store)
+        assert grade_pairs(store, chat, "critic") == 2
+    (plain, two, _), (dressed, four, _) = chat.asked
+    assert len(two) == 2 and "Two images" in str(plain) and len(four) == 4 and "4 images" in str(dressed)
+    pair = list(store)[1]
+    for image, path in zip(four, (pair.input, *pair.references, pair.target), strict=True):
+        assert (to_pixels(image[0]) == store.read_image(path)).all()
