@@ -123,7 +123,8 @@ def _state(verdict: dict | None) -> tuple[str, str]:
 
 def _record(pair: EditPair, verdict: dict | None, scores: dict) -> dict:
     state, by = _state(verdict)
-    shown = ("id", "input", "target", "region", "instruction", "operation", "source", "input_caption", "target_caption")
+    shown = ("id", "input", "references", "target", "region", "instruction", "operation", "source")
+    shown += ("input_caption", "target_caption")
     return {name: getattr(pair, name) for name in shown} | {
         "state": state,
         "by": by,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.lora_training import write_pairs
 from tests.support.pairs import ids
 
 
@@ -96,3 +97,12 @@ def test_unknown_keys_and_pairs_are_refused(pairs, review, RethinkError):
         review.set_verdict(review.publish(pairs), "no such pair", True)
     with pytest.raises(RethinkError, match="^accepted: expected"):
         review.set_verdict(review.publish(pairs), next(iter(pairs)).id, "perhaps")
+
+
+def test_references_are_listed_and_served_as_images(part, review, tmp_path):
+    write_pairs(tmp_path, 2, references=(0, 2))
+    key = review.publish(part("rethink.pairs.store").PairStore(tmp_path))
+    plain, dressed = review.list_pairs(key)["pairs"]
+    assert list(plain["references"]) == [] and len(dressed["references"]) == 2
+    image = Image.open(bytes_io.BytesIO(review.read_image(key, dressed["references"][1], "4096")))
+    assert image.size == (48, 24)

@@ -16,6 +16,7 @@ TYPES = {".html": "text/html", ".mjs": "text/javascript", ".css": "text/css"}
 def listing(name, count=2):
     shown = {
         "input": "a",
+        "references": ["c"],
         "target": "b",
         "operation": "cover",
         "source": "s",
@@ -51,6 +52,8 @@ def test_a_page_that_comes_late_is_not_taken_for_the_choice_that_was_made_since(
     late[0].fulfill(body=json.dumps(listing("all")), content_type="application/json")
     wait_in_page(page, 200)
     assert page.locator("#instruction").inner_text() == "rejected 0"
+    (shown,) = page.locator("#references img").all()
+    assert "path=c" in shown.get_attribute("src") and shown.get_attribute("alt") == "image 2"
     assert [b.get_attribute("title") for b in page.locator("#strip button").all()] == ["rejected 0", "rejected 1"]
     page.close()
 

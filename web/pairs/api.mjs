@@ -12,6 +12,7 @@
  * @property {string} id
  * @property {string} instruction
  * @property {string} input path of the image, in the pairs' folder
+ * @property {string[]} references paths of further images that the instruction speaks of
  * @property {string} target path of the image
  * @property {string} operation
  * @property {string} input_caption

@@ -9,6 +9,7 @@ import { describePair, describeVerdict } from "./review_text.mjs";
 const PAGE_SIZE = 60; // pairs in a request
 const LOOKAHEAD = 8; // so near to the last pair that was loaded the next ones are requested
 const WINDOW_SIDE = 1020; // longest side of an image that is shown in the window
+const REFERENCE_SIDE = 320; // longest side of a reference
 const REAL_SIDE = 4096; // longest side of one that is shown pixel for pixel
 
 /** @template {HTMLElement} [T=HTMLElement] @param {string} id @returns {T} */
@@ -95,6 +96,7 @@ function draw() {
   byId("facts").textContent = `${place + 1}  ·  ${describePair(pair)}`;
   showVerdict(describeVerdict(pair), pair.state === "rejected" ? "rejected" : pair.by === "person" ? "accepted" : "");
   drawImages(pair);
+  byId("references").replaceChildren(...pair.references.map(referenceImage));
   button("undo").disabled = !undoablePair();
   button("back").disabled = place === 0;
   button("next").disabled = complete && place === pairs.length - 1;
@@ -130,6 +132,12 @@ function drawImages(pair) {
   image("input").src = api.imageUrl(pair.input, side);
   image("target").src = api.imageUrl(flipped ? pair.input : pair.target, side);
   byId("side").textContent = flipped ? "Input" : "Target";
+}
+
+/** One of the images that the instruction speaks of, small. @param {string} path @param {number} index */
+function referenceImage(path, index) {
+  const name = `image ${index + 2}`;
+  return element("img", { src: api.imageUrl(path, REFERENCE_SIDE), alt: name, title: name });
 }
 
 /** @param {number} by */

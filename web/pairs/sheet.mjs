@@ -81,7 +81,7 @@ export function isDark(textColor) {
 }
 
 /** @param {Pair} pair @param {PairsApi} pairsApi */
-function pairCard({ instruction, input, target, state, by, why }, pairsApi) {
+function pairCard({ instruction, input, references, target, state, by, why }, pairsApi) {
   const rejected = state === "rejected";
   const mark = rejected ? "✕ rejected" : by === "person" ? "✓ accepted" : "";
   /** @param {string} path @param {string} label */
@@ -94,6 +94,8 @@ function pairCard({ instruction, input, target, state, by, why }, pairsApi) {
       decoding: "async",
       draggable: "false",
     });
+  const small = references.map((path, index) => image(path, `image ${index + 2}`));
+  const further = small.length ? element("div", { class: "rethink-references" }, ...small) : null;
   return element(
     "figure",
     {
@@ -104,7 +106,7 @@ function pairCard({ instruction, input, target, state, by, why }, pairsApi) {
     element(
       "div",
       { class: "rethink-two" },
-      image(input, "input"),
+      element("div", {}, image(input, "input"), further),
       element("span", { class: "rethink-arrow", "aria-hidden": "true" }, "→"),
       image(target, "target"),
     ),
