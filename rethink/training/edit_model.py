@@ -27,6 +27,7 @@ from .trainable_lora import ALL_LAYERS, target_layers
 from .weight_fingerprints import fingerprint_weights
 
 TEXT, TEXT_MASK = "encoder_hidden_states", "encoder_hidden_states_mask"  # of a denoiser whose texts differ in length
+PLACES = ("img_ids", "txt_ids")  # of tokens; denoisers take those of the first row for all
 _CHANGED = 0.1  # of the spread of an image's latents: what differs by more has been changed
 
 
@@ -51,8 +52,11 @@ class Example:
 
     @property
     def shapes(self) -> str:
-        """The same for examples that may be in one batch; texts that have a mask may differ in length."""
-        parts = [self.target, self.source, *(_without_length(part) for part in (self.inputs, self.null))]
+        """The same for examples that may be in one batch; texts that have a mask may differ in length. As many tokens may be of an
+        image that is wide or high: their places tell."""
+        texts = [_without_length(part) for part in (self.inputs, self.null)]
+        places = [_digest(part[name]) for part in texts for name in PLACES if name in part]
+        parts = [self.target, self.source, *texts, places]
         return repr([_map(value, lambda tensor: tuple(tensor.shape)) for value in parts])
 
     def to(self, device: torch.device) -> Example:
@@ -262,6 +266,10 @@ def _pad_text(inputs: dict[str, Any], length: int) -> dict[str, Any]:
     more = length - mask.shape[1]
     padded = {TEXT: nn.functional.pad(text, (0, 0, 0, more)), TEXT_MASK: nn.functional.pad(mask, (0, more))}
     return {**inputs, **padded}
+
+
+def _digest(tensor: Tensor) -> str:
+    return hashlib.blake2b(tensor.float().cpu().numpy().tobytes(), digest_size=8).hexdigest()
 
 
 def _without_length(inputs: dict[str, Any]) -> dict[str, Any]:

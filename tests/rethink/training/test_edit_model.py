@@ -231,3 +231,14 @@ def test_where_an_edit_changes_the_latents_is_seen_in_any_layout(shape):
     changed = changed_places(Example(target, source / 0.18, {}, {}))
     assert changed.shape == ((2, 1, 8, 8) if len(shape) == 4 else (2, 64, 1))
     assert changed[part].mean() > 0.9 and changed.mean() < 0.3
+
+
+def test_a_wide_image_and_a_high_one_of_as_many_tokens_are_no_batch():
+    """FLUX takes the places of the first row for all rows."""
+
+    def example(height, width):
+        ids = torch.cartesian_prod(torch.arange(height), torch.arange(width))
+        return Example(torch.ones(1, 8, 4), torch.ones(1, 8, 4), {"img_ids": ids}, {})
+
+    assert example(2, 4).target.shape == example(4, 2).target.shape
+    assert example(2, 4).shapes == example(2, 4).shapes != example(4, 2).shapes
