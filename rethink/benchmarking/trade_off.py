@@ -213,9 +213,12 @@ def read_items(place: Path) -> list[CurveItem]:
     """
     if place.is_dir():
         store = PairStore(place)
-        pairs = [pair for pair in store if pair.input_caption.strip() and pair.target_caption.strip()]
+        captioned = (pair for pair in store if pair.input_caption.strip() and pair.target_caption.strip())
+        pairs = [pair for pair in captioned if not pair.references]  # it edits one image
         if not pairs:
-            raise RethinkError(f"items: no pair in {place} has captions; those that prompt-to-prompt made have.")
+            raise RethinkError(
+                f"items: no pair in {place} has captions and a single input; those that prompt-to-prompt made have."
+            )
         return [
             CurveItem(_Load(store.folder / pair.input), pair.instruction, pair.input_caption, pair.target_caption)
             for pair in pairs

@@ -132,11 +132,11 @@ def _make_missing(
 
 
 def _make(task: CompareTask, variant: Variant, setup: EditSetup, folder: Path) -> tuple[Edit, Tensor]:
-    source = task.load()
+    images = [load() for load in (task.load, *task.load_references)]
     device = _device_of(setup)
     _start_memory(device)
     started = time.perf_counter()
-    image = edit_with(setup, [source], task.instruction, folder / RUNS / f"{task.id}-{variant.key}")
+    image = edit_with(setup, images, task.instruction, folder / RUNS / f"{task.id}-{variant.key}")
     seconds, memory = time.perf_counter() - started, _peak_memory(device)
     file = f"{EDITS}/{task.id}-{variant.key}.png"
     (folder / EDITS).mkdir(exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,8 @@ class CompareTask:
 
     id: by their content. source: which image it is, by its pixels: tasks of one image are alike. load: reads it, IMAGE
     [1, H, W, 3]. name: of the image, for people. captions: of the image before and after. load_target: the edit that was asked
-    for, where it is known; load_region: a mask [1, H, W], 1 where something may change.
+    for, where it is known; load_region: a mask [1, H, W], 1 where something may change. load_references: further images for editors
+    that can look at several.
     """
 
     id: str
@@ -40,6 +41,7 @@ class CompareTask:
     captions: tuple[str, str] | None = None
     load_target: Load | None = None
     load_region: Load | None = None
+    load_references: tuple[Load, ...] = ()
 
 
 def tasks_from_images(
@@ -142,16 +144,22 @@ def _task_of_pair(store: PairStore, pair: EditPair) -> CompareTask:
     load = partial(load_image, store.file(pair.input), "pairs")
     both = (pair.input_caption, pair.target_caption) if pair.input_caption and pair.target_caption else None
     task = _task(pair.instruction, digest_pixels(load()), load, pair.source or pair.id, both)
-    return CompareTask(
-        task.id,
-        task.instruction,
-        task.source,
-        load,
-        task.name,
-        both,
-        partial(load_image, store.file(pair.target), "pairs"),
-        partial(load_mask, store.file(pair.region), "pairs") if pair.region else None,
+    references = tuple(partial(load_image, store.file(path), "pairs") for path in pair.references)
+    return replace(
+        task,
+        id=_with_references(task.id, references),
+        load_target=partial(load_image, store.file(pair.target), "pairs"),
+        load_region=partial(load_mask, store.file(pair.region), "pairs") if pair.region else None,
+        load_references=references,
     )
+
+
+def _with_references(id: str, references: Sequence[Load]) -> str:
+    """The id of a task that has them: other ones make another task."""
+    if not references:
+        return id
+    digests = " ".join(digest_pixels(load()) for load in references)
+    return hashlib.sha256(f"{id} {digests}".encode()).hexdigest()[:NAME_LENGTH]
 
 
 def _same(image: Tensor) -> Tensor:

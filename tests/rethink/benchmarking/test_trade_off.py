@@ -1,6 +1,7 @@
 """The trade-off curve: its scales, its means, and a run that was cut off."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,8 @@ from rethink.editors.settings import DEFAULT_SETTINGS, Settings
 from rethink.errors import RethinkError
 from rethink.images import save_image
 from rethink.pairs.models import ModelSource
+from rethink.pairs.store import PairStore
+from tests.support.pairs import make_pair
 
 
 class Mixer:
@@ -178,3 +181,11 @@ def test_items_of_a_file(tmp_path):
 def test_items_of_pairs_are_those_with_captions(tmp_path):
     with pytest.raises(RethinkError, match="^items: no pair in .* has captions"):
         read_items(tmp_path)
+
+
+def test_items_of_pairs_are_those_without_references(tmp_path):
+    pairs = [make_pair(number, input_caption="a cat", target_caption="a dog") for number in (1, 2)]
+    with PairStore(tmp_path).writing() as store:
+        store.add(pairs[0])
+        store.add(replace(pairs[1], instruction="with references", references=("images/00/hat.png",)))
+    assert [item.instruction for item in read_items(tmp_path)] == [pairs[0].instruction]

@@ -2,11 +2,14 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 from rethink.comparison.edits import LOG, MOST_FAILURES, make_edits, read_edits
+from rethink.comparison.tasks import tasks_from_pairs
 from rethink.editors.settings import Settings
 from rethink.images import load_image
 from tests.support.comparisons import Brush, broken, tasks, variant
+from tests.support.lora_training import write_pairs
 
 
 def test_edits_are_made_once(tmp_path):
@@ -81,3 +84,18 @@ def test_what_was_loaded_is_let_go(tmp_path):
     mine = replace(variant("one"), release=lambda: gone.append("one"))
     make_edits(tasks(1), [mine, broken()], tmp_path)
     assert gone == ["one"]
+
+
+def test_an_editor_is_shown_as_many_references_as_it_can_look_at(tmp_path):
+    seen = []
+
+    class Looker(Brush):
+        family = SimpleNamespace(guides_by_image=False, references=1)
+
+        def prepare(self, images, references=()):
+            seen.append([image.shape[2] for image in references])
+            return super().prepare(images, references)
+
+    dressed = tasks_from_pairs(write_pairs(tmp_path / "pairs", 2, references=(0, 2)))
+    make_edits(dressed, [variant("blind"), variant("one", Looker("one"))], tmp_path / "out")
+    assert seen == [[], [32]]

@@ -1,6 +1,7 @@
 """What is edited: by content, whatever it is read from."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from rethink.errors import RethinkError
 from rethink.images import save_image
 from rethink.pairs.store import EditPair, PairStore
 from tests.support.comparisons import sources
+from tests.support.lora_training import write_pairs
 
 
 @pytest.fixture
@@ -89,3 +91,14 @@ def test_what_is_missing_is_said(photos, tmp_path):
     ):
         with pytest.raises(RethinkError, match=why):
             call()
+
+
+def test_pairs_with_references_bring_them_along_and_other_ones_are_another_task(tmp_path):
+    store = write_pairs(tmp_path / "pairs", 2, references=(0, 2))
+    plain, dressed = tasks_from_pairs(store)
+    assert plain.load_references == () and [load().shape[2] for load in dressed.load_references] == [32, 48]
+    pair = list(store)[1]
+    with store.writing():
+        store.add(replace(pair, id="turned", references=pair.references[::-1]))
+        store.add(replace(pair, id="without", references=()))
+    assert len({task.id for task in tasks_from_pairs(store)}) == 4
