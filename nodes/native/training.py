@@ -79,12 +79,11 @@ class NativeEditModel(EditModel):
         return answer / sampling.calculate_denoised(sigmas, ones, nothing)
 
     @contextmanager
-    def computing(self, rows: int) -> Iterator[None]:
+    def computing(self, rows: int, references: int = 0) -> Iterator[None]:
         """Within it the model is loaded by ComfyUI, which may leave a part of it where it is, with room for `rows`."""
         places = self.editor.area // self._base.latent_format.spacial_downscale_ratio**2
-        room = self._base.memory_required(
-            [2 * rows, self._base.latent_format.latent_channels, places]
-        )  # and their sources
+        images = (2 + references) * rows  # with their sources
+        room = self._base.memory_required([images, self._base.latent_format.latent_channels, places])
         comfy_module("comfy.model_management").load_models_gpu([self._patcher], memory_required=room * PASSES)
         make_trainable(self._base)  # what has been loaded just now
         with gradients_through(self.denoiser, self.dtype, self._patcher.load_device):
@@ -96,12 +95,14 @@ class NativeEditModel(EditModel):
     def less_memory(self) -> AbstractContextManager[None]:
         return checkpointed_blocks(self.denoiser)
 
-    def _inputs(self, prepared: Prepared, instruction: str) -> tuple[Tensor, dict[str, Any]]:
+    def _inputs(self, prepared: Prepared, instruction: str) -> tuple[list[Tensor], dict[str, Any]]:
         inputs = self.editor.denoiser_inputs(prepared, instruction)
         if self.row.layout == "channels":
-            return inputs.pop("c_concat"), inputs
-        [source] = inputs.pop(_REFERENCES)
-        return source, inputs
+            return [inputs.pop("c_concat")], inputs
+        return inputs.pop(_REFERENCES), inputs
+
+    def _sources(self, latents: list[Tensor], places: int, has_references: bool) -> tuple[Tensor, ...]:
+        return tuple(latents)
 
     def _clean(self, prepared: Prepared, instruction: str) -> Tensor:
         return self._base.process_latent_in(prepared.encoded[0].latents.float())
@@ -109,14 +110,15 @@ class NativeEditModel(EditModel):
     def _conditions(self, example: Example) -> dict[str, Any]:
         if self.row.layout == "channels":
             return {**example.inputs, "c_concat": example.source}
-        return {**example.inputs, **({_REFERENCES: [example.source]} if len(example.source) else {})}
+        seen = {_REFERENCES: [example.source, *example.references]} if len(example.source) else {}
+        return {**example.inputs, **seen}
 
     def _without(self, example: Example, lost_text: Tensor, lost_image: Tensor) -> Example:
         if self.row.layout == "channels":
             return super()._without(example, lost_text, lost_image)
         # Rows with a shorter text, or without a source, are another call: the first one's lot is that of the batch.
-        inputs = example.null if lost_text[0] else example.inputs
-        return replace(example, source=example.source[:0] if lost_image[0] else example.source, inputs=inputs)
+        example = replace(example, inputs=example.null if lost_text[0] else example.inputs)
+        return replace(example, source=example.source[:0], references=()) if lost_image[0] else example
 
     def _noise(self) -> Noise:
         samplings, sampling = comfy_module("comfy.model_sampling"), self._patcher.get_model_object("model_sampling")

@@ -83,6 +83,7 @@ class LoraTraining:
             held_out=tuple(pair.id for pair in self.examples.held_out),
             data=digest_of(pairs),
             layers=len(layers),
+            references=self.examples.most_references,
         )
 
     def run(self) -> TrainReport:
@@ -144,7 +145,7 @@ class LoraTraining:
         while self.record.step < self.steps:
             until = min(self.steps, (self.record.step // self.save_every + 1) * self.save_every)
             on_card = self.model.less_memory() if self.model.editor.device.type != "cpu" else nullcontext()
-            with self.model.denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached(), on_card:
+            with self.model.denoiser_alone(), self.model.computing(*self._batch_room), self.lora.attached(), on_card:
                 while self.record.step < until:
                     loss, ids = self.step(self.record.step)
                     watch.look(loss, self.record.step, ids)
@@ -229,7 +230,7 @@ class LoraTraining:
             self.processes.wait()
             return
         path = self._write_lora()
-        with self.model.denoiser_alone(), self.model.computing(self.settings.batch), self.lora.attached():
+        with self.model.denoiser_alone(), self.model.computing(*self._batch_room), self.lora.attached():
             losses = tuple(self.objective.held_out_losses(self.examples, self.settings.batch))
         if not all(map(math.isfinite, losses)):
             raise Diverged(self.record.step - 1, [pair.id for pair in self.examples.held_out], "is not a number")
@@ -261,6 +262,11 @@ class LoraTraining:
     def _add_save(self, save: Save) -> None:
         others = tuple(each for each in self.record.saves if each.step != save.step)
         self.record = replace(self.record, saves=(*others, save)).choose_best()
+
+    @property
+    def _batch_room(self) -> tuple[int, int]:
+        """(rows of a batch, references of each at most), for which there has to be room."""
+        return self.settings.batch, self.examples.most_references
 
     @property
     def _is_at_save(self) -> bool:

@@ -15,7 +15,7 @@ from ..progress import OnProgress, ignore_progress
 from ..thinkers.critique import Thinker
 from .edit_lora import LoraTraining
 from .edit_model import EditModel, open_edit_model, trainable_parts
-from .lora_pairs import read_pairs
+from .lora_pairs import check_references_of, read_pairs
 from .lora_run import check_own_file
 from .lora_saves import TrainReport
 from .lora_settings import LoraSettings
@@ -54,6 +54,7 @@ class TrainEditLoraJob:
         model = open_edit_model(editor)
         check_target(self.output, "output")
         check_own_file(self.output)
+        check_references_of(self.pairs, editor.family.title, editor.family.references)
         pairs = read_pairs(self.pairs)
         settings = adapt(self.settings, model)
         if settings.accumulate < processes.count:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -38,12 +38,15 @@ class Example:
     target: clean latents [B, …]. source: those of the source, as the denoiser takes them; none of them, [0, …], where it
     sees no source. inputs: what else it is called
     with, tensors whose first side is the batch. null: the same for the empty instruction; {} where it is never dropped.
+    references: latents of the further images, as the denoiser takes them: each [B, c, h, w] of its own size, or all their tokens
+    as one [B, n, c].
     """
 
     target: Tensor
     source: Tensor
     inputs: dict[str, Any]
     null: dict[str, Any]
+    references: tuple[Tensor, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -56,7 +59,7 @@ class Example:
         image that is wide or high: their places tell."""
         texts = [_without_length(part) for part in (self.inputs, self.null)]
         places = [_digest(part[name]) for part in texts for name in PLACES if name in part]
-        parts = [self.target, self.source, *texts, places]
+        parts = [self.target, self.source, *texts, self.references, places]
         return repr([_map(value, lambda tensor: tuple(tensor.shape)) for value in parts])
 
     def to(self, device: torch.device) -> Example:
@@ -128,8 +131,9 @@ class EditModel:
         return [name for name in self.layers(choice, 1) if name not in learning]
 
     @contextmanager
-    def computing(self, rows: int) -> Iterator[None]:
-        """Within it the denoiser computes as it does in edits, with room for so many rows, and gradients flow through it."""
+    def computing(self, rows: int, references: int = 0) -> Iterator[None]:
+        """Within it the denoiser computes as it does in edits, with room for so many rows, each with so many references at most,
+        and gradients flow through it."""
         with self.editor.pipeline():
             yield
 
@@ -140,22 +144,26 @@ class EditModel:
         return guided and bool(self.row.drop_text or self.row.drop_image)
 
     @torch.no_grad()
-    def encode(self, source: Tensor, target: Tensor, instruction: str) -> Example:
-        """A pair of IMAGEs [1, H, W, 3] as a batch of one, on the CPU. Raises RethinkError where they differ in shape."""
+    def encode(self, source: Tensor, target: Tensor, instruction: str, references: Sequence[Tensor] = ()) -> Example:
+        """A pair of IMAGEs [1, H, W, 3] as a batch of one, on the CPU. references: further images, each of any size.
+
+        Raises RethinkError where source and target differ in shape, and for more references than the family takes.
+        """
         target = as_large_as(source, target)
-        prepared = self.editor.prepare(source)
-        here, inputs = self._inputs(prepared, instruction)
+        prepared = self.editor.prepare(source, references)
+        latents, inputs = self._inputs(prepared, instruction)
         null = self._null(prepared) if self.drops else {}
         clean = self._clean(self.editor.prepare(target), instruction)
+        here, *others = self._sources(latents, clean.shape[1], bool(references))
         if clean.shape != here.shape:
             raise RethinkError(f"the target comes out at {list(clean.shape)}, the input at {list(here.shape)}.")
-        example = Example(clean, here, inputs, null)
+        example = Example(clean, here, inputs, null, tuple(others))
         return Example(*(_map(value, lambda tensor: tensor.detach().cpu().clone()) for value in vars(example).values()))
 
     def predict(self, noisy: Tensor, times: Tensor, example: Example) -> Tensor:
         """What the denoiser says of noisy latents [B, …] at times [B], in float32."""
         dtype = self.denoiser.dtype
-        joined = torch.cat([noisy.to(dtype), example.source.to(dtype)], 1)
+        joined = torch.cat([each.to(dtype) for each in (noisy, example.source, *example.references)], 1)
         inputs = {**example.inputs, self._main: joined, "timestep": times.to(noisy.device)}
         output = self.denoiser(**inputs, return_dict=False)[0]
         return (output if self.row.layout == "channels" else output[:, : noisy.shape[1]]).float()
@@ -204,24 +212,29 @@ class EditModel:
         """A batch whose rows have lost their text or source, as guidance leaves them away; bool [B] each."""
         keep = (~lost_image).to(example.source).view(-1, *(1,) * (example.source.ndim - 1))
         inputs = _choose_rows(lost_text, example.null, example.inputs)
-        return replace(example, source=example.source * keep, inputs=inputs)
+        references = tuple(each * keep for each in example.references)
+        return replace(example, source=example.source * keep, inputs=inputs, references=references)
 
     def _diffusion(self, scheduler: Any) -> DiffusionNoise:
         steps = self.editor.defaults.steps
         visited = Schedule("default", scheduler, steps).timesteps.tolist() if steps <= FEW_STEPS else ()
         return DiffusionNoise.of(scheduler, [round(time) for time in visited])
 
-    def _source(self, latents: Tensor) -> Tensor:
-        """The half of a denoiser's input [1, 2n, …] that is the source's."""
-        return latents[:, latents.shape[1] // 2 :]
+    def _sources(self, latents: Any, places: int, has_references: bool) -> tuple[Tensor, ...]:
+        """Of what `_inputs` gives, the latents of the source, and those of all references as one.
 
-    def _inputs(self, prepared: Prepared, instruction: str) -> tuple[Tensor, dict[str, Any]]:
-        """(latents of the source as the denoiser takes them, what else it takes)."""
+        latents: [1, n, …], of which the first `places` are the result's; as many are the source's, the others the references'.
+        """
+        sources = latents[:, places:]
+        return (sources[:, :places], sources[:, places:]) if has_references else (sources,)
+
+    def _inputs(self, prepared: Prepared, instruction: str) -> tuple[Any, dict[str, Any]]:
+        """(the denoiser's latents: noise, then those of all that it sees; what else it takes)."""
         inputs = self.editor.denoiser_inputs(prepared, instruction)
         others = {name: value for name, value in inputs.items() if name not in (self._main, "timestep")}
         if TEXT_MASK in others and others[TEXT_MASK] is None:
             others[TEXT_MASK] = torch.ones(others[TEXT].shape[:2], dtype=torch.bool, device=others[TEXT].device)
-        return self._source(inputs[self._main]), {name: value for name, value in others.items() if value is not None}
+        return inputs[self._main], {name: value for name, value in others.items() if value is not None}
 
     def _null(self, prepared: Prepared) -> dict[str, Any]:
         """What else it takes where guidance leaves the text away: that of the empty instruction, or zeros where the pipeline puts
@@ -235,7 +248,8 @@ class EditModel:
 
     def _clean(self, prepared: Prepared, instruction: str) -> Tensor:
         """Latents of a target, which was prepared as if it were a source, in the form of the result's."""
-        return self._source(self.editor.denoiser_inputs(prepared, instruction)[self._main]).float() * self._scaling
+        latents = self.editor.denoiser_inputs(prepared, instruction)[self._main]
+        return latents[:, latents.shape[1] // 2 :].float() * self._scaling  # the other half is noise
 
 
 def open_edit_model(editor: Any) -> EditModel:
@@ -248,8 +262,7 @@ def join_examples(examples: list[Example]) -> Example:
     rows = [part for example in examples for part in (example.inputs, example.null) if TEXT_MASK in part]
     length = max((part[TEXT_MASK].shape[1] for part in rows), default=0)
     padded = [
-        Example(each.target, each.source, _pad_text(each.inputs, length), _pad_text(each.null, length))
-        for each in examples
+        replace(each, inputs=_pad_text(each.inputs, length), null=_pad_text(each.null, length)) for each in examples
     ]
     joined = Example(*(_join([getattr(example, name) for example in padded]) for name in vars(padded[0])))
     if all(bool(part[TEXT_MASK].all()) for part in rows) and len({part[TEXT_MASK].shape for part in rows}) == 1:
@@ -365,6 +378,8 @@ def _map(value: Any, change: Callable[[Tensor], Any]) -> Any:
         return change(value)
     if isinstance(value, dict):
         return {name: _map(value[name], change) for name in sorted(value)}
+    if isinstance(value, tuple):
+        return tuple(_map(each, change) for each in value)
     return value
 
 
@@ -374,6 +389,8 @@ def _join(values: list[Any]) -> Any:
         return torch.cat(values) if first.ndim and len(first) == 1 else first  # places of tokens are the same for all
     if isinstance(first, dict):
         return {name: _join([value[name] for value in values]) for name in first}
+    if isinstance(first, tuple):
+        return tuple(map(_join, map(list, zip(*values))))
     return first * len(values) if isinstance(first, list) and len(first) == 1 else first
 
 

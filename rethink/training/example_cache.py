@@ -68,7 +68,8 @@ def write_example(example: Example, path: Path) -> None:
     """
     tensors: dict[str, Tensor] = {}
     others: dict[str, str] = {}
-    for name, value in _flatten(vars(example)):
+    references = {str(number): latents for number, latents in enumerate(example.references)}
+    for name, value in _flatten({**vars(example), "references": references}):
         if isinstance(value, Tensor):
             tensors[name] = value.contiguous()
         else:
@@ -82,14 +83,15 @@ def read_example(path: Path) -> Example:
         flat: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
         others = json.loads(file.metadata()["others"])
     flat |= {name: ast.literal_eval(text) for name, text in others.items()}
-    parts: dict[str, Any] = {"inputs": {}, "null": {}}
+    parts: dict[str, Any] = {"inputs": {}, "null": {}, "references": {}}
     for name, value in flat.items():
         *outer, last = name.split("/")
         place = parts
         for step in outer:
             place = place.setdefault(step, {})
         place[last] = value
-    return Example(**parts)
+    references = parts.pop("references")
+    return Example(**parts, references=tuple(references[number] for number in sorted(references, key=int)))
 
 
 def _flatten(values: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:

@@ -74,6 +74,11 @@ class LoraExamples:
             f"folder: the latents in {self.cache.folder} have gone; start again, and they are made anew."
         )
 
+    @property
+    def most_references(self) -> int:
+        """How many references a pair has at most."""
+        return max(len(pair.references) for pair in (*self.training, *self.held_out))
+
     def ids(self, number: int) -> list[str]:
         """Of the pairs of training batch `number`."""
         return [self.training[index].id for index in self._order.batch(number)]
@@ -103,17 +108,17 @@ class LoraExamples:
         if self.cache.has(key := self.cache.key(pair.digest)):
             return key
         try:
-            images = pair.images()
+            images, references = pair.images(), pair.load_references()
         except RethinkError:
             return None
         try:
-            return self.cache.ensure(pair.digest, lambda: self._encode(pair, *images))
+            return self.cache.ensure(pair.digest, lambda: self._encode(pair, *images, references))
         except RethinkError as error:
             raise RethinkError(f"pairs: {pair.id}: {error}") from error
 
-    def _encode(self, pair: LoraPair, input: Tensor, target: Tensor) -> Example:
-        example = self._model.encode(input, target, pair.instruction)
-        if not (example.target.isfinite().all() and example.source.isfinite().all()):
+    def _encode(self, pair: LoraPair, input: Tensor, target: Tensor, references: Sequence[Tensor]) -> Example:
+        example = self._model.encode(input, target, pair.instruction, references)
+        if not all(latents.isfinite().all() for latents in (example.target, example.source, *example.references)):
             raise RethinkError("its latents are no numbers; load the editor with bf16 or fp32.")
         return example
 

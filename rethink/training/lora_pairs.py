@@ -27,7 +27,7 @@ LESS_DETAIL = frozenset({"blur", "cover", "flat_background", "pixelate"})  # ope
 
 @dataclass(frozen=True)
 class LoraPair:
-    """A pair of a store by its files. digest: of both files' bytes and the instruction; source: which image it came from."""
+    """A pair of a store by its files. digest: of all files' bytes and the instruction; source: which image it came from."""
 
     id: str
     input: Path
@@ -35,11 +35,27 @@ class LoraPair:
     instruction: str
     digest: str
     source: str
+    references: tuple[Path, ...] = ()
 
     def images(self) -> tuple[Tensor, Tensor]:
         """(input, target), each an IMAGE [1, H, W, 3]. Raises RethinkError naming the file."""
         input, target = (load_image(path, "pairs") for path in (self.input, self.target))
         return input, target
+
+    def load_references(self) -> tuple[Tensor, ...]:
+        """Each an IMAGE [1, H, W, 3] of its own size. Raises RethinkError naming the file."""
+        return tuple(load_image(path, "pairs") for path in self.references)
+
+
+def check_references_of(store: PairStore, family: str, most: int) -> None:
+    """Raise RethinkError naming the first pair that has more references than a family of editors takes, by the manifest alone."""
+    for pair in store.accepted():
+        if (count := len(pair.references)) > most:
+            takes = f"at most {most} beside the input" if most else "none"
+            raise RethinkError(
+                f"pairs: {pair.id} (“{pair.instruction[:60]}”) has {count} reference{'s' * (count > 1)}, but {family} takes {takes}; "
+                "choose another editor, or reject such pairs."
+            )
 
 
 def read_pairs(store: PairStore) -> list[LoraPair]:
@@ -49,25 +65,20 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
     with_less: list[bool] = []
     for pair in store.accepted():
         try:
-            files = store.file(pair.input), store.file(pair.target)
-            images = [store.read_image(path) for path in (pair.input, pair.target)]
+            files = [store.file(path) for path in (pair.input, pair.target, *pair.references)]
+            images = [store.read_image(path) for path in (pair.input, pair.target, *pair.references)][:2]
             digests = [hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest() for file in files]
         except (RethinkError, OSError) as error:
             faults.append(str(error))
             continue
-        if digests[0] == digests[1]:
-            faults.append(f"pairs: {files[0]} and {files[1]}, input and target of {pair.id}, are the same image.")
+        if fault := _fault_of(pair, files, images, digests):
+            faults.append(f"pairs: {fault}")
             continue
-        if not _are_alike(images[0].shape, images[1].shape):
-            faults.append(
-                f"pairs: {files[0]} is {_size(images[0])} pixels, and {files[1]}, its target, {_size(images[1])}: another shape."
-            )
-            continue
-        if not pair.instruction.strip():
-            faults.append(f"pairs: {pair.id} has no instruction.")
-            continue
-        digest = hashlib.blake2b("\0".join([*digests, pair.instruction]).encode(), digest_size=16).hexdigest()
-        found.append(LoraPair(pair.id, *files, pair.instruction, digest, pair.source or digests[1]))
+        parts = [*digests[:2], pair.instruction, *digests[2:]]
+        digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+        input, target, *references = files
+        source = pair.source or digests[1]
+        found.append(LoraPair(pair.id, input, target, pair.instruction, digest, source, tuple(references)))
         if _hides_detail(pair) and images[0].shape == images[1].shape:
             with_less.append(_target_has_less_detail(*images))
     if len(with_less) > 1 and sum(with_less) > len(with_less) / 2:
@@ -81,6 +92,18 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
     if len(found) < FEWEST:
         raise RethinkError(f"pairs: {store.folder} has {len(found)} accepted pairs; a LoRA needs at least {FEWEST}.")
     return found
+
+
+def _fault_of(pair: EditPair, files: Sequence[Path], images: Sequence[np.ndarray], digests: Sequence[str]) -> str:
+    """What is wrong with a pair whose files can be read, the input's first, then the target's; "" where nothing is."""
+    if digests[0] == digests[1]:
+        return f"{files[0]} and {files[1]}, input and target of {pair.id}, are the same image."
+    if digests[1] in digests[2:]:
+        return f"{files[digests.index(digests[1], 2)]}, a reference of {pair.id}, is its target, which would be copied."
+    if not _are_alike(images[0].shape, images[1].shape):
+        sizes = [_size(image) for image in images]
+        return f"{files[0]} is {sizes[0]} pixels, and {files[1]}, its target, {sizes[1]}: another shape."
+    return "" if pair.instruction.strip() else f"{pair.id} has no instruction."
 
 
 def as_large_as(input: Tensor, target: Tensor) -> Tensor:

@@ -39,13 +39,14 @@ class Previews:
 @dataclass(frozen=True, eq=False)
 class Try:
     """What every save edits. source, target: IMAGE [1, H, W, 3]; no target, and so no score, where the user asks for an edit
-    that no pair has. name: of its files."""
+    that no pair has. name: of its files. references: further images that the edit is made with."""
 
     instruction: str
     source: Tensor
     target: Tensor | None
     name: str
     seed: int
+    references: tuple[Tensor, ...] = ()
 
 
 class Previewer:
@@ -91,17 +92,19 @@ class Previewer:
         found: list[Try] = []
         for number, pair in enumerate(self._pairs):
             with suppress(RethinkError):
-                found.append(Try(pair.instruction, *pair.images(), name=str(number), seed=number))
+                images, references = pair.images(), pair.load_references()
+                found.append(Try(pair.instruction, *images, name=str(number), seed=number, references=references))
         if self._instruction and found:
             name = hashlib.blake2b(self._instruction.encode(), digest_size=4).hexdigest()  # other words, other files
-            found.append(Try(self._instruction, found[0].source, None, f"own-{name}", 0))
+            found.append(Try(self._instruction, found[0].source, None, f"own-{name}", 0, found[0].references))
         return found
 
     def _edited(self, editor: Editor, each: Try, step: int) -> Path:
         """The file of an edit; what the editor alone makes of it stays the same."""
         file = self._run.preview_path(step, each.name)
         if step or not file.is_file():
-            save_image(editor.edit(editor.prepare(each.source), [each.instruction], [each.seed]), file)
+            prepared = editor.prepare(each.source, each.references)
+            save_image(editor.edit(prepared, [each.instruction], [each.seed]), file)
         return file
 
     def _score(self, each: Try, edited: Tensor) -> Scores:

@@ -54,7 +54,8 @@ class LoraRecord:
     step: how many steps have been taken, of `steps` it is to have. losses: the mean of every step's batch, from step 1 on, as of
     the newest save. best: the step of the save that was chosen; why: in a sentence. stopped: why it ended before its last step,
     "" where it did not. skipped: pairs whose files were gone in the midst of it. rates: from which step on the learning rate was
-    what. memory: the most that was taken, in bytes, 0 where nobody says. preview_pairs: what is edited at saves.
+    what. memory: the most that was taken, in bytes, 0 where nobody says. preview_pairs: what is edited at saves. references: how
+    many a pair has at most.
     """
 
     title: str
@@ -77,6 +78,7 @@ class LoraRecord:
     rates: tuple[tuple[int, float], ...] = ()
     memory: int = 0
     preview_pairs: tuple[PreviewPair, ...] = ()
+    references: int = 0
     version: int = field(default=1)
 
     @classmethod
@@ -231,6 +233,7 @@ def file_header(record: LoraRecord, row: TrainedFamily, rank: int, pairs: Sequen
     """The fields that ComfyUI, Lora Manager and trainers read of a LoRA: what it lies over, what it was taught. There is no
     trigger word: it follows instructions, and those that it has seen stand where others have tags."""
     instructions = Counter(pair.instruction for pair in pairs).most_common(MOST_TAGS)
+    references = {"rethink.references": str(record.references)} if record.references else {}
     return {
         "format": "pt",
         "modelspec.sai_model_spec": "1.0.0",
@@ -249,4 +252,5 @@ def file_header(record: LoraRecord, row: TrainedFamily, rank: int, pairs: Sequen
         "rethink.family": record.family,
         "rethink.pairs": record.data,
         "rethink.settings": json.dumps(record.settings, ensure_ascii=False),
+        **references,
     }

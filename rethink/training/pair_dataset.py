@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from ..errors import RethinkError
+from ..pairs.formats.imagefolder import REFERENCES
 from ..pairs.store import MANIFEST, PairStore
-from .lora_pairs import FEWEST, LoraPair, as_large_as, read_pairs
+from .lora_pairs import FEWEST, LoraPair, as_large_as, check_references_of, read_pairs
 from .text_conditions import tokenize
 
 
@@ -58,10 +59,13 @@ class PairSamples(torch.utils.data.Dataset):
 def read_pair_folder(folder: Path) -> list[LoraPair]:
     """The accepted pairs of a store, or those of `metadata.jsonl`, whose images are not opened yet: there may be many.
 
-    Raises RethinkError for a folder that has neither, and for a store with one list of what is wrong with its pairs.
+    Raises RethinkError for a folder that has neither, for pairs with references, which InstructPix2Pix does not take, and for a
+    store with one list of what is wrong with its pairs.
     """
     if (folder / MANIFEST).is_file():
-        return read_pairs(PairStore.open_existing(folder))
+        store = PairStore.open_existing(folder)
+        check_references_of(store, "InstructPix2Pix", 0)
+        return read_pairs(store)
     return _listed_pairs(folder)
 
 
@@ -88,6 +92,10 @@ def _listed_pair(folder: Path, number: int, line: str) -> LoraPair:
             f"pairs: line {number} of {folder / 'metadata.jsonl'} needs input_image_file_name, edited_image_file_name and "
             f"edit_prompt ({type(error).__name__}: {error})."
         ) from error
+    if row.get(REFERENCES):
+        raise RethinkError(
+            f"pairs: line {number} of {folder / 'metadata.jsonl'} has references, but InstructPix2Pix takes none; leave such lines out."
+        )
     digest = hashlib.blake2b(line.encode(), digest_size=16).hexdigest()
     return LoraPair(str(number), folder / input, folder / target, instruction, digest, input)
 

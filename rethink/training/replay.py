@@ -52,8 +52,9 @@ def make_replay(
 ) -> list[str]:  # more than eight: what is encoded, by what, and where it goes
     """Examples in the cache, by their keys: other instructions on inputs and targets of the pairs, with the base editor's own
     edits as targets; an empty instruction leaves the image as it is. Which instruction goes with which image follows from the
-    seed; one that is (source, instruction) goes with the target of a pair made from that source, where there is one. share:
-    the numbers of those that this process encodes."""
+    seed; one that is (source, instruction) goes with the target of a pair made from that source, where there is one. An input
+    is edited with its references, a target without: the editor is used both ways. share: the numbers of those that this process
+    encodes."""
     generator = generator_of("replay", seed)
     own = {pair.source: pair for pair in pairs}
     known = [each for each in instructions if isinstance(each, str) or each[0] in own]
@@ -68,8 +69,9 @@ def make_replay(
 
         def encode(pair: LoraPair = pair, text: str = text, side: int = side, number: int = number):
             image: Tensor = pair.images()[side]
-            edited = model.editor.edit(model.editor.prepare(image), [text], [number]) if text else image
-            return model.encode(image, edited, text)
+            references = () if side else pair.load_references()
+            edited = model.editor.edit(model.editor.prepare(image, references), [text], [number]) if text else image
+            return model.encode(image, edited, text, references)
 
         keys.append(cache.ensure(digest, encode) if number in share else cache.key(digest))
         on_example(number + 1)

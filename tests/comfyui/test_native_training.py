@@ -21,6 +21,7 @@ from tests.comfyui.native_graphs import (
     node,
     noise,
     run,
+    together,
 )
 from tests.support import lora_names
 from tests.support.hosts import PACK_ROOT
@@ -59,13 +60,21 @@ def dataset(server):
     return name
 
 
+@pytest.fixture(scope="module")
+def dressed(server):
+    """The name of a store of pairs with two references each."""
+    name = f"pairs-{uuid.uuid4().hex}"
+    write_pairs(server.log.parent / "datasets" / name, 8, references=(2,))
+    return name
+
+
 @pytest.fixture
 def train(server, dataset):
-    """train(graph, **options) runs a graph with an editor and the trainer → (the LoRA's name, its training's record)."""
+    """train(graph, pairs, **options) runs a graph with an editor and the trainer → (the LoRA's name, its training's record)."""
 
-    def train(graph, **options):
+    def train(graph, pairs=dataset, **options):
         name, seen = f"native-{uuid.uuid4().hex}", len(log(server))
-        entry = server.run({**graph, **training(dataset, name, **options)})
+        entry = server.run({**graph, **training(pairs, name, **options)})
         assert entry["status"]["status_str"] == "success", error_of(entry)
         assert "lora key not loaded" not in log(server)[seen:]
         return f"{name}.safetensors", record_of(server, name)
@@ -113,6 +122,38 @@ def test_it_learns_and_what_it_has_learned_loads_everywhere(server, train, kind)
     assert "lora key not loaded" not in log(server)[seen:]
     assert found["report"]["text"][0].endswith(f": {FAMILIES[kind]} of {FAMILIES[kind]} layers fit.")
     assert found["same"]["difference"] == [0.0] and found["changed"]["difference"][0] > 1e-3
+
+
+WITH_REFERENCES = ["flux_kontext", "qwen_image_edit_plus", "flux2", "flux2_klein", "omnigen2"]
+
+
+@pytest.mark.parametrize("kind", WITH_REFERENCES)
+def test_it_learns_pairs_with_two_references(train, dressed, kind):
+    longer = {"steps": 16, "save_every": 8} if kind == "omnigen2" else {}  # it begins slowly, without references too
+    _, record = train(native(kind, **SIZE), dressed, **longer)
+    losses = [save["held_out"] for save in record["saves"]]
+    assert losses[1] < losses[0] and record["references"] == 2
+
+
+def test_other_edits_are_kept_and_previews_are_made_with_references(train, dressed):
+    _, record = train(native("qwen_image_edit_plus", **SIZE), dressed, keep="high", replay=2, previews=1)
+    assert len(record["saves"][1]["previews"]) == 1 and record["losses"][-1] < record["losses"][0]
+
+
+@pytest.mark.parametrize("kind", WITH_REFERENCES)
+def test_it_is_trained_with_what_an_edit_with_references_calls_it_with(server, kind):
+    graph = {**native(kind), "image": noise(1), "second": noise(2), "third": noise(3)}
+    graph |= {"others": together("second", "third")}
+    seen = node("TestTrainedAsEdited", editor=["editor", 0], image=["image", 0], others=["others", 0])
+    found = run(server, {**graph, "seen": seen})["seen"]
+    assert found["images"] == [3] and found["latents"] == [0.0] and found["answer"][0] < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["instruct_pix2pix", "longcat_image_edit"])
+def test_references_are_refused_before_any_work_where_a_family_takes_none(server, dressed, kind):
+    message = error_of(server.run({**native(kind, **SIZE), **training(dressed, "x")})).strip()
+    assert message.startswith("pairs: 0000000000000000 (“make it red”) has 2 references, but ")
+    assert "takes none; choose another editor" in message
 
 
 def test_weights_in_fp8_are_learned_over_and_other_edits_are_kept(server, train):

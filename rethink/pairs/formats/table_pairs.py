@@ -33,7 +33,8 @@ def read_table_pairs(
             if len(targets) > 1:
                 raise RethinkError("it has several targets, where a pair has one")
             before, after = _locate_both(dataset, *(paths[0] if paths else "" for paths in (inputs, targets)))
-            further = [dataset.locate(path) for path in (*inputs[1:], *_paths_of(record.get(references or None)))]
+            more = _paths_of(record.get(references)) if references else []
+            further = [dataset.locate(path) for path in (*inputs[1:], *more)]
         except RethinkError as error:
             yield Skipped(f"{table}, {where}", str(error))
             continue

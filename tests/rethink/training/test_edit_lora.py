@@ -2,16 +2,19 @@
 
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 
 from rethink.editors.settings import Settings
+from rethink.training.edit_model import TEXT_MASK, EditModel, join_examples
 from rethink.training.lora_families import TRAINED
 from rethink.training.lora_pairs import generator_of
 from tests.support import editor_miniatures
 from tests.support.lora_training import make_job, open_training, write_pairs
 
 FEW = Settings(steps=2)
+WITH_REFERENCES = ["qwen_image_edit_plus", "flux2", "flux2_klein"]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ def gradients_are_the_formulas(training, batch):
     else:
         time = times.view(-1, 1, 1)
         noisy, target = (1 - time) * batch.target + time * noise, noise - batch.target
-        inputs = {"hidden_states": torch.cat([noisy, batch.source], 1)}
+        inputs = {"hidden_states": torch.cat([noisy, batch.source, *batch.references], 1)}
     inputs |= {**batch.inputs, "timestep": times, "return_dict": False}
     output = torch.func.functional_call(model.denoiser, weights, (), inputs)[0]
     output = output if model.row.layout == "channels" else output[:, :tokens]
@@ -99,6 +102,65 @@ def gradients_are_the_formulas(training, batch):
     lora.zero_grad()
     for up in lora.ups:
         torch.nn.init.zeros_(up)
+
+
+@pytest.mark.parametrize("kind", WITH_REFERENCES)
+def test_it_learns_pairs_with_two_references(kind, root, tmp_path):
+    editor = editor_miniatures.opened_or_skipped(kind, root)
+    store = write_pairs(tmp_path / "pairs", 4, references=(2,))
+    settings = {"steps": 6, "save_every": 6, "batch": 2, "hold_out": 0.0, "learning_rate": 5e-2, "previews": 1}
+    training = open_training(editor, make_job(tmp_path, store, **settings))
+    before = loss_of(training)
+    batch = training.examples.load(training.examples.keys[:2])
+    assert sum(part.shape[1] for part in batch.references) > batch.tokens / 2
+    gradients_are_the_formulas(training, batch)
+    report = training.run()
+    assert loss_of(training) < 0.99 * before and report.record.references == 2
+    assert (report.folder / report.record.saves[0].previews[0]).is_file()
+
+
+@pytest.mark.parametrize("kind", WITH_REFERENCES)
+def test_its_denoiser_is_called_with_what_an_edit_with_references_calls_it_with(kind, root):
+    """The tokens, their places and the text of a real edit; and its answer, at the same noise and time."""
+    editor, calls = editor_miniatures.opened_or_skipped(kind, root), []
+    generator = generator_of("images")
+    source, hat, coat = (torch.rand(1, *size, 3, generator=generator) for size in ((32, 32), (24, 40), (40, 24)))
+    model = EditModel(editor)
+    example = model.encode(source, source.flip(1), "put on the hat of image 2", [hat, coat])
+    hook = model.denoiser.register_forward_hook(
+        lambda module, args, options, output: calls.append((options, output[0])), with_kwargs=True
+    )
+    settings = Settings(steps=1, text_guidance=1.0)
+    editor.edit(editor.prepare(source, [hat, coat]), ["put on the hat of image 2"], [0], settings)
+    hook.remove()
+    [(called, answer)] = calls
+    tokens = called["hidden_states"]
+    assert torch.equal(torch.cat([example.source, *example.references], 1), tokens[:, example.tokens :])
+    for name, value in example.inputs.items():
+        same = called.get(name)
+        if same is None:  # no mask: all of it is text
+            assert name == TEXT_MASK and value.all()
+        else:
+            assert torch.equal(value, same) if isinstance(value, torch.Tensor) else value == same
+    with torch.no_grad(), editor.pipeline():
+        ours = model.predict(tokens[:, : example.tokens], called["timestep"], join_examples([example]))
+    assert torch.equal(ours, answer[:, : example.tokens].float())
+
+
+@pytest.mark.parametrize("kind", WITH_REFERENCES)
+def test_pairs_with_other_references_are_never_in_one_batch(kind, root, tmp_path):
+    """Two of 32 × 64 and 64 × 32 pixels are as many tokens as two the other way round."""
+    editor = editor_miniatures.opened_or_skipped(kind, root)
+    store = write_pairs(tmp_path / "pairs", 8, references=(0, 1, 2, 2))
+    for number, pair in enumerate(list(store)[2::4] + list(store)[3::4]):
+        sizes = [(32, 64), (64, 32)][:: 1 if number < 2 else -1]
+        for path, (height, width) in zip(pair.references, sizes):
+            (store.folder / path).unlink()
+            store.write_image(path, np.full((height, width, 3), 40 * number, np.uint8))
+    training = open_training(editor, make_job(tmp_path, store, batch=8, hold_out=0.0))
+    batches = [sorted(int(id, 16) for id in training.examples.ids(number)) for number in range(12)]
+    assert {tuple(batch) for batch in batches} == {(0, 4), (1, 5), (2, 6), (3, 7)}
+    assert training.examples.most_references == 2 and training.step(0)[0] > 0
 
 
 @pytest.mark.parametrize("kind", ["instruct_pix2pix", "flux_kontext"])

@@ -389,3 +389,11 @@ def test_weights_made_in_inference_mode_are_trained_over(store, tmp_path):
     with torch.inference_mode():  # as ComfyUI runs nodes
         editor = editor_miniatures.opened("instruct_pix2pix", tmp_path)
         assert make_job(tmp_path, store, steps=1).run(editor).record.step == 1
+
+
+def test_references_are_refused_before_any_work_where_the_family_takes_none(editor, tmp_path, monkeypatch):
+    monkeypatch.setattr(EditModel, "encode", pytest.fail)
+    pairs = write_pairs(tmp_path / "pairs", 4, references=(0, 0, 1))
+    with pytest.raises(RethinkError, match="pairs: 0{15}2 .* has 1 reference, but InstructPix2Pix takes none"):
+        make_job(tmp_path, pairs).run(editor)
+    assert not (tmp_path / "runs").exists()

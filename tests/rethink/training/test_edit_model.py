@@ -242,3 +242,37 @@ def test_a_wide_image_and_a_high_one_of_as_many_tokens_are_no_batch():
 
     assert example(2, 4).target.shape == example(4, 2).target.shape
     assert example(2, 4).shapes == example(2, 4).shapes != example(4, 2).shapes
+
+
+def test_references_are_joined_one_by_one_and_other_sizes_or_counts_are_no_batch():
+    def example(value, *sizes):
+        references = tuple(torch.full((1, 4, *size), value) for size in sizes)
+        return Example(torch.ones(1, 4, 8, 8), torch.ones(1, 4, 8, 8), {}, {}, references)
+
+    one, other = (example(value, (8, 6), (4, 8)) for value in (1.0, 2.0))
+    joined = join_examples([one, other])
+    assert [tuple(each.shape) for each in joined.references] == [(2, 4, 8, 6), (2, 4, 4, 8)]
+    assert joined.references[1][:, 0, 0, 0].tolist() == [1, 2]
+    kinds = [example(1.0), example(1.0, (8, 6)), example(1.0, (4, 8), (8, 6)), example(1.0, (8, 6), (8, 4)), one]
+    assert len({each.shapes for each in kinds}) == 5
+
+
+def test_rows_that_lose_their_source_lose_their_references(editor):
+    model, full = EditModel(editor), torch.ones(3, 2, 4)
+    example = Example(full, full, {"text": full}, {"text": full * 0}, (full, full[:, :1]))
+    lost = model._without(example, torch.tensor([True, False, False]), torch.tensor([False, True, False]))
+    for latents in (lost.source, *lost.references):
+        assert latents[:, 0, 0].tolist() == [1, 0, 1]
+    assert lost.inputs["text"][:, 0, 0].tolist() == [0, 1, 1]
+
+
+def test_what_changes_is_told_by_the_source_alone_whatever_the_references_are():
+    source, target = torch.randn(2, 1, 16, 4, generator=torch.Generator().manual_seed(0))
+    example = Example(target, source, {}, {}, (torch.randn(1, 40, 4),))
+    assert torch.equal(changed_places(example), changed_places(replace(example, references=())))
+
+
+def test_more_references_than_the_family_takes_are_refused(editor):
+    image = torch.rand(1, 40, 56, 3)
+    with pytest.raises(RethinkError, match="references: got 1 images, but InstructPix2Pix takes none"):
+        EditModel(editor).encode(image, image, "x", [image])

@@ -1,10 +1,11 @@
 """Examples in files: found by their content, and what is read is what was written."""
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from rethink.editors.loading import add_lora
 from rethink.errors import RethinkError
@@ -73,3 +74,17 @@ def test_loras_on_the_text_encoder_find_nothing_of_it(model, tmp_path):
     assert EditModel(add_lora(editor, lora, 1.0)[0]).encoders == models[1].encoders
     os.utime(lora, (1, 1))  # another file of this name
     assert EditModel(add_lora(editor, lora, 1.0)[0]).encoders != models[1].encoders
+
+
+def test_references_of_any_size_are_read_as_they_were_written(tmp_path):
+    written = replace(example(), references=tuple(torch.rand(1, 4, 2, 2 + number) for number in range(11)))
+    write_example(written, tmp_path / "one.safetensors")
+    read = read_example(tmp_path / "one.safetensors")
+    assert all(torch.equal(one, other) for one, other in zip(read.references, written.references, strict=True))
+    assert read.shapes == written.shapes != replace(written, references=written.references[:10]).shapes
+
+
+def test_without_references_the_file_is_as_it_was(tmp_path):
+    write_example(example(), tmp_path / "one.safetensors")
+    with safe_open(tmp_path / "one.safetensors", "pt") as file:
+        assert sorted(file.keys()) == ["inputs/added/pooled", "inputs/text", "source", "target"]

@@ -1,5 +1,6 @@
 """The pairs of a LoRA: what is refused, what is held out, in which order they come."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,14 @@ from rethink.errors import RethinkError
 from rethink.pairs.inverse.operations.core import Region
 from rethink.pairs.inverse.operations.cover import OPERATION
 from rethink.pairs.store import EditPair, PairStore
-from rethink.training.lora_pairs import BatchOrder, as_large_as, generator_of, read_pairs, split_pairs
+from rethink.training.lora_pairs import (
+    BatchOrder,
+    as_large_as,
+    check_references_of,
+    generator_of,
+    read_pairs,
+    split_pairs,
+)
 from tests.support.lora_training import write_pairs
 
 
@@ -123,3 +131,44 @@ def test_fewer_examples_than_a_batch_make_a_smaller_one():
 def test_what_is_drawn_follows_from_names_alone():
     one, same, other = (torch.rand(3, generator=generator_of("step", seed)) for seed in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other)
+
+
+def test_references_are_read_with_their_pair_and_count_in_its_digest(tmp_path):
+    plain, dressed = (read_pairs(write_pairs(tmp_path / str(number), 4, references=(number,))) for number in (0, 2))
+    assert [len(pair.references) for pair in (*plain, *dressed)] == [0] * 4 + [2] * 4
+    assert [image.shape for image in dressed[1].load_references()] == [(1, 24, 32, 3), (1, 24, 48, 3)]
+    assert {pair.digest for pair in plain}.isdisjoint(pair.digest for pair in dressed)
+    assert plain[0].digest == "02b1fc47fba2cc55af1040c24b8be8fe", "latents of before are found again"
+    turned = PairStore(tmp_path / "2")
+    with turned.writing():
+        turned.add(replace(next(iter(turned)), id="turned", references=next(iter(turned)).references[::-1]))
+    assert len({pair.digest for pair in read_pairs(turned)}) == 5
+
+
+def test_a_reference_that_is_broken_or_the_target_itself_is_named(tmp_path):
+    store = write_pairs(tmp_path, 4, references=(1,))
+    first, second, *_ = store
+    (tmp_path / first.references[0]).write_bytes(b"torn")
+    (tmp_path / second.references[0]).write_bytes((tmp_path / second.target).read_bytes())
+    with pytest.raises(RethinkError) as error:
+        read_pairs(store)
+    torn, copied = str(error.value).splitlines()
+    assert first.references[0] in torn and second.references[0] in copied and "is its target" in copied
+
+
+@pytest.mark.parametrize(
+    ("most", "message"),
+    [
+        (0, r"pairs: 0{15}1 \(“make it red”\) has 1 reference, but Tiny takes none; choose another editor, or reject"),
+        (1, r"pairs: 0{15}2 \(“make it red”\) has 2 references, but Tiny takes at most 1 beside the input"),
+    ],
+)
+def test_more_references_than_a_family_takes_are_refused_by_the_manifest_alone(tmp_path, most, message):
+    store = write_pairs(tmp_path, 6, references=(0, 1, 2))
+    shutil.rmtree(tmp_path / "images")
+    with pytest.raises(RethinkError, match=message):
+        check_references_of(store, "Tiny", most)
+    check_references_of(store, "Tiny", 2)
+    for pair in store:
+        store.set_verdict(pair.id, len(pair.references) <= most)
+    check_references_of(store, "Tiny", most)

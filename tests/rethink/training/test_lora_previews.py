@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from rethink.images import load_image
+from rethink.training.lora_pairs import read_pairs
 from rethink.training.lora_previews import LONGEST_SIDE, Previewer, _shrink
 from tests.support import editor_miniatures
 from tests.support.lora_training import make_job, open_training, write_pairs
@@ -85,3 +87,15 @@ def test_large_images_are_kept_smaller():
 
     assert _shrink(torch.zeros(1, 3000, 1500, 3)).shape == (1, LONGEST_SIDE, LONGEST_SIDE // 2, 3)
     assert _shrink(torch.zeros(1, 64, 32, 3)).shape == (1, 64, 32, 3)
+
+
+def test_previews_of_pairs_with_references_are_edited_with_them(training, tmp_path, monkeypatch):
+    pairs = read_pairs(write_pairs(tmp_path / "dressed", 2, references=(2, 0)))
+    editor, seen = training.model.editor, []
+    previewer, prepare = Previewer(training.run_folder, editor, pairs, instruction="x"), editor.prepare
+    monkeypatch.setattr(editor, "prepare", lambda image, others=(): seen.append(others) or prepare(image))
+    previewer.edit(editor, 3)
+    assert [len(others) for others in seen] == [2, 2, 0, 0, 2, 2], (
+        "by both editors; the user's own words may speak of them too"
+    )
+    assert torch.equal(seen[0][1], pairs[0].load_references()[1])

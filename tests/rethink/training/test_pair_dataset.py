@@ -7,6 +7,8 @@ import torch
 
 from rethink.errors import RethinkError
 from rethink.images import load_image, save_image
+from rethink.pairs.exporting import export
+from rethink.pairs.store import PairStore
 from rethink.training.pair_dataset import PairSamples, fill_square, read_pair_folder
 from tests.support.lora_training import write_pairs
 from tests.support.pair_folders import write_pair_folder
@@ -84,3 +86,12 @@ def test_the_accepted_pairs_of_a_store_are_samples(tmp_path):
     data = PairSamples(read_pair_folder(tmp_path / "store"), 32)
     assert len(data) == 2 and data[0]["instruction"] == "make it red"
     assert not torch.equal(data[0]["source"], data[0]["edited"])
+
+
+def test_pairs_with_references_are_not_for_a_whole_editor(tmp_path):
+    write_pairs(tmp_path / "store", 3, references=(0, 0, 1))
+    with pytest.raises(RethinkError, match="has 1 reference, but InstructPix2Pix takes none"):
+        read_pair_folder(tmp_path / "store")
+    export(PairStore(tmp_path / "store"), "imagefolder", tmp_path / "out")
+    with pytest.raises(RethinkError, match="line 3 of .*metadata.jsonl has references, but InstructPix2Pix takes none"):
+        read_pair_folder(tmp_path / "out")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rethink.training.edit_model import EditModel
+from rethink.training.edit_model import EditModel, Example
 from rethink.training.example_cache import ExampleCache
 from rethink.training.lora_pairs import read_pairs
 from rethink.training.replay import EVERYDAY_EDITS, make_replay, mix_identity
@@ -48,7 +48,7 @@ def test_an_instruction_of_a_certain_image_goes_with_that_one(tmp_path, monkeypa
     model, pairs, sources = EditModel(editor), read_pairs(write_pairs(tmp_path / "pairs", 3)), []
     monkeypatch.setattr(editor, "edit", lambda prepared, texts, seeds: sources[-1])
     prepare = editor.prepare
-    monkeypatch.setattr(editor, "prepare", lambda image: sources.append(image) or prepare(image))
+    monkeypatch.setattr(editor, "prepare", lambda image, more=(): sources.append(image) or prepare(image, more))
     own = [(pair.source, f"make {pair.id} red") for pair in pairs]
     cache = ExampleCache(tmp_path / "cache", model)
     assert (
@@ -61,3 +61,24 @@ def test_an_instruction_of_a_certain_image_goes_with_that_one(tmp_path, monkeypa
 
 def test_common_edits_are_instructions():
     assert len(EVERYDAY_EDITS) == len(set(EVERYDAY_EDITS)) == 20
+
+
+def test_an_input_is_edited_with_its_references_and_a_target_without(tmp_path, monkeypatch):
+    editor = editor_miniatures.opened("instruct_pix2pix", tmp_path)
+    model, pairs = EditModel(editor), read_pairs(write_pairs(tmp_path / "pairs", 3, references=(2,)))
+    prepared, encoded = [], []
+    monkeypatch.setattr(editor, "prepare", lambda *images: prepared.append(images))
+    monkeypatch.setattr(editor, "edit", lambda *_: torch.zeros(1))
+
+    def encode(source, target, text, references):
+        encoded.append((source, references))
+        return Example(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), {}, {})
+
+    monkeypatch.setattr(model, "encode", encode)
+    cache = ExampleCache(tmp_path / "cache", model)
+    make_replay(model, pairs, ("add a hat",), 12, cache, 0, lambda done: None, range(12))
+    assert {len(references) for _, references in encoded} == {0, 2}
+    inputs = [pair.images()[0] for pair in pairs]
+    for (source, references), (image, others) in zip(encoded, prepared, strict=True):
+        assert source is image and len(references) == len(others)
+        assert bool(references) == any(torch.equal(source, input) for input in inputs)
