@@ -118,14 +118,24 @@ class Previewer:
 
     def _keep(self, each: Try, base: Path) -> PreviewPair:
         """It with copies of its images in the run's folder, where pages find them."""
-        names = {"target": ""}
-        for side, image in (("input", each.source), ("target", each.target)):
-            if image is not None:
-                file = self._run.side_path(side, each.name)
-                if not file.is_file():
-                    save_image(_shrink(image), file)
-                names[side] = self._run.relative(file)
-        return PreviewPair(each.instruction, **names, base=self._run.relative(base), scores=self._base[each.name])
+        input, *references = (
+            self._keep_image(f"image{number}" if number > 1 else "input", each.name, image)
+            for number, image in enumerate((each.source, *each.references), 1)
+        )
+        target = "" if each.target is None else self._keep_image("target", each.name, each.target)
+        return PreviewPair(
+            *(each.instruction, input, target),
+            base=self._run.relative(base),
+            scores=self._base[each.name],
+            references=tuple(references),
+        )
+
+    def _keep_image(self, side: str, name: str, image: Tensor) -> str:
+        """The file of a copy that is small enough to look at, as records name it."""
+        file = self._run.side_path(side, name)
+        if not file.is_file():
+            save_image(_shrink(image), file)
+        return self._run.relative(file)
 
 
 def _shrink(image: Tensor) -> Tensor:

@@ -38,13 +38,15 @@ MOST_TAGS = 200  # instructions in a file's header
 @dataclass(frozen=True)
 class PreviewPair:
     """What every save edits, a held-out pair where there are some: files in the run's folder. target: "" where the instruction is the
-    user's own. base: what the editor alone makes of it; scores: of that, as those of a `Save`."""
+    user's own. base: what the editor alone makes of it; scores: of that, as those of a `Save`. references: further images that it
+    is edited with."""
 
     instruction: str
     input: str
     target: str
     base: str
     scores: Mapping[str, float | str | None] = field(default_factory=dict)
+    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ class LoraRecord:
             Save(**save | {name: tuple(save.get(name, ())) for name in ("previews", "scores", "losses")})
             for save in record["saves"]
         )
-        pairs = tuple(PreviewPair(**pair) for pair in record.get("preview_pairs", ()))
+        pairs = tuple(
+            PreviewPair(**pair | {"references": tuple(pair.get("references", ()))})
+            for pair in record.get("preview_pairs", ())
+        )
         rates = tuple((step, rate) for step, rate in record.get("rates", ()))
         tuples: dict[str, tuple] = {name: tuple(record.get(name, ())) for name in ("held_out", "losses", "skipped")}
         tuples |= {"saves": saves, "preview_pairs": pairs, "rates": rates}
@@ -136,7 +141,7 @@ class LoraRun:
         return self.folder / "previews" / f"{name}-step-{step:06d}.png"
 
     def side_path(self, side: str, name: str) -> Path:
-        """Of its input or its target."""
+        """Of its input, its target, or one of its references."""
         return self.folder / "previews" / f"{name}-{side}.png"
 
     def relative(self, path: Path) -> str:

@@ -81,6 +81,7 @@ export class Previews {
 /** The images of one pair. They stay in the page as long as their files do: nothing flickers. */
 class PairRow {
   #caption = element("p");
+  #references = element("div", { class: "rethink-references" });
   #cells = ["input", "target", "editor alone", "save"].map(() => {
     const image = element("img", { alt: "", draggable: "false", decoding: "async", onload: keepPixels });
     const label = element("figcaption");
@@ -93,17 +94,25 @@ class PairRow {
     const figures = this.#cells.map(({ figure }) => figure);
     const four = element("div", { class: "rethink-four", onclick: () => onopen?.() }, figures);
     const attributes = { class: "rethink-row", role: "listitem", "data-opens": Boolean(onopen) };
-    this.element = element("div", attributes, this.#caption, four);
+    this.element = element("div", attributes, this.#caption, this.#references, four);
   }
 
   /** @param {Shown} shown @param {Save} save @param {number} number of the pair @param {(file: string) => string} address */
   show(shown, save, number, address) {
     this.#caption.textContent = this.#caption.title = shown.instruction;
+    this.#showReferences((shown.references ?? []).map(address));
     this.#show(0, "input", address(shown.input));
     this.#show(1, "target", shown.target && address(shown.target)); // the user's own edit has none
     this.#show(2, "editor alone", address(shown.base), shown.scores);
     const file = save.previews[number];
     this.#show(3, `step ${save.step}`, file ? address(file) : "", save.scores[number]);
+  }
+
+  /** Small, as they stay the same for all saves. @param {string[]} sources */
+  #showReferences(sources) {
+    if (sources.join() === [...this.#references.children].map((image) => image.getAttribute("src")).join()) return;
+    const images = sources.map((src, index) => ({ src, alt: `image ${index + 2}`, title: `image ${index + 2}` }));
+    this.#references.replaceChildren(...images.map((attributes) => element("img", attributes)));
   }
 
   /** @param {number} index @param {string} name @param {string} source @param {import("./record.mjs").Scores} [scores] */

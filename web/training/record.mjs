@@ -17,9 +17,17 @@ import { formatDuration, formatLoss, formatMemory, formatRate, formatShare } fro
  */
 
 /**
- * What every save edits: a held-out pair, or the user's own edit, which has no target.
+ * What every save edits: a held-out pair, or the user's own edit, which has no target. references: further images that
+ * it is edited with.
  *
- * @typedef {{instruction: string, input: string, target: string, base: string, scores: Scores, means: Means}} Shown
+ * @typedef {object} Shown
+ * @property {string} instruction
+ * @property {string} input
+ * @property {string} target
+ * @property {string} base
+ * @property {Scores} scores
+ * @property {Means} means
+ * @property {string[]} [references]
  */
 
 /**

@@ -94,8 +94,10 @@ def test_previews_of_pairs_with_references_are_edited_with_them(training, tmp_pa
     editor, seen = training.model.editor, []
     previewer, prepare = Previewer(training.run_folder, editor, pairs, instruction="x"), editor.prepare
     monkeypatch.setattr(editor, "prepare", lambda image, others=(): seen.append(others) or prepare(image))
-    previewer.edit(editor, 3)
+    kept = previewer.edit(editor, 3)
     assert [len(others) for others in seen] == [2, 2, 0, 0, 2, 2], (
         "by both editors; the user's own words may speak of them too"
     )
     assert torch.equal(seen[0][1], pairs[0].load_references()[1])
+    assert kept.pairs[0].references == ("previews/0-image2.png", "previews/0-image3.png")
+    assert (training.run_folder.folder / kept.pairs[0].references[1]).is_file() and kept.pairs[1].references == ()

@@ -16,23 +16,29 @@ SCORES = {"changed": 0.42, "kept": 0.9, "thinker": 7.0, "note": "<i>fine"}
 
 def test_the_page_shows_losses_saves_and_previews(tmp_path):
     run = LoraRun(tmp_path)
-    images = [run.side_path(side, "0") for side in ("input", "target")] + [
+    images = [run.side_path(side, "0") for side in ("input", "target", "image2")] + [
         run.preview_path(step, "0") for step in (0, 20)
     ]
     for path in images:
         path.parent.mkdir(exist_ok=True)
         save_image(torch.rand(1, 8, 8, 3), path)
     files = [run.relative(path) for path in images]
-    pair = PreviewPair("<script>alert(1)</script>", *files[:3], scores={"changed": 0.05, "kept": 1.0})
+    scores = {"changed": 0.05, "kept": 1.0}
+    pair = PreviewPair("<script>alert(1)</script>", *files[:2], files[3], scores, references=(files[2],))
     losses = tuple(1 / step for step in range(1, 2001))
-    saves = (Save(10, "saves/10", 0.2, 0.3), Save(20, "saves/20", 0.1, 0.2, (files[3],), (SCORES,)))
+    saves = (Save(10, "saves/10", 0.2, 0.3), Save(20, "saves/20", 0.1, 0.2, (files[4],), (SCORES,)))
     record = replace(
         *(RECORD,), losses=losses, step=2000, saves=saves, preview_pairs=(pair,), rates=((1, 1e-4),), seconds=10.0
     )
     write_report(run, record.choose_best())
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "&lt;script&gt;" in page and "<title>&lt;b&gt;it" in page and "<i>fine" not in page
-    assert page.count("<img ") == 4 and "20 ★" in page and page.count("<circle") == 2
+    assert (
+        page.count("<img ") == 5
+        and page.index("image 2") < page.index('alt="target"')
+        and "20 ★" in page
+        and page.count("<circle") == 2
+    )
     assert "42%" in page and "7.0" in page and "editor alone<td>–<td>–<td>5%" in page
     assert page.count("<polyline") == 4 and 'class="rate"' in page and "0.0001" in page
     assert len(page) < 40_000  # of a long run some points are enough

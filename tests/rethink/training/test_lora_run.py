@@ -29,7 +29,7 @@ def test_the_best_save_is_chosen_by_the_evidence():
 def test_a_record_is_read_again_and_one_of_before_too(tmp_path):
     run = LoraRun(tmp_path)
     assert run.read_record() is None
-    pair = PreviewPair("red", "i", "t", "b", {"changed": 0.1})
+    pair = PreviewPair("red", "i", "t", "b", {"changed": 0.1}, ("r",))
     saves = (Save(1, "1", 0.5, 0.4, ("p",), ({"changed": 0.5, "kept": None},)),)
     record = replace(RECORD, step=1, losses=(0.5,), saves=saves, rates=((1, 0.1),), preview_pairs=(pair,))
     run.write_record(record)

@@ -70,6 +70,19 @@ test("input, target, editor alone and the save lie side by side, and stay while 
   assert.equal(part("img"), first);
 });
 
+test("what a pair is edited with lies small above it", () => {
+  const seen = () => [...part(".rethink-references").querySelectorAll("img")].map((image) => image.alt);
+  send(training(SAVES));
+  assert.deepEqual(seen(), []);
+  const view = training(SAVES);
+  view.shown[0].references = ["previews/0-image2.png", "previews/0-image3.png"];
+  send(view);
+  assert.deepEqual(seen(), ["image 2", "image 3"]);
+  const first = part(".rethink-references img");
+  send(view);
+  assert.equal(part(".rethink-references img"), first, "and stays while it is the same");
+});
+
 test("a training of another graph is not ours, whatever the ids of its nodes", () => {
   send(training(), { workflow: "another" });
   assert.match(textOf(".rethink-empty"), /appear here/);
