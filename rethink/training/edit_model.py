@@ -36,10 +36,9 @@ class Example:
     """A pair in latents, or several of the same sizes as one batch.
 
     target: clean latents [B, …]. source: those of the source, as the denoiser takes them; none of them, [0, …], where it
-    sees no source. inputs: what else it is called
-    with, tensors whose first side is the batch. null: the same for the empty instruction; {} where it is never dropped.
-    references: latents of the further images, as the denoiser takes them: each [B, c, h, w] of its own size, or all their tokens
-    as one [B, n, c].
+    sees no source. inputs: what else it is called with, tensors whose first side is the batch. null: the same for the empty
+    instruction; {} where it is never dropped. references: latents of the further images, as the denoiser takes them: each
+    [B, c, h, w] of its own size, or all their tokens as one [B, n, c].
     """
 
     target: Tensor
@@ -55,8 +54,7 @@ class Example:
 
     @property
     def shapes(self) -> str:
-        """The same for examples that may be in one batch; texts that have a mask may differ in length. As many tokens may be of an
-        image that is wide or high: their places tell."""
+        """The same for examples that may be in one batch: texts with a mask may differ in length, places of tokens may not."""
         texts = [_without_length(part) for part in (self.inputs, self.null)]
         places = [_digest(part[name]) for part in texts for name in PLACES if name in part]
         parts = [self.target, self.source, *texts, self.references, places]
@@ -132,8 +130,7 @@ class EditModel:
 
     @contextmanager
     def computing(self, rows: int, references: int = 0) -> Iterator[None]:
-        """Within it the denoiser computes as it does in edits, with room for so many rows, each with so many references at most,
-        and gradients flow through it."""
+        """Within it the denoiser computes as it does in edits, with room for `rows` of so many references, and gradients flow."""
         with self.editor.pipeline():
             yield
 
@@ -145,10 +142,8 @@ class EditModel:
 
     @torch.no_grad()
     def encode(self, source: Tensor, target: Tensor, instruction: str, references: Sequence[Tensor] = ()) -> Example:
-        """A pair of IMAGEs [1, H, W, 3] as a batch of one, on the CPU. references: further images, each of any size.
-
-        Raises RethinkError where source and target differ in shape, and for more references than the family takes.
-        """
+        """A pair of IMAGEs [1, H, W, 3], with references of any sizes, as a batch of one, on the CPU. Raises RethinkError where source
+        and target differ in shape, and for more references than the family takes."""
         target = as_large_as(source, target)
         prepared = self.editor.prepare(source, references)
         latents, inputs = self._inputs(prepared, instruction)
@@ -221,10 +216,8 @@ class EditModel:
         return DiffusionNoise.of(scheduler, [round(time) for time in visited])
 
     def _sources(self, latents: Any, places: int, has_references: bool) -> tuple[Tensor, ...]:
-        """Of what `_inputs` gives, the latents of the source, and those of all references as one.
-
-        latents: [1, n, …], of which the first `places` are the result's; as many are the source's, the others the references'.
-        """
+        """(the source's, those of all references as one) of the latents [1, n, …] that `_inputs` gives: after the result's `places`
+        come as many of the source, then the references'."""
         sources = latents[:, places:]
         return (sources[:, :places], sources[:, places:]) if has_references else (sources,)
 

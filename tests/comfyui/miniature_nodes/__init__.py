@@ -2,9 +2,7 @@
 
 import copy
 import json
-from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import comfy.lora
 import comfy.model_management
@@ -13,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from .models import MODELS, WIDTH, model_of_several_blocks, save, text_encoder, vision_model, write_files
+from .training import TrainedAsEdited
 
 
 class MiniatureTextEncoder:
@@ -316,45 +315,6 @@ class Difference:
         kept = 1 if outside is None else 1 - outside[..., None]
         difference = ((a - b) * kept).abs().max().item() if a.shape == b.shape else float("inf")
         return {"ui": {"shapes": [[*a.shape], [*b.shape]], "difference": [difference], "spread": [a.std().item()]}}
-
-
-class TrainedAsEdited:
-    """Whether an editor's model is trained with what an edit with references calls it with, shown: the latents of all images,
-    and its answer at the same noise. The largest differences of both; and how many images it sees."""
-
-    INPUT_TYPES = classmethod(
-        lambda cls: {"required": {"editor": ("RETHINK_EDITOR",), "image": ("IMAGE",), "others": ("IMAGE",)}}
-    )
-    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
-
-    def run(self, editor, image, others):
-        references, text = others.split(1), "put on the hat of image 2"
-        base, calls = editor.parts[0].model, []
-        original = base.apply_model
-
-        def seen(x, t, **options):
-            clean = original(x, t, **options)
-            calls.append((x.clone(), t.clone(), clean.clone(), options["ref_latents"]))
-            return clean
-
-        plain = replace(editor.defaults, steps=1, text_guidance=1.0, image_guidance=1.0)
-        with patch.object(base, "apply_model", seen):
-            editor.edit(editor.prepare(image, references), [text], [0], plain)
-        x, t, clean, latents = calls[0]
-        model = editor.edit_model()
-        example = model.encode(image, image.flip(1), text, references)
-        ours = (example.source, *example.references)
-        with torch.no_grad(), model.computing(1, len(references)):
-            answer = model.predict(x, t, example.to(x.device))
-        velocity = (x - clean) / t.view(-1, *(1,) * (x.ndim - 1))
-        differences = [(one.to(other) - other).abs().max().item() for one, other in zip(ours, latents, strict=True)]
-        return {
-            "ui": {
-                "latents": [max(differences)],
-                "answer": [(answer - velocity).abs().max().item()],
-                "images": [len(ours)],
-            }
-        }
 
 
 class Noise:

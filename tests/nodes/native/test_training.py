@@ -71,3 +71,14 @@ def test_a_batch_loses_what_omnigen2_compares_with_as_its_sampling_leaves_it_awa
     assert {dropped: count / 2000 for dropped, count in calls.items()} == pytest.approx(
         {(False, False): 0.85, (True, False): 0.05, (False, True): 0.05, (True, True): 0.05}, abs=0.02
     )
+
+
+def test_references_follow_the_source_and_are_lost_with_it(part, training):
+    [family] = [family for family in part("nodes.native.families").NATIVE_FAMILIES if family.id == "omnigen2"]
+    model = object.__new__(training.NativeEditModel)
+    model.row, text = training._row(family), {"c_crossattn": torch.ones(1, 9, 4)}
+    source, hat, coat = (torch.ones(1, 16, 8, width) for width in (8, 6, 4))
+    example = Example(source, *model._sources([source, hat, coat], 16, True)[:1], text, {}, (hat, coat))
+    assert all(one is other for one, other in zip(model._conditions(example)["ref_latents"], (source, hat, coat)))
+    lost = model._without(example, torch.tensor([False]), torch.tensor([True]))
+    assert "ref_latents" not in model._conditions(lost) and lost.references == ()
