@@ -192,7 +192,7 @@ def _pair(run: LoraRun, record: LoraRecord, number: int, pair: PreviewPair) -> s
     """An instruction with the images side by side: input, target, what the editor alone makes of it, and every save."""
     figures = [
         _figure(run, pair.input, "input"),
-        *(_figure(run, file, f"image {number}") for number, file in enumerate(pair.references, 2)),
+        *(_figure(run, file, f"image {place}") for place, file in enumerate(pair.references, 2)),
         _figure(run, pair.target, "target"),
         _figure(run, pair.base, "editor alone", pair.scores),
     ]

@@ -44,7 +44,7 @@ def pair_folders(before: Dataset, after: Dataset, around: Dataset | None = None)
     references in folders called as that of the inputs, with a number."""
     sides = [group_by_stem(dataset.images("")) for dataset in (before, after)]
     stems, paired = Names(sides[0]), set()
-    further = open_references(around.folder, before.folder.name) if around else []
+    further = open_references(around.folder, before.folder.name, after.folder.name) if around else []
     for stem, names in sorted(sides[1].items()):
         name = f"{after.folder.name}/{names[0]}"
         try:
@@ -77,7 +77,7 @@ def _pair_by_endings(dataset: Dataset) -> Iterator[ImportedPair | Skipped]:
                 other = stems.find(f"{root}{mark}{after}")
                 if not other:
                     continue
-                names = stem, other, *stems.find_numbered(stem)
+                names = stem, other, *stems.find_numbered(stem, other)
                 input, target, *references = (dataset.image(images[name][0]) for name in names)
                 texts = [(dataset, f"{name}.txt") for name in (root, other, stem)] + [(dataset, FOR_ALL)]
                 yield ImportedPair(root, input, target, partial(_first_text, texts), tuple(references))

@@ -57,9 +57,9 @@ def write_pair(
     (folder / target / f"{item.stem}.txt").write_text(item.pair.instruction, encoding="utf-8")
 
 
-def reference_folders(folder: Path, input: str = "control") -> list[str]:
+def reference_folders(folder: Path, input: str = "control", target: str = "target") -> list[str]:
     """`control-2`, `control-3`, … as `write_folders` has made them."""
-    found = Dataset(folder).names().find_numbered(input, MARKS)
+    found = Dataset(folder).names().find_numbered(input, target, MARKS)
     return [name for name in found if (folder / name).is_dir()]
 
 
@@ -89,9 +89,9 @@ def read_folders(folder: Path, numbered: bool = False) -> Iterator[ImportedPair 
         yield Skipped(f"control/{controls[stem][0]}", "target has no image of this name")
 
 
-def open_references(folder: Path, input: str = "control") -> list[ReferenceFolder]:
+def open_references(folder: Path, input: str = "control", target: str = "target") -> list[ReferenceFolder]:
     """The folders of references beside the one of the inputs."""
-    return [ReferenceFolder(folder / name) for name in reference_folders(folder, input)]
+    return [ReferenceFolder(folder / name) for name in reference_folders(folder, input, target)]
 
 
 class ReferenceFolder:

@@ -7,6 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property, partial
+from itertools import count
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -16,7 +17,7 @@ from ...text_files import MOST_BYTES, decode_text, read_bytes, show_name
 from ..store import is_safe_relative_path
 from .core import MAX_IMAGE_BYTES, Reader, is_image, raise_missing
 
-MOST_INPUTS = 10  # of a pair whose further inputs are numbered: as many as any editor takes
+LAST_GAP = 10  # as many inputs as any editor takes: up to this number, one of them may be missing
 
 
 class Names:
@@ -46,16 +47,21 @@ class Names:
                 return next(iter(matches))
         return ""
 
-    def find_numbered(self, name: str, marks: Iterable[str] = ("",)) -> list[str]:
+    def find_numbered(self, name: str, other: str, marks: Iterable[str] = ("",)) -> list[str]:
         """`NAME2`, `NAME3`, … as far as they are here, in that order: further inputs, beside the one that is called `name`.
 
-        marks: what may stand before the number.
+        other: what the target is called. Where it has the number too, the two are a pair of their own. marks: what may stand
+        before the number.
         """
-        numbered = (
-            next(filter(None, (self.find(f"{name}{mark}{number}") for mark in marks)), "")
-            for number in range(2, MOST_INPUTS + 1)
-        )
-        return [found for found in numbered if found]
+        numbered = []
+        for number in count(2):
+            ends = [f"{mark}{number}" for mark in marks]
+            found = next((end for end in ends if self.find(name + end)), "")
+            if found and not self.find(other + found):
+                numbered.append(self.find(name + found))
+            elif number >= LAST_GAP:
+                break
+        return numbered
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._names))

@@ -62,7 +62,7 @@ def _zip_pairs(archive: zipfile.ZipFile) -> Iterator[ImportedPair | Skipped]:
         root = stem[: -len(side)]
         try:
             before, after = (images.get(stems.find(root + side)) for side in SIDES)
-            further = [images[name] for name in stems.find_numbered(f"{root}_start")]
+            further = [images[name] for name in stems.find_numbered(f"{root}_start", f"{root}_end")]
             text = texts.find(f"{root}.txt")
         except RethinkError as error:
             yield Skipped(stem, str(error))

@@ -50,7 +50,7 @@ def read_webdataset(folder: Path) -> Iterator[ImportedPair | Skipped]:
             with open_file(shard) as file, tarfile.open(fileobj=file, mode="r:") as archive:
                 for key, parts in _by_key(archive):
                     sides = {ending.split(".")[0]: entry for ending, entry in parts.items() if is_image(f".{ending}")}
-                    names = "input", "target", *Names(sides).find_numbered("reference")
+                    names = "input", "target", *Names(sides).find_numbered("reference", "target")
                     before, after, *others = (_tar_reader(archive, sides.get(side)) for side in names)
                     texts = partial(_tar_texts, archive, parts)
                     yield ImportedPair(f"{shard.name}/{key}", before, after, texts, tuple(others))

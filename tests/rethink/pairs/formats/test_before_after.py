@@ -94,3 +94,9 @@ def test_references_are_in_numbered_folders(tmp_path, mark):
         write(tmp_path / f"set/{name}.png", seed, name[-1] if "after" in name else "")
     instructions, why, store = read(tmp_path / "set", tmp_path)
     assert instructions == ["a", "b"] and not why and read_references(store) == {"a": [2, 3], "b": []}
+
+
+def test_a_second_pair_of_folders_is_none_of_references(tmp_path):
+    for seed, name in enumerate(("before/a", "after/a", "before2/a", "after2/a", "before3/a")):
+        write(tmp_path / f"set/{name}.png", seed, "x" if name == "after/a" else "")
+    assert read_references(read(tmp_path / "set", tmp_path)[2]) == {"x": [4]}

@@ -87,7 +87,10 @@ def test_a_path_that_leads_out_or_nowhere_is_skipped(tmp_path, path):
 
 
 def test_further_inputs_are_found_by_their_numbers():
-    names = Names(["start", "start3", "Start2", "start1", "start11", "start-4", "end2"])
-    assert names.find_numbered("start") == ["Start2", "start3"]
-    assert names.find_numbered("start", ("-", "")) == ["Start2", "start3", "start-4"]
-    assert names.find_numbered("middle") == []
+    names = Names(["start", "start3", "Start2", "start1", "start11", "start-4", "start5", "end5"])
+    assert names.find_numbered("start", "end") == ["Start2", "start3"], "the fifth are a pair of their own"
+    assert names.find_numbered("start", "other") == ["Start2", "start3", "start5"]
+    assert names.find_numbered("start", "end", ("-", "")) == ["Start2", "start3", "start-4"]
+    assert names.find_numbered("middle", "end") == []
+    many = [f"start{number}" for number in range(2, 40)]
+    assert Names(many).find_numbered("start", "end") == many
