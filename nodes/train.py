@@ -73,6 +73,7 @@ class TrainEditLora(io.ComfyNode):
                     optional=True,
                     tooltip="Also scores the previews of every save, and speaks when their losses are too near to choose.",
                 ),
+                *_optional("megapixels"),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             outputs=[
@@ -102,7 +103,7 @@ class TrainEditLora(io.ComfyNode):
         path = model_folders.new_lora_path(name, "name")
         lines = tuple(line.strip() for line in keep_instructions.splitlines() if line.strip())
         settings = LoraSettings(**options, keep_instructions=lines)
-        room = (settings.batch or 1) * PIXELS * PASSES * memory.BYTES_PER_PIXEL
+        room = _pixels_at_once(settings) * memory.BYTES_PER_PIXEL
         judge = thinker and replace(thinker, chat=memory.ChatBesides(thinker.chat, editor, room))
         job = TrainEditLoraJob(pairs, path, folders.training_folder(), settings, judge)
         with memory.loaded_on_device(editor, room), LiveTraining(server.display_id(cls.hidden)) as live:
@@ -112,6 +113,12 @@ class TrainEditLora(io.ComfyNode):
         return io.NodeOutput(
             changed, model_folders.lora_name(path), str(report), ui=feedback.show_text(str(report)) | shown
         )
+
+
+def _pixels_at_once(settings: LoraSettings) -> int:
+    """As many as an edit would have that takes as much memory, in training or in a preview at full size."""
+    trained = round(settings.megapixels * 2**20) or PIXELS
+    return max(PIXELS, (settings.batch or 1) * trained * PASSES)
 
 
 def _optional(*names: str) -> list[io.Input]:

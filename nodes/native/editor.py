@@ -15,6 +15,7 @@ from ...rethink.editors.common import (
     EditBatch,
     Remedies,
     SourceCache,
+    check_area,
     guidance_scales,
     latent_edit_mask,
     run_edit,
@@ -146,6 +147,14 @@ class NativeEditor:
         [processed] = process(self._model.model, self._empty_latents(source), conds, self.device)["positive"]
         found = {name: value.process_cond(batch_size=1, area=None) for name, value in processed["model_conds"].items()}
         return {name: value.cond for name, value in found.items()}
+
+    def with_area(self, area: int) -> "NativeEditor":
+        """See `protocol.InspectableEditor`."""
+        check_area(area, self.family.multiple)
+        sampling = replace(self._sampling, area=area)
+        view = NativeEditor(self._model, self._clip, self._vae, self.family, sampling)
+        view.name = self.name  # that of its LoRAs too
+        return view
 
     def edit_model(self) -> "EditModel":
         """This editor as training sees it."""

@@ -33,7 +33,7 @@ _OMNIGEN2 = TrainedFamily(
 class NativeEditModel(EditModel):
     """See `EditModel`. Latents and conditions are those that ComfyUI's samplers give the model."""
 
-    memory_advice = "megapixels of Editor From Model, or load smaller weights"
+    memory_advice = "megapixels (0.5, then 0.25), or load smaller weights"
 
     def __init__(self, editor: Any):
         self.editor = editor
@@ -56,7 +56,8 @@ class NativeEditModel(EditModel):
     @property
     def encoders(self) -> str:
         parts = (self._clip.patcher, self._vae.patcher)
-        return f"{self.editor.family.id} {self.drops} {self.editor.area} {' '.join(map(_fingerprint, parts))}"
+        encoding = f" encoding {self.row.encoding}" if self.row.encoding > 1 else ""
+        return f"{self.editor.family.id} {self.drops} {self.editor.area} {' '.join(map(_fingerprint, parts))}{encoding}"
 
     def layers(self, choice: str, rank: int) -> dict[str, nn.Module]:
         found = super().layers(choice, rank)

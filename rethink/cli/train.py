@@ -51,6 +51,7 @@ FIELDS = (
         "save_every",
         "previews",
         "preview_instruction",
+        "megapixels",
         "seed",
     ),
 )

@@ -173,6 +173,15 @@ def composite_masked(edited: Tensor, source: Tensor, mask: Tensor | None) -> Ten
     return mask * edited + (1 - mask) * source
 
 
+def check_area(area: int, multiple: int) -> None:
+    """Raise RethinkError for an area to work on that has no room for two `multiple`s of pixels a side."""
+    least = (2 * multiple) ** 2
+    if area < least:
+        raise RethinkError(
+            f"megapixels: expected {least / 2**20:.4f} or more for this editor, got {area / 2**20:g}; 0 is its own size."
+        )
+
+
 def latent_edit_mask(mask: Tensor, plan: Fit, size: tuple[int, int]) -> Tensor:
     """Masks [B, H, W] of the source → bool [B, 1, h, w] of latents of `size`: those that touch what may change."""
     fitted = fit(mask[..., None], plan).movedim(-1, 1)

@@ -1,12 +1,15 @@
 """How a family's diffusers pipeline is called: its arguments, its sizes, and the layout of its latents."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..errors import RethinkError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -87,39 +90,77 @@ PATCHES = Layout(
 
 # ── how large it works ───────────────────────────────────────────────────────────────────────────────────────────────
 
-# (pipeline, height, width of the source) → the size the pipeline works at for such an image
-SizeRule = Callable[[Any, int, int], Size]
+MEGAPIXEL = 1024 * 1024
+_KONTEXT = "diffusers.pipelines.flux.pipeline_flux_kontext"
+_RESIZING_RULE, _RESIZING_MULTIPLE = (
+    "calculate_dimensions",
+    32,
+)  # of modules whose pipelines resize their images themselves
+# (pipeline, height, width of the source, pixels to work on or 0) → the size the pipeline works at for such an image
+SizeRule = Callable[[Any, int, int, int], Size]
 
 
-def size_by_area(pipeline: Any, height: int, width: int) -> Size:
+def size_by_area(pipeline: Any, height: int, width: int, area: int) -> Size:
     """The aspect of the source at the area the model was trained on, rounded down to whole patches."""
     latents = pipeline.unet.config.sample_size if hasattr(pipeline, "unet") else pipeline.default_sample_size
-    side = latents * pipeline.vae_scale_factor
+    side = area**0.5 or latents * pipeline.vae_scale_factor
     patch = pipeline.vae_scale_factor * 2
     return tuple(int(side * ratio**0.5) // patch * patch for ratio in (height / width, width / height))
 
 
-def size_by_pipeline(pipeline: Any, height: int, width: int) -> Size:
-    """The size to which the pipeline itself would resize the source, and which it would not resize again."""
+def size_by_pipeline(pipeline: Any, height: int, width: int, area: int) -> Size:
+    """The size to which the pipeline itself would resize the source, and which it would not resize again. See `resizing_to`."""
     rule = sys.modules[type(pipeline).__module__].calculate_dimensions
     size = height, width
     for _ in range(16):  # it rounds: its result may be resized once more before it stays
-        new_width, new_height = rule(1024 * 1024, size[1] / size[0])[:2]
+        new_width, new_height = rule(area or MEGAPIXEL, size[1] / size[0])[:2]
         if (new_height, new_width) == size:
             break
         size = new_height, new_width
     return size
 
 
-def nearest_trained_size(pipeline: Any, height: int, width: int) -> Size:
-    """Of the sizes that the model was trained on, the one whose aspect is nearest."""
-    sizes = sys.modules[type(pipeline).__module__].PREFERRED_KONTEXT_RESOLUTIONS
-    return min(((h, w) for w, h in sizes), key=lambda size: abs(size[1] / size[0] - width / height))
+def nearest_trained_size(pipeline: Any, height: int, width: int, area: int) -> Size:
+    """Of the sizes that the model was trained on, the one whose aspect is nearest; at another area scaled to it."""
+    size = min(_trained_sizes(), key=lambda size: abs(size[1] / size[0] - width / height))
+    if not area:
+        return size
+    scale, patch = (area / (size[0] * size[1])) ** 0.5, _patch(pipeline)
+    return max(1, round(size[0] * scale / patch)) * patch, max(1, round(size[1] * scale / patch)) * patch
+
+
+def _trained_sizes() -> list[Size]:
+    return [(height, width) for width, height in sys.modules[_KONTEXT].PREFERRED_KONTEXT_RESOLUTIONS]
 
 
 def size_by_bucket(processor: str) -> SizeRule:
     """The bucket that the image processor of that name puts such an image into."""
-    return lambda pipeline, height, width: getattr(pipeline, processor).get_default_height_width(None, height, width)
+
+    def size(pipeline: Any, height: int, width: int, area: int) -> Size:
+        if area:
+            raise RethinkError("megapixels: this editor works at sizes of its own; leave it at 0.")
+        return getattr(pipeline, processor).get_default_height_width(None, height, width)
+
+    return size
+
+
+@contextmanager
+def resizing_to(pipeline: Any, area: int) -> Iterator[None]:
+    """Within it a pipeline that brings its images to a megapixel by itself brings them to `area` pixels; 0: to a megapixel.
+
+    Such pipelines have no argument for that: the size stands in the code that calls their rule. What only the text encoder
+    looks at, they bring to another size, which stays.
+    """
+    module = sys.modules[type(pipeline).__module__]
+    rule = getattr(module, _RESIZING_RULE, None)
+    if not area or rule is None:
+        yield
+        return
+    setattr(module, _RESIZING_RULE, lambda pixels, ratio: rule(area if pixels == MEGAPIXEL else pixels, ratio))
+    try:
+        yield
+    finally:
+        setattr(module, _RESIZING_RULE, rule)
 
 
 # ── what it is called with ───────────────────────────────────────────────────────────────────────────────────────────
@@ -141,7 +182,8 @@ def all_images_sized(images: list["Image"], size: Size) -> Mapping[str, Any]:
 
 
 def kontext_image(images: list["Image"], size: Size) -> Mapping[str, Any]:
-    return {**one_image_sized(images, size), "max_area": size[0] * size[1]}
+    own_size = size in _trained_sizes()  # to which the pipeline would bring any other
+    return {**one_image_sized(images, size), "max_area": size[0] * size[1], "_auto_resize": own_size}
 
 
 def joy_images(images: list["Image"], size: Size) -> Mapping[str, Any]:
@@ -172,3 +214,7 @@ class PipelineAdapter:
     @property
     def guides_by_image(self) -> bool:
         return bool(self.image_scale)
+
+    def multiple(self, pipeline: Any) -> int:
+        """Of the sides of what it works on, in pixels."""
+        return _RESIZING_MULTIPLE if self.size is size_by_pipeline else self.layout.patch_size(pipeline)

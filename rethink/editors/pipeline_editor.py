@@ -17,6 +17,7 @@ from .common import (
     EditBatch,
     Remedies,
     SourceCache,
+    check_area,
     guidance_scales,
     latent_edit_mask,
     run_edit,
@@ -25,7 +26,7 @@ from .common import (
 from .encoder_cache import EncoderCache, cached_encoders
 from .families import Family
 from .lora import Lora, lora_applied, read_lora
-from .pipeline_adapters import PipelineAdapter, StepInputs
+from .pipeline_adapters import PipelineAdapter, StepInputs, resizing_to
 from .protocol import LoraReport, OnStep, Prepared, check_references
 from .samplers import make_scheduler
 from .sampling import latents_to_rgb
@@ -101,6 +102,7 @@ class PipelineEditor:
         self._offloaded_to = device
         self._last_source = SourceCache()
         self._encoder_cache = EncoderCache()
+        self._area = 0  # pixels to work on; 0: those of its own size
         self._loras: tuple[Lora, ...] = ()
 
     @property
@@ -150,6 +152,14 @@ class PipelineEditor:
             view._encoder_cache = EncoderCache()  # the encoders say something else now
         return view, report
 
+    def with_area(self, area: int) -> "PipelineEditor":
+        """See `protocol.InspectableEditor`."""
+        check_area(area, self._adapter.multiple(self._pipeline))
+        self._adapter.size(self._pipeline, 1024, 1024, area)  # not every family can
+        view = copy(self)
+        view._area, view._last_source = area, SourceCache()
+        return view
+
     @contextmanager
     def pipeline(self) -> Iterator[Any]:
         """The diffusers pipeline of these modules with the LoRAs, for callers that sample themselves."""
@@ -171,6 +181,7 @@ class PipelineEditor:
             with (
                 torch.no_grad(),
                 lora_applied(self.module, self._loras),
+                resizing_to(self._pipeline, self._area),
                 cached_encoders(self._pipeline, self._adapter.encoders, self._encoder_cache, lambda *_: None),
                 suppress(_InputsSeen),
             ):
@@ -197,7 +208,8 @@ class PipelineEditor:
 
     def _plan(self, image: Tensor) -> Fit:
         height, width = image.shape[1:3]
-        size = self._adapter.size(self._pipeline, max(height, width // _WIDEST), max(width, height // _WIDEST))
+        sides = max(height, width // _WIDEST), max(width, height // _WIDEST)
+        size = self._adapter.size(self._pipeline, *sides, self._area)
         return plan_within(height, width, size)
 
     def _sample(self, batch: EditBatch) -> Tensor:
@@ -223,6 +235,7 @@ class PipelineEditor:
 
         seed = batch.seeds[row]
         with (
+            resizing_to(self._pipeline, self._area),
             cached_encoders(self._pipeline, self._adapter.encoders, self._encoder_cache, on_encoder_result),
             self._hooked_scheduler(state, encoded.plan, on_solver_step),
             torch.random.fork_rng(devices=[]),  # some pipelines draw from the global generator too

@@ -138,6 +138,11 @@ class InspectableEditor(Editor, Protocol):
         """Within it: the diffusers pipeline of these modules, with the editor's LoRAs over them."""
         ...
 
+    def with_area(self, area: int) -> "InspectableEditor":
+        """This editor, which stays as it is, working on about so many pixels of an image instead of as many as it was made for:
+        at the same aspect, in its own multiples. Raises RethinkError for too few."""
+        ...
+
     def denoiser_inputs(self, prepared: Prepared, instruction: str) -> dict[str, Any]:
         """What the denoiser is called with in the first step of an edit of the first image, without guidance: {parameter: its
         value}, as the sampling code itself makes it."""

@@ -13,7 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from ..images import Fit, as_image, fit, plan_fit
-from .common import EditBatch, Remedies, SourceCache, latent_edit_mask, run_edit, run_with_oom_guard, settings_by_row
+from .common import (
+    EditBatch,
+    Remedies,
+    SourceCache,
+    check_area,
+    latent_edit_mask,
+    run_edit,
+    run_with_oom_guard,
+    settings_by_row,
+)
 from .families import DenoisingLoop, Family
 from .lora import Lora, lora_applied, read_lora
 from .protocol import LoraReport, OnStep, Prepared, check_references
@@ -52,6 +61,7 @@ class StableDiffusionEditor:
         self._pipeline = pipeline
         self._offloaded_to = device
         self._last_source = SourceCache()
+        self._area = 0  # pixels to work on; 0: those of its own size
         self._loras: tuple[Lora, ...] = ()
         self._texts: dict[str, Tensor] = {}
         self._vae_scale_factor = 2 ** (len(self._vae.config.block_out_channels) - 1)
@@ -104,6 +114,13 @@ class StableDiffusionEditor:
         view._texts = {}  # the text encoder may say something else now
         return view, report
 
+    def with_area(self, area: int) -> "StableDiffusionEditor":
+        """See `protocol.InspectableEditor`."""
+        check_area(area, self._multiple)
+        view = copy(self)
+        view._area, view._last_source = area, SourceCache()
+        return view
+
     @contextmanager
     def pipeline(self) -> Iterator[Any]:
         """The diffusers pipeline of these modules with the LoRAs, for callers that sample themselves."""
@@ -141,14 +158,15 @@ class StableDiffusionEditor:
         return torch.cat(images)
 
     def _plan(self, images: Tensor) -> Fit:
-        unet = self._unet.config
-        size = unet.sample_size or 64  # Stable Diffusion 1's, where a folder does not say
+        size = self._unet.config.sample_size or 64  # Stable Diffusion 1's, where a folder does not say
         sizes = size if isinstance(size, (list, tuple)) else (size, size)
-        return plan_fit(
-            *images.shape[1:3],
-            area=sizes[0] * sizes[1] * self._vae_scale_factor**2,
-            multiple=self._vae_scale_factor * 2 ** (len(unet.down_block_types) - 1),
-        )
+        area = self._area or sizes[0] * sizes[1] * self._vae_scale_factor**2
+        return plan_fit(*images.shape[1:3], area=area, multiple=self._multiple)
+
+    @property
+    def _multiple(self) -> int:
+        """Of the sides of what it works on, in pixels."""
+        return self._vae_scale_factor * 2 ** (len(self._unet.config.down_block_types) - 1)
 
     def _sample(self, batch: EditBatch) -> Tensor:
         """Pixels [rows, h, w, 3] at the working size, on the CPU."""

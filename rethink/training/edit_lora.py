@@ -43,6 +43,7 @@ GOOD_EVERY = 10  # steps between copies of weights that are known to be good
 class LoraTraining:
     """One run of a job.
 
+    preview_editor: what edits the previews, with the LoRA over it; None: the editor as the model has it.
     losses: the mean of every step's batch, from step 1 on; the record has them whenever it is written.
     """
 
@@ -56,7 +57,8 @@ class LoraTraining:
         on_progress: OnProgress,
         thinker: Thinker | None = None,
         processes: ProcessGroup = ALONE,
-    ):
+        preview_editor: Editor | None = None,
+    ):  # more than eight: what is trained on what, who watches, and who shares the work
         layers = model.layers(settings.layers, settings.rank)
         self.settings, self.model, self.output, self.on_progress = settings, model, output, on_progress
         self.processes = processes
@@ -71,7 +73,8 @@ class LoraTraining:
         self.run_folder = LoraRun(folder / f"{output.stem}-{name}")
         self.saves = LoraSaves(self.run_folder, output, model, self.lora)
         shown = (self.examples.held_out or self.examples.training)[: settings.previews]
-        self.previewer = Previewer(self.run_folder, model.editor, shown, thinker, settings.preview_instruction)
+        self.preview_editor = preview_editor or model.editor
+        self.previewer = Previewer(self.run_folder, self.preview_editor, shown, thinker, settings.preview_instruction)
         self.losses: list[float] = []
         self._mid_step = False  # whether the weights may be those of the next step already, or some of them
         self.record = LoraRecord(
@@ -246,8 +249,8 @@ class LoraTraining:
         self.processes.wait()
 
     def _load_again(self, path: Path) -> Editor:
-        """The editor with the LoRA as its file has it. Raises RethinkError where the file does not fit."""
-        editor, report = self.model.editor.with_lora(path, 1.0)
+        """The editor of the previews with the LoRA as its file has it. Raises RethinkError where the file does not fit."""
+        editor, report = self.preview_editor.with_lora(path, 1.0)
         if report.unmatched:
             raise RethinkError(f"lora: {report} This is a fault of Rethink; please report it.")
         return editor

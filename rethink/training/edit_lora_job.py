@@ -64,7 +64,8 @@ class TrainEditLoraJob:
             )
         with trainable_parts(model.editor.module), _oom_guard(settings, model):
             training = LoraTraining(
-                settings, self.output, self.folder, model, pairs, on_progress, self.thinker, processes
+                *(settings, self.output, self.folder, model, pairs, on_progress, self.thinker, processes),
+                preview_editor=editor,  # at its own size, as users will edit
             )
             if self.thinker is not None and processes.is_main and not training.run_folder.is_begun:
                 check_sides(pairs, self.thinker)
@@ -73,6 +74,8 @@ class TrainEditLoraJob:
 
 def adapt(settings: LoraSettings, model: EditModel) -> LoraSettings:
     """The settings with what suits the model's family where they leave it open; the model trains as they say."""
+    if settings.megapixels:
+        model.work_at(round(settings.megapixels * 2**20))
     settings = settings.for_family(model.row)
     model.row = replace(model.row, drop_text=settings.drop_instruction)
     model.noise = choose_times(model.noise, settings.timesteps, settings.shift)

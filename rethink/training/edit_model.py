@@ -70,8 +70,10 @@ class EditModel:
     Raises RethinkError for an editor of which there is none: another family, or one that does not show its denoiser.
     """
 
+    _area = 0  # pixels of an image to work on; 0: the editor's own
     _zeros_for_empty = False  # whether zeros take the place of an empty instruction, in a pipeline of diffusers
-    memory_advice = "load the editor quantized (nf4, then int8), or with offload model"  # where memory runs out
+    # where memory runs out
+    memory_advice = "load the editor quantized (nf4, then int8), or with offload model; megapixels (0.5, then 0.25)"
 
     def __init__(self, editor: Any):
         self.row: TrainedFamily = trained_family(editor.family.id, editor.family.title)
@@ -104,16 +106,23 @@ class EditModel:
 
     @property
     def encoders(self) -> str:
-        """The same for editors that encode alike: their family, the weights of every part beside the denoiser, and LoRAs."""
+        """The same for editors that encode alike: their family, the size they work at, the weights of every part beside the
+        denoiser, and LoRAs."""
         null = " zeros" if self.drops and self._zeros_for_empty else ""
         size = getattr(self.denoiser.config, "sample_size", "")  # of which the working size follows
         loras = getattr(self.editor, "lora_files", ())
         over = f" {self.editor.name} {loras}" if loras else ""  # the name has the strengths
+        over += f" area {self._area}" if self._area else ""
+        over += f" encoding {self.row.encoding}" if self.row.encoding > 1 else ""
         digest = hashlib.blake2b(f"{self.editor.family.id} {self.drops}{null} {size!r}{over}".encode(), digest_size=16)
         for name, part in cast(nn.ModuleDict, self.editor.module).items():
             if name != self.editor.denoiser_name:
                 digest.update(f"{name} {fingerprint_weights(part)}".encode())
         return digest.hexdigest()
+
+    def work_at(self, area: int) -> None:
+        """Encode and train at about so many pixels an image from now on. Raises RethinkError for too few."""
+        self.editor, self._area = self.editor.with_area(area), area
 
     def layers(self, choice: str, rank: int) -> dict[str, nn.Module]:
         """The layers that learn, by the names that files call them: those of the "family", or "all" that are as large as the rank.

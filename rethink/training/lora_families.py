@@ -30,6 +30,8 @@ class TrainedFamily:
         drop_text, drop_image: The shares of samples that lose the text alone, the source alone, and as many both, where the
             editor guides by comparing with none; whole batches do, where texts differ in length and a source is further tokens.
         learning_rate, rank, batch, accumulate: What suits it, where nothing else is asked for.
+        encoding: Raised whenever pairs are encoded in another way than before, by another size or another template, so that no
+            latents of before are found.
     """
 
     layout: Literal["channels", "tokens"]
@@ -44,6 +46,7 @@ class TrainedFamily:
     rank: int = 16
     batch: int = 1
     accumulate: int = 4
+    encoding: int = 1
 
 
 _FLUX2_SHARED = ("time_guidance_embed.", "double_stream_modulation", "single_stream_modulation")

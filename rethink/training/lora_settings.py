@@ -168,6 +168,15 @@ class LoraSettings:
     )
     seed: int = option(0, "The same seed, pairs and settings give the same LoRA.", low=0, high=MAX_SEED, advanced=True)
 
+    megapixels: float = option(
+        0.0,
+        "How large the images are worked on, in less memory and time than at the size that the editor was made for. Edits are "
+        "best at sizes that it has learned. Previews stay as edits are. 0: as in edits.",
+        low=0.0,
+        high=1.0,
+        step=0.05,
+        advanced=True,
+    )
     keep_instructions: tuple[str, ...] | tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self):
@@ -182,6 +191,8 @@ class LoraSettings:
     def as_record(self) -> dict[str, Any]:
         """What decides which weights a step leads to, for JSON."""
         chosen = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in FREE}
+        if not self.megapixels:  # so that runs which were begun before there was this setting go on
+            del chosen["megapixels"]
         return {**chosen, "keep_instructions": list(self.keep_instructions)}
 
     def count_steps(self, pairs: int) -> int:

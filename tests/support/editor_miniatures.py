@@ -42,7 +42,12 @@ def shrink(monkeypatch) -> None:
 
     for module in (pipeline_qwenimage_edit, pipeline_qwenimage_edit_plus, pipeline_longcat_image_edit):
         rule = module.calculate_dimensions
-        monkeypatch.setattr(module, "calculate_dimensions", lambda area, ratio, rule=rule: rule(SIDE * SIDE, ratio))
+        own = (1024 * 1024, 384 * 384)  # areas that stand in the pipelines themselves
+        monkeypatch.setattr(
+            module,
+            "calculate_dimensions",
+            lambda area, ratio, rule=rule, own=own: rule(SIDE * SIDE if area in own else area, ratio),
+        )
     monkeypatch.setattr(pipeline_flux_kontext, "PREFERRED_KONTEXT_RESOLUTIONS", [(SIDE, SIDE), (48, 80), (80, 48)])
     monkeypatch.setattr(image_processor, "BUCKETS", {1024: [(SIDE, SIDE), (48, 80), (80, 48)]})
     monkeypatch.setattr(Flux2ImageProcessor, "check_image_input", staticmethod(lambda image: image))  # 64 pixels a side

@@ -145,7 +145,7 @@ def test_the_source_size_comes_back(editor, size):
 @pytest.mark.parametrize("size", [(64, 64), (100, 100), (77, 133), (133, 77), (1000, 30), (30, 1000), (1, 1)])
 def test_the_working_size_is_left_alone_by_the_pipeline_and_nothing_is_stretched(editor, kind, size):
     plan = editor.prepare(pictures(1, *size)).encoded.plan
-    assert editor.family.engine.size(editor._pipeline, *plan.padded) == plan.padded
+    assert editor.family.engine.size(editor._pipeline, *plan.padded, 0) == plan.padded
     across, down = plan.scaled[1] / size[1], plan.scaled[0] / size[0]
     assert min(size) * min(across, down) < 4 or across == pytest.approx(down, rel=0.05)
     assert plan.padded[0] * plan.padded[1] <= 1.6 * SIDE * SIDE

@@ -1,5 +1,6 @@
 """An editor as training sees it: sizes and latents are the sampling code's, and rows lose their conditions as the paper says."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from rethink.training.edit_model import (
     join_examples,
     trainable_parts,
 )
+from rethink.training.lora_families import TRAINED
 from tests.support import editor_miniatures
 
 
@@ -276,3 +278,98 @@ def test_more_references_than_the_family_takes_are_refused(editor):
     image = torch.rand(1, 40, 56, 3)
     with pytest.raises(RethinkError, match="references: got 1 images, but InstructPix2Pix takes none"):
         EditModel(editor).encode(image, image, "x", [image])
+
+
+@pytest.fixture
+def shrunk(monkeypatch):
+    editor_miniatures.shrink(monkeypatch)
+
+
+def first_inputs(editor, image):
+    """What the denoiser is called with in the first step of an edit: the latents."""
+    calls = []
+
+    def keep(module, args, options):
+        calls.append(args[0] if args else options.get("hidden_states", options.get("sample")))
+
+    hook = editor.module[editor.denoiser_name].register_forward_pre_hook(keep, with_kwargs=True)
+    with hook:
+        editor.edit(
+            editor.prepare(image), ["make it red"], [0], Settings(steps=1, text_guidance=1.0, image_guidance=1.0)
+        )
+    return calls[0]
+
+
+# Sides of a square that miniatures work at, and of another one, where these are not 64 and 32.
+SIDES = {
+    "instruct_pix2pix": (32, 16),
+    **dict.fromkeys(["qwen_image_edit", "qwen_image_edit_plus", "longcat_image_edit"], (64, 96)),
+}
+
+
+@pytest.mark.parametrize("family", TRAINED)
+def test_at_another_area_it_trains_on_what_edits_see_there(family, root, shrunk):
+    editor = editor_miniatures.opened_or_skipped(family, root)
+    image, own = (
+        torch.rand(1, 40, 56, 3),
+        EditModel(editor).encode(torch.rand(1, 40, 56, 3), torch.rand(1, 40, 56, 3), "x"),
+    )
+    own_side, side = SIDES.get(family, (64, 32))
+    model = EditModel(editor)
+    before = model.encoders
+    model.work_at(side**2)
+    example = model.encode(image, image, "make it red")
+    assert (side / own_side) ** 2 == pytest.approx(example.tokens / own.tokens, rel=0.4) and model.encoders != before
+    seen = first_inputs(model.editor, image)
+    assert any(torch.equal(row[None, seen.shape[1] // 2 :], example.source) for row in seen)
+    again = EditModel(editor)
+    assert again.encoders == before and again.encode(image, image, "x").tokens == own.tokens, (
+        "the editor stays as it is"
+    )
+    with again.editor.pipeline(), torch.no_grad():
+        answer = again.predict(torch.randn_like(example.target), torch.zeros(1).long(), example)
+    assert answer.shape == example.target.shape
+
+
+def test_an_area_of_no_use_is_refused(editor):
+    with pytest.raises(
+        RethinkError, match=r"^megapixels: expected 0.00\d+ or more for this editor, got 9.5\d+e-07; 0 is"
+    ):
+        EditModel(editor).work_at(1)
+
+
+def test_a_family_whose_encoding_has_changed_finds_nothing_of_before(editor):
+    model = EditModel(editor)
+    before = model.encoders
+    model.row = replace(model.row, encoding=2)
+    assert model.encoders != before
+
+
+# What pairs are encoded by: working sizes of a square and of a wide source, and a digest of the texts around an instruction.
+ENCODINGS = {
+    "instruct_pix2pix": (1, (32, 32), (24, 44), "3833238a"),
+    "instruct_pix2pix_xl": (1, (64, 64), (48, 84), "3833238a"),
+    "flux_kontext": (1, (1024, 1024), (752, 1392), "3833238a"),
+    "qwen_image_edit": (1, (1024, 1024), (768, 1376), "f5d6ec9d"),
+    "qwen_image_edit_plus": (1, (1024, 1024), (768, 1376), "8f36c490"),
+    "flux2": (1, (64, 64), (48, 84), "8a56a1ce"),
+    "flux2_klein": (1, (64, 64), (48, 84), "3833238a"),
+    "longcat_image_edit": (1, (1024, 1024), (768, 1376), "b5577b90"),
+}
+
+
+@pytest.mark.parametrize("family", TRAINED)
+def test_whoever_changes_how_pairs_are_encoded_raises_the_encoding_of_the_family(family, root):
+    """A failure here: raise `encoding` of the family's row of TRAINED and note what there is now; else latents of before, which
+    lie in users' folders, are trained on."""
+    editor = editor_miniatures.opened_or_skipped(family, root)
+    assert (TRAINED[family].encoding, *how_it_encodes(editor)) == ENCODINGS[family]
+
+
+def how_it_encodes(editor):
+    pipeline = editor._pipeline
+    texts = [
+        getattr(pipeline, name) for name in sorted(vars(pipeline)) if "template" in name or name == "system_message"
+    ]
+    plans = [editor._plan(torch.zeros(1, *size, 3)).padded for size in ((512, 512), (540, 960))]
+    return *plans, hashlib.blake2b(repr(texts).encode(), digest_size=4).hexdigest()

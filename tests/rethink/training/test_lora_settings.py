@@ -15,6 +15,9 @@ from rethink.training.lora_settings import LoraSettings
         ({"rank": -1}, "rank: expected 0"),
         ({"learning_rate": 10.0}, "learning_rate: expected"),
         ({"keep": "much"}, "keep: “much” is unknown"),
+        ({"megapixels": -0.5}, "megapixels: expected 0 to 1, got -0.5"),
+        ({"megapixels": 2.0}, "megapixels: expected 0 to 1, got 2"),
+        ({"megapixels": float("nan")}, "megapixels: expected 0 to 1, got nan"),
     ],
 )
 def test_settings_beyond_their_limits_are_refused(options, message):
@@ -26,6 +29,11 @@ def test_a_longer_run_is_the_same_one_and_another_seed_another():
     settings = LoraSettings()
     assert replace(settings, steps=9, save_every=3, previews=0).as_record() == settings.as_record()
     assert replace(settings, seed=1).as_record() != settings.as_record()
+
+
+def test_another_size_is_another_run_and_none_is_that_of_before_there_was_one():
+    assert "megapixels" not in LoraSettings().as_record()
+    assert LoraSettings(megapixels=0.5).as_record()["megapixels"] == 0.5
 
 
 def test_more_pairs_take_more_steps_within_reason():
