@@ -16,10 +16,11 @@ from rethink.pairs.store import PairStore
 from rethink.progress import ignore_progress
 from rethink.training.edit_lora import LoraTraining
 from rethink.training.edit_lora_job import adapt
-from rethink.training.edit_model import open_edit_model, trainable_parts
+from rethink.training.edit_model import open_edit_model
 from rethink.training.lora_pairs import read_pairs
 from rethink.training.lora_settings import LoraSettings
 from rethink.training.trainable_lora import ALL_LAYERS, target_layers
+from rethink.training.trainable_parts import trainable_parts
 
 WARM_UP = 3  # steps that are not counted
 DROP = 0.05  # share of samples that lose the text, the image, or both

@@ -74,6 +74,12 @@ class TrainEditLora(io.ComfyNode):
                     tooltip="Also scores the previews of every save, and speaks when their losses are too near to choose.",
                 ),
                 *_optional("megapixels"),
+                sockets.Editor.Input(
+                    "preview_editor",
+                    optional=True,
+                    tooltip="Makes the previews in place of the editor that learns: the distilled version of a base, for example, "
+                    "that you will edit with. The two are not in video memory at once.",
+                ),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             outputs=[
@@ -95,6 +101,7 @@ class TrainEditLora(io.ComfyNode):
         name: str,
         keep_instructions: str = "",
         thinker: Thinker | None = None,
+        preview_editor: Editor | None = None,
         **options: Any,
     ) -> io.NodeOutput:
         from ..rethink.training.edit_lora_job import TrainEditLoraJob
@@ -105,7 +112,11 @@ class TrainEditLora(io.ComfyNode):
         settings = LoraSettings(**options, keep_instructions=lines)
         room = _pixels_at_once(settings) * memory.BYTES_PER_PIXEL
         judge = thinker and replace(thinker, chat=memory.ChatBesides(thinker.chat, editor, room))
-        job = TrainEditLoraJob(pairs, path, folders.training_folder(), settings, judge)
+        other = None if preview_editor in (None, editor) else memory.ManagedEditor(preview_editor)
+        job = TrainEditLoraJob(
+            *(pairs, path, folders.training_folder(), settings, judge, other),
+            making_room=lambda: memory.device_lent(editor, room),
+        )
         with memory.loaded_on_device(editor, room), LiveTraining(server.display_id(cls.hidden)) as live:
             report = job.run(editor, live.on_progress)
         changed, _ = memory.add_lora(editor, model_folders.lora_name(path), 1.0)

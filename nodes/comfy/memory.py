@@ -4,6 +4,7 @@ import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -215,6 +216,15 @@ def loaded_on_device(model, room: int) -> Iterator[None]:
             model_management.soft_empty_cache()
 
 
+@contextmanager
+def device_lent(editor: Editor, room: int) -> Iterator[None]:
+    """Within it ComfyUI may take an editor that is at work off the device for other models; afterwards it is back there, with
+    `room` bytes to work in."""
+    yield
+    with loaded_on_device(editor, room):
+        pass
+
+
 class ManagedEditor:
     """An Editor whose weights are on the device while it works, and only then: for loops that also use other models.
 
@@ -228,13 +238,16 @@ class ManagedEditor:
     family: EditorFamily
     device: torch.device
     effective_settings: Callable[..., list[Settings]]
-    with_lora: Callable[..., tuple[Editor, LoraReport]]
 
     def __init__(self, editor: Editor):
         self._editor = editor
 
     def __getattr__(self, name: str):
         return getattr(self._editor, name)
+
+    def with_lora(self, path: str | PathLike, strength: float) -> tuple["ManagedEditor", LoraReport]:
+        changed, report = add_lora_of(self._editor, Path(path), strength)
+        return ManagedEditor(changed), report
 
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
         with editor_on_device(self._editor, images, len(images)):

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from ...rethink.editors.protocol import Prepared
 from ...rethink.errors import RethinkError
-from ...rethink.training.edit_model import EditModel, Example, make_trainable
+from ...rethink.training.edit_model import EditModel, Example
 from ...rethink.training.lora_families import TrainedFamily, trained_family
 from ...rethink.training.noising import DiffusionNoise, FlowNoise, Noise
+from ...rethink.training.trainable_parts import make_trainable
 from ..comfy.modules import comfy_module
 from .families import NativeFamily
 from .gradients import checkpointed_blocks, gradients_through, without_fast_attention
@@ -92,6 +93,12 @@ class NativeEditModel(EditModel):
 
     def denoiser_alone(self) -> AbstractContextManager[None]:
         return nullcontext()  # ComfyUI makes room when it loads the model
+
+    def waiting(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def release(self) -> None:
+        """ComfyUI takes what it needs."""
 
     def less_memory(self) -> AbstractContextManager[None]:
         return checkpointed_blocks(self.denoiser)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import RethinkError
 from ..progress import ignore_progress
@@ -13,6 +15,9 @@ from .edit import EXIT_CODES
 from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
 from .pair_options import add_thinker, open_thinker_from
 from .progress import ProgressLine, print_result
+
+if TYPE_CHECKING:
+    from ..editors.protocol import Editor
 
 EXAMPLES = """examples:
   python -m rethink train-lora my-pairs -o models/loras/no-squares.safetensors --editor models/diffusers/flux-kontext
@@ -87,6 +92,12 @@ def add_train_command(commands) -> None:
     )
     add_thinker(parser, "also scores the previews of every save: ")
     add_loading_options(parser, BUILT_IN, f"the model that learns: {EDITORS}")
+    parser.add_argument(
+        "--preview-editor",
+        metavar="EDITOR",
+        help="makes the previews in place of the editor that learns: the distilled version of a base, for example; on a card it "
+        "waits in main memory and leaves it to training",
+    )
     add_device(parser)
     for name in FIELDS:
         add_field(parser, LoraSettings, name)
@@ -113,12 +124,21 @@ def run_train_lora(options: argparse.Namespace) -> int:
     )
     options.dtype = choose_dtype(options)
     processes = join_processes(options.device)
+    if options.preview_editor and processes.is_main:
+        job = replace(job, preview_editor=open_preview_editor(options))
     report = job.run(open_editor(options), ProgressLine() if processes.is_main else ignore_progress, processes)
     if not processes.is_main:
         return 0
     print_result(str(report))
     print(f"A page to look at: {(report.folder / 'report.html').as_uri()}", file=sys.stderr)
     return 0
+
+
+def open_preview_editor(options: argparse.Namespace) -> Editor:
+    """The editor of --preview-editor, loaded as the one that learns is, but in main memory wherever that one has a card."""
+    offload = "model" if options.offload == "none" else options.offload
+    changed = {"editor": options.preview_editor, "lora": [], "offload": offload}
+    return open_editor(argparse.Namespace(**{**vars(options), **changed}))
 
 
 def choose_dtype(options: argparse.Namespace) -> str:

@@ -17,7 +17,7 @@ class Save:
     held_out: the mean loss over the held-out pairs, None without any; losses: those it is the mean of, of the same pairs with the same
     noise for every save. previews: files of the edits of some of them. scores: of
     each of those, `changed` and `kept` (`evaluation.target_match`) and, with a thinker, its score as `thinker`, 0 to 10, with
-    its `note`.
+    its `note`. preview_editor: the name of the editor that they were made with; "" where that is the one that learns.
     """
 
     step: int
@@ -27,6 +27,7 @@ class Save:
     previews: tuple[str, ...] = ()
     scores: tuple[Mapping[str, float | str | None], ...] = ()
     losses: tuple[float, ...] = ()
+    preview_editor: str = ""
 
 
 def mean_scores(scores: Sequence[Mapping[str, float | str | None]]) -> dict[str, float]:

@@ -19,23 +19,24 @@ from pathlib import Path
 
 import torch
 
-from ..editors.protocol import Editor
 from ..errors import RethinkError, is_out_of_memory, lazy_import
 from ..progress import JobProgress, OnProgress
 from ..thinkers.critique import Thinker
 from .best_save import Save
-from .edit_model import EditModel, make_trainable
+from .edit_model import EditModel
 from .lora_examples import LoraExamples
 from .lora_objective import LoraObjective
 from .lora_pairs import LoraPair, digest_of, generator_of
-from .lora_previews import Previewer
+from .lora_previews import Previewer, Previews
 from .lora_progress import TrainProgress, describe_step, peak_memory
 from .lora_run import LoraRecord, LoraRun
 from .lora_saves import LoraSaves, TrainReport
 from .lora_settings import KEEP, OPTIMIZERS, LoraSettings
 from .loss_watch import Diverged, LossWatch
+from .preview_editor import PreviewEditor, check_preview_editor
 from .process_group import ALONE, ProcessGroup
 from .trainable_lora import TrainableLora
+from .trainable_parts import make_trainable
 
 GOOD_EVERY = 10  # steps between copies of weights that are known to be good
 
@@ -43,7 +44,7 @@ GOOD_EVERY = 10  # steps between copies of weights that are known to be good
 class LoraTraining:
     """One run of a job.
 
-    preview_editor: what edits the previews, with the LoRA over it; None: the editor as the model has it.
+    preview: what edits the previews, with the LoRA over it; None: the editor as the model has it.
     losses: the mean of every step's batch, from step 1 on; the record has them whenever it is written.
     """
 
@@ -57,7 +58,7 @@ class LoraTraining:
         on_progress: OnProgress,
         thinker: Thinker | None = None,
         processes: ProcessGroup = ALONE,
-        preview_editor: Editor | None = None,
+        preview: PreviewEditor | None = None,
     ):  # more than eight: what is trained on what, who watches, and who shares the work
         layers = model.layers(settings.layers, settings.rank)
         self.settings, self.model, self.output, self.on_progress = settings, model, output, on_progress
@@ -68,13 +69,16 @@ class LoraTraining:
         self.lora = TrainableLora(layers, settings.rank, settings.seed % 2**63, model.editor.device, settings.dropout)
         self.optimizer = make_optimizer(settings, self.lora)
         self.objective = LoraObjective(model, self.lora, settings.change_weight, settings.hold_outside)
+        self.preview = preview or PreviewEditor(model.editor)
+        if self.preview.is_other:
+            check_preview_editor(self.preview.editor, model, self.lora)
         identity = [settings.as_record(), digest_of(pairs), model.identity, sorted(layers)]
         name = hashlib.blake2b(json.dumps(identity).encode(), digest_size=4).hexdigest()
         self.run_folder = LoraRun(folder / f"{output.stem}-{name}")
         self.saves = LoraSaves(self.run_folder, output, model, self.lora)
         shown = (self.examples.held_out or self.examples.training)[: settings.previews]
-        self.preview_editor = preview_editor or model.editor
-        self.previewer = Previewer(self.run_folder, self.preview_editor, shown, thinker, settings.preview_instruction)
+        words, by = settings.preview_instruction, self.preview.name
+        self.previewer = Previewer(self.run_folder, self.preview.editor, shown, thinker, words, by)
         self.losses: list[float] = []
         self._mid_step = False  # whether the weights may be those of the next step already, or some of them
         self.record = LoraRecord(
@@ -238,22 +242,25 @@ class LoraTraining:
         if not all(map(math.isfinite, losses)):
             raise Diverged(self.record.step - 1, [pair.id for pair in self.examples.held_out], "is not a number")
         recent = statistics.fmean(self.losses[-self.save_every :])
-        previews = self.previewer.edit(self._load_again(path), self.record.step, self._report_phase)
-        make_trainable(self.model.editor.module)
+        previews = self._preview(path)
         memory = max(self.record.memory, peak_memory(self.model.editor.device))
         self.record = replace(self.record, preview_pairs=previews.pairs, memory=memory)
         held_out, file = statistics.fmean(losses) if losses else None, self.run_folder.relative(path)
-        self._add_save(Save(self.record.step, file, recent, held_out, previews.files, previews.scores, losses))
+        measured = previews.files, previews.scores, losses
+        self._add_save(Save(self.record.step, file, recent, held_out, *measured, preview_editor=self.preview.name))
         self.run_folder.write_state(self.lora, self.optimizer, self.record)
         self.saves.write_record(self.record)
         self.processes.wait()
 
-    def _load_again(self, path: Path) -> Editor:
-        """The editor of the previews with the LoRA as its file has it. Raises RethinkError where the file does not fit."""
-        editor, report = self.preview_editor.with_lora(path, 1.0)
-        if report.unmatched:
-            raise RethinkError(f"lora: {report} This is a fault of Rethink; please report it.")
-        return editor
+    def _preview(self, path: Path) -> Previews:
+        """What a saved LoRA makes of the previews. The device is left to another editor that makes them."""
+        changed = self.preview.with_lora(path)
+        if self.preview.is_other:
+            self.model.release()
+        with self.preview.making_room() if self.settings.previews else nullcontext():
+            previews = self.previewer.edit(changed, self.record.step, self._report_phase)
+        make_trainable(self.model.editor.module)
+        return previews
 
     def _report_phase(self, number: int) -> None:
         self._report_step(f"step {self.record.step} is saved; preview {number}")

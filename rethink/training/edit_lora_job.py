@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +14,16 @@ from ..pairs.store import PairStore
 from ..progress import OnProgress, ignore_progress
 from ..thinkers.critique import Thinker
 from .edit_lora import LoraTraining
-from .edit_model import EditModel, open_edit_model, trainable_parts
+from .edit_model import EditModel, open_edit_model
 from .lora_pairs import check_references_of, read_pairs
 from .lora_run import check_own_file
 from .lora_saves import TrainReport
 from .lora_settings import LoraSettings
 from .noising import choose_times
 from .pair_sides import check_sides
+from .preview_editor import PreviewEditor
 from .process_group import ALONE, ProcessGroup
+from .trainable_parts import trainable_parts
 
 if TYPE_CHECKING:
     from ..editors.protocol import Editor
@@ -33,7 +35,9 @@ class TrainEditLoraJob:
 
     pairs: what to learn; those that are accepted. output: the file, which ComfyUI and diffusers load. folder: where runs are
     kept: each in a folder of its own by its settings, so that the same job goes on and another one starts anew. thinker: also
-    scores the previews of every save, and looks at some pairs first: are input and target swapped?
+    scores the previews of every save, and looks at some pairs first: are input and target swapped? preview_editor: makes the
+    previews in place of the editor that learns, such as what was distilled from it. making_room: within what it gives, that
+    one has the device; None: what learns waits in main memory meanwhile.
     """
 
     pairs: PairStore
@@ -41,6 +45,8 @@ class TrainEditLoraJob:
     folder: Path
     settings: LoraSettings = field(default_factory=LoraSettings)
     thinker: Thinker | None = None
+    preview_editor: Editor | None = None
+    making_room: Callable[[], AbstractContextManager[None]] | None = None
 
     def run(
         self, editor: Editor, on_progress: OnProgress = ignore_progress, processes: ProcessGroup = ALONE
@@ -65,11 +71,17 @@ class TrainEditLoraJob:
         with trainable_parts(model.editor.module), _oom_guard(settings, model):
             training = LoraTraining(
                 *(settings, self.output, self.folder, model, pairs, on_progress, self.thinker, processes),
-                preview_editor=editor,  # at its own size, as users will edit
+                preview=self._preview_editor(editor, model),
             )
             if self.thinker is not None and processes.is_main and not training.run_folder.is_begun:
                 check_sides(pairs, self.thinker)
             return training.run()
+
+    def _preview_editor(self, editor: Editor, model: EditModel) -> PreviewEditor:
+        """editor: the one that learns, at its own size, as users will edit."""
+        if self.preview_editor is None or self.preview_editor is editor:
+            return PreviewEditor(editor)
+        return PreviewEditor(self.preview_editor, True, self.making_room or model.waiting)
 
 
 def adapt(settings: LoraSettings, model: EditModel) -> LoraSettings:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -198,12 +198,24 @@ class EditModel:
         finally:
             self.denoiser.disable_gradient_checkpointing()
 
-    @contextmanager
-    def denoiser_alone(self) -> Iterator[None]:
+    def denoiser_alone(self) -> AbstractContextManager[None]:
         """Within it the encoders, whose work is done, leave the card to the denoiser."""
-        device, parts = self.editor.device, self.editor.module.named_children()
-        others = [part for name, part in parts if name != self.editor.denoiser_name]
-        moved = [part for part in others if device.type != "cpu" and _is_movable(part, device)]
+        parts = self.editor.module.named_children()
+        return self._in_main_memory([part for name, part in parts if name != self.editor.denoiser_name])
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Within it the card is left to another model."""
+        return self._in_main_memory(list(self.editor.module.children()))
+
+    def release(self) -> None:
+        """Have an offloaded editor leave the card, where what has computed last stays until something else computes."""
+        with self.editor.pipeline() as pipeline:
+            pipeline.maybe_free_model_hooks()
+
+    @contextmanager
+    def _in_main_memory(self, parts: Sequence[nn.Module]) -> Iterator[None]:
+        device = self.editor.device
+        moved = [part for part in parts if device.type != "cpu" and _is_movable(part, device)]
         for part in moved:
             part.to("cpu")
         try:
@@ -320,58 +332,11 @@ def _refuse_special(editor: Any, pipeline: Any) -> None:
         )
 
 
-@contextmanager
-def trainable_parts(module: nn.Module) -> Iterator[None]:
-    """Within it gradients can flow through `module`, whose own weights get none: inference mode is off, and weights that were
-    made in it are replaced, as autograd refuses them."""
-    with torch.inference_mode(False), torch.enable_grad():
-        make_trainable(module)
-        asked = [weight for weight in module.parameters() if weight.requires_grad]
-        module.requires_grad_(False)
-        try:
-            yield
-        finally:
-            for weight in asked:
-                weight.requires_grad_(True)
-
-
 def _is_movable(part: nn.Module, device: torch.device) -> bool:
     """Whether it lies on the device as a whole, and nothing else moves it."""
     first = next(part.parameters(), None)
     hooked = hasattr(part, "_hf_hook") or getattr(part, "is_quantized", False)
     return first is not None and first.device == device and not hooked
-
-
-def make_trainable(module: nn.Module) -> None:
-    """Replace tensors that were made in inference mode by others in the same memory: weights, buffers, and what parts have
-    computed and remember. Quantized weights stay: gradients pass through their layers as they are."""
-    for part in module.modules():
-        for name, weight in part._parameters.items():
-            if weight is not None and weight.is_inference() and not _is_quantized(weight):
-                part._parameters[name] = nn.Parameter(_for_autograd(weight), requires_grad=weight.requires_grad)
-        for name, buffer in part._buffers.items():
-            if buffer is not None and buffer.is_inference():
-                part._buffers[name] = _for_autograd(buffer)
-        for name, value in vars(part).items():
-            if isinstance(value, Tensor) and value.is_inference():
-                vars(part)[name] = _for_autograd(value)
-        for method in vars(type(part)).values():
-            if hasattr(method, "cache_clear"):  # places of tokens, in Qwen-Image
-                method.cache_clear()
-
-
-def _is_quantized(weight: nn.Parameter) -> bool:
-    """Whether it is a parameter of a kind of its own, as those of bitsandbytes are: a plain one in its place would lack the
-    scales that it carries. Tensors of a kind of their own (torchao's) take them along when they are cloned."""
-    return type(weight) is not nn.Parameter and issubclass(type(weight), nn.Parameter)
-
-
-def _for_autograd(tensor: Tensor) -> Tensor:
-    """The same tensor in the same memory, for autograd to keep; a copy where it is of a kind of its own."""
-    if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided:
-        return tensor.clone()
-    place = tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride()
-    return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(*place)
 
 
 def _map(value: Any, change: Callable[[Tensor], Any]) -> Any:

@@ -23,7 +23,6 @@ from torch import Tensor
 from ..editors.loading import edit_with
 from ..errors import RethinkError, lazy_import
 from .best_save import Save
-from .edit_model import make_trainable
 from .instruct_pix2pix import InstructPix2PixLoss, as_editor
 from .lora_pairs import LoraPair, generator_of
 from .lora_previews import Previewer, Previews
@@ -34,6 +33,7 @@ from .loss_watch import EXPLOSION_FACTOR, Diverged, LossWatch
 from .pair_dataset import PairSamples, make_collate_fn
 from .text_conditions import tokenizers_of
 from .train_loop import TrainStep, save_once, trained_tensors
+from .trainable_parts import make_trainable
 
 FOLDER, BEST = "training", "best.safetensors"
 SHARE, MOST = 0.1, 64  # of the pairs that are held out, and how many at most: each is measured at every save

@@ -53,7 +53,7 @@ class Previewer:
     """Edits the same pairs with the same seeds at every save.
 
     base: the editor as it was before. thinker: also scores the edits, where there is one. instruction: one more edit of the first
-    pair's input, in the user's own words. on_try: told before each of them, with its number from 1 on. newest: the first input and its
+    pair's input, in the user's own words. by: the name of the editor, where it is not the one that learns. on_try: told before each of them, with its number from 1 on. newest: the first input and its
     newest edit, side by side as one IMAGE.
     """
 
@@ -64,9 +64,11 @@ class Previewer:
         pairs: Sequence[LoraPair],
         thinker: Thinker | None = None,
         instruction: str = "",
+        by: str = "",
     ):
         self._run, self._base_editor, self._pairs, self._thinker = run, base, pairs, thinker
         self._instruction = instruction.strip()
+        self._suffix = f"-{_short_digest(by)}" if by else ""  # of another editor, other files
         self._base: dict[str, Scores] = {}
         self.newest: Tensor | None = None
 
@@ -93,10 +95,12 @@ class Previewer:
         for number, pair in enumerate(self._pairs):
             with suppress(RethinkError):
                 images, references = pair.images(), pair.load_references()
-                found.append(Try(pair.instruction, *images, name=str(number), seed=number, references=references))
+                found.append(
+                    Try(pair.instruction, *images, name=f"{number}{self._suffix}", seed=number, references=references)
+                )
         if self._instruction and found:
-            name = hashlib.blake2b(self._instruction.encode(), digest_size=4).hexdigest()  # other words, other files
-            found.append(Try(self._instruction, found[0].source, None, f"own-{name}", 0, found[0].references))
+            name = f"own-{_short_digest(self._instruction)}{self._suffix}"  # other words, other files
+            found.append(Try(self._instruction, found[0].source, None, name, 0, found[0].references))
         return found
 
     def _edited(self, editor: Editor, each: Try, step: int) -> Path:
@@ -136,6 +140,10 @@ class Previewer:
         if not file.is_file():
             save_image(_shrink(image), file)
         return self._run.relative(file)
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
 def _shrink(image: Tensor) -> Tensor:

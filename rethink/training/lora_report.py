@@ -66,6 +66,7 @@ def _facts(record: LoraRecord) -> str:
         "Best": f"step {record.best}: {record.why}" if record.why else "–",
         **({"Memory": f"{record.memory / 2**30:.1f} GiB at most"} if record.memory else {}),
         **({"Layers": str(record.layers)} if record.layers else {}),
+        **({"Previews": f"by {record.preview_editors}"} if record.preview_editors else {}),
         **({"Left out": f"{', '.join(record.skipped)}: their files were gone"} if record.skipped else {}),
         **({"Stopped": record.stopped} if record.stopped else {}),
         "Settings": ", ".join(

@@ -98,6 +98,12 @@ class LoraRecord:
         tuples |= {"saves": saves, "preview_pairs": pairs, "rates": rates}
         return cls(**{"step": len(record["losses"]), **record, **tuples})
 
+    @property
+    def preview_editors(self) -> str:
+        """Which editors have made the previews; "" where it was the one that learns alone."""
+        names = dict.fromkeys(save.preview_editor or self.editor for save in self.saves if save.previews)
+        return "" if list(names) in ([], [self.editor]) else ", ".join(names)
+
     def choose_best(self) -> LoraRecord:
         """The record with the save that the evidence speaks for, and why."""
         best, why = choose_save(self.saves, len(self.held_out))

@@ -41,6 +41,8 @@ class TrainReport:
         ]
         if self.too_small:
             lines.append(f"Not learned, as they are smaller than the rank: {', '.join(self.too_small)}.")
+        if record.preview_editors:
+            lines.append(f"The previews are edits of {record.preview_editors}.")
         if record.skipped:
             lines.append(f"Left out, as their files were gone: {', '.join(record.skipped)}.")
         return "\n".join(lines + ([f"Stopped early: {record.stopped}"] if record.stopped else []))

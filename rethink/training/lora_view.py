@@ -33,6 +33,7 @@ def view_of(record: LoraRecord, losses: Sequence[float] | None = None) -> dict[s
         "curves": {"raw": raw, "smooth": smooth, "rates": thin(record.rates)},
         "saves": [_save(save) for save in record.saves],
         "shown": [vars(pair) | {"means": mean_scores([pair.scores])} for pair in record.preview_pairs],
+        "preview_editor": record.preview_editors,
         "best": record.best,
         "why": record.why,
         "stopped": record.stopped,

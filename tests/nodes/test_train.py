@@ -32,11 +32,11 @@ def train(classes, part, models, results, miniature, tmp_path):
     shutil.copytree(miniature, models.diffusers / "mini")
 
     @torch.inference_mode()
-    def call(name="taught/mine", count=3, **options):
+    def call(name="taught/mine", count=3, editor=None, **options):
         store = part("rethink.pairs.store").PairStore(tmp_path / "pairs")
         if not store.folder.exists():
             write_pairs(store.folder, count)
-        editor = part("nodes.comfy.memory").load_editor("mini", "auto", "none")
+        editor = editor or part("nodes.comfy.memory").load_editor("mini", "auto", "none")
         hidden = SimpleNamespace(unique_id="6.0.0.6", dynprompt=SimpleNamespace(get_display_node_id=lambda id: "6"))
         node = type("Node", (classes["RethinkTrainEditLora"],), {"hidden": hidden})
         done = node.execute(editor, store, name, **{**QUICK, **options})
@@ -80,6 +80,33 @@ def test_a_thinker_scores_the_previews_and_the_node_shows_where_they_are(train, 
     assert [save["scores"][0]["thinker"] for save in record["saves"]] == [6, 6]
     assert record["saves"][0]["scores"][0]["note"] == "Red enough."
     assert len(judge.chat.asked) == 8 + 3, "four pairs both ways round, and what the editor alone makes once"
+
+
+def test_previews_by_another_editor_have_the_device_while_they_are_made(train, part, models, miniature, results):
+    shutil.copytree(miniature, models.diffusers / "other")
+    other = part("nodes.comfy.memory").load_editor("other", "auto", "none")
+    _, _, report = train(previews=1, preview_editor=other)
+    assert "The previews are edits of other." in report
+    loads = [patcher() for patcher in model_management.loaded]
+    assert loads.index(part("nodes.comfy.memory")._patchers[other]) >= 0
+    (shown,) = train.ui["rethink_training"]
+    record = json.loads((results.output / shown["subfolder"] / shown["filename"]).read_text(encoding="utf-8"))
+    assert [save["preview_editor"] for save in record["saves"]] == ["other", "other"]
+
+
+def test_the_editor_that_learns_may_be_wired_to_its_previews_too(train, part):
+    editor = part("nodes.comfy.memory").load_editor("built-in", "auto", "none")
+    report = train(previews=1, editor=editor, preview_editor=editor)[2]
+    assert "The previews" not in report
+
+
+def test_fewer_megapixels_ask_for_less_room(part):
+    room = part("nodes.train")._pixels_at_once
+    settings = part("rethink.training.lora_settings").LoraSettings
+    megapixel = 2**20
+    assert room(settings()) == 4 * megapixel and room(settings(batch=3)) == 12 * megapixel
+    assert room(settings(megapixels=0.5)) == 2 * megapixel
+    assert room(settings(megapixels=0.1)) == megapixel, "previews are as large as ever"
 
 
 @pytest.mark.parametrize("name", ["../mine", "", "a/../../b", "nul"])

@@ -44,6 +44,7 @@ import { formatDuration, formatLoss, formatMemory, formatRate, formatShare } fro
  * @property {{raw: Point[], smooth: Point[], rates: Point[]}} curves
  * @property {Save[]} saves
  * @property {Shown[]} shown
+ * @property {string} [preview_editor] what made the previews, where it is not the editor that learns alone
  * @property {number} best the step of the best save, 0 before there is one
  * @property {string} why
  * @property {string} stopped why it ended early, "" where it did not
@@ -64,7 +65,7 @@ export const previewedSaves = ({ saves }) => saves.filter(({ previews }) => prev
  * @returns {[string, string][]}
  */
 export function numbersOf(training, live) {
-  const { step, steps, seconds, seconds_left, samples_per_second, memory, curves } = training;
+  const { step, steps, seconds, seconds_left, samples_per_second, memory, curves, preview_editor } = training;
   const heldOut = heldOutCurve(training).at(-1)?.[1];
   const loss = curves.smooth.at(-1)?.[1];
   const rate = curves.rates.at(-1)?.[1];
@@ -77,6 +78,7 @@ export function numbersOf(training, live) {
     ["samples/s", Boolean(samples_per_second) && String(samples_per_second)],
     live ? ["left", seconds_left !== null && formatDuration(seconds_left)] : ["took", formatDuration(seconds)],
     ["memory", Boolean(memory) && formatMemory(memory)],
+    ["previews by", preview_editor],
   ];
   return rows.flatMap(([name, text]) => (text ? [/** @type {[string, string]} */ ([name, text])] : []));
 }

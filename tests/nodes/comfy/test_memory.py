@@ -175,6 +175,27 @@ def test_after_a_thinkers_answer_the_editor_is_back(memory, mini):
     assert chat.name == "says"
 
 
+def test_a_device_that_was_lent_has_the_editor_again(memory, mini):
+    editor = memory.load_editor("mini", "auto", "none")
+    with memory.loaded_on_device(editor, 7):
+        patcher = model_management.loaded[0]()
+        with memory.device_lent(editor, 7):
+            model_management.unload_all_models()
+            loads = patcher.loads
+        assert patcher.loads == loads + 1
+
+
+def test_a_managed_editor_with_a_lora_is_managed_too(memory, mini, tmp_path):
+    from tests.support.editor_miniatures import as_diffusers, factors, write_lora
+
+    editor = memory.load_editor("mini", "auto", "none")
+    changed, report = memory.ManagedEditor(editor).with_lora(write_lora(as_diffusers(factors(editor)), tmp_path), 0.5)
+    assert report.matched and changed.name == "mini + lora × 0.5"
+    image = torch.rand(1, 16, 16, 3)
+    changed.edit(changed.prepare(image), ["make it red"], [0])
+    assert model_management.loaded[-1]() is memory._patchers[editor]
+
+
 def test_what_is_trained_has_the_device_to_itself(memory, mini):
     editor = memory.load_editor("mini", "auto", "none")
     with memory.editor_on_device(editor, torch.rand(1, 16, 16, 3), 1):

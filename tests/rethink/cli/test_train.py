@@ -5,7 +5,7 @@ from argparse import Namespace
 
 import pytest
 
-from rethink.cli.train import choose_dtype
+from rethink.cli.train import choose_dtype, open_preview_editor
 from rethink.pairs.store import PairStore
 from tests.support.lora_training import write_pairs
 
@@ -35,6 +35,27 @@ def test_a_lora_from_pairs_and_an_edit_with_it(editor, photo, rethink, tmp_path)
     assert "32 of 32 layers fit" in done.stdout and "step 2 of 2" in done.stdout and "report.html" in done.stderr
     edited = rethink("edit", photo, "make it red", "--editor", editor, "--lora", lora, "--steps", 1)
     assert edited.returncode == 0 and "32 of 32 layers fit" in edited.stderr
+
+
+def test_previews_by_another_editor(editor, rethink, tmp_path):
+    store = write_pairs(tmp_path / "pairs", 3)
+    other = shutil.copytree(editor, tmp_path / "other")
+    few = ["--steps", 1, "--rank", 2, "--accumulate", 1, "--keep", "off", "--editor", editor, "--previews", 1]
+    small = ["--megapixels", 16**2 / 2**20]
+    command = "train-lora", store.folder, "-o", tmp_path / "learned.safetensors"
+    done = rethink(*command, *few, *small, "--preview-editor", other)
+    assert done.returncode == 0, done.stderr
+    assert "The previews are edits of other." in done.stdout
+
+
+@pytest.mark.parametrize(("offload", "chosen"), [("none", "model"), ("model", "model"), ("sequential", "sequential")])
+def test_the_editor_of_the_previews_waits_in_main_memory(monkeypatch, offload, chosen):
+    opened = []
+    monkeypatch.setattr("rethink.cli.train.open_editor", opened.append)
+    open_preview_editor(
+        Namespace(editor="base", preview_editor="distilled", lora=["one"], offload=offload, device="cuda")
+    )
+    assert opened == [Namespace(editor="distilled", preview_editor="distilled", lora=[], offload=chosen, device="cuda")]
 
 
 def test_two_folders_of_images_are_trained_on_as_they_are(editor, rethink, tmp_path):

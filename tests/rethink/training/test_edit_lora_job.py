@@ -15,7 +15,6 @@ from rethink.errors import OutOfMemoryError, RethinkError
 from rethink.training.best_save import choose_save
 from rethink.training.edit_lora import LoraTraining
 from rethink.training.edit_model import EditModel
-from rethink.training.example_cache import read_example
 from rethink.training.lora_examples import LoraExamples
 from rethink.training.lora_objective import LoraObjective
 from rethink.training.lora_pairs import generator_of, read_pairs, split_pairs
@@ -398,18 +397,3 @@ def test_references_are_refused_before_any_work_where_the_family_takes_none(edit
     with pytest.raises(RethinkError, match="pairs: 0{15}2 .* has 1 reference, but InstructPix2Pix takes none"):
         make_job(tmp_path, pairs).run(editor)
     assert not (tmp_path / "runs").exists()
-
-
-def test_at_fewer_megapixels_it_learns_on_smaller_images_and_previews_stay_as_edits_are(editor, store, tmp_path):
-    options = {"steps": 2, "save_every": 2, "previews": 1, "keep": "high", "replay": 1}
-    own = make_job(tmp_path, store, **options).run(editor)
-    job = make_job(tmp_path, store, **options, megapixels=16**2 / 2**20)
-    small = job.run(editor)
-    assert small.folder != own.folder and small.record.losses != own.record.losses
-    alone = [(report.folder / report.record.preview_pairs[0].base).read_bytes() for report in (own, small)]
-    assert alone[0] == alone[1], "the editor alone edits at its own size"
-    sizes = {read_example(path).target.shape[-2:] for path in (tmp_path / "runs" / "cache").rglob("*.safetensors")}
-    assert sizes == {(16, 16), (8, 8)}
-    assert replace(job, settings=replace(job.settings, steps=3)).run(editor).folder == small.folder
-    with pytest.raises(RethinkError, match="^megapixels: expected 0.0"):
-        make_job(tmp_path, store, megapixels=1e-6).run(editor)

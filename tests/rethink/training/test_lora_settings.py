@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 
 from rethink.errors import RethinkError
+from rethink.training.example_cache import read_example
 from rethink.training.lora_families import TRAINED
 from rethink.training.lora_settings import LoraSettings
+from tests.support import editor_miniatures
+from tests.support.lora_training import make_job, write_pairs
 
 
 @pytest.mark.parametrize(
@@ -48,3 +51,20 @@ def test_what_is_left_open_suits_the_family():
     assert found.drop_instruction == 0.1
     chosen = LoraSettings(learning_rate=1e-3, rank=4, batch=1, accumulate=1, drop_instruction=0.0)
     assert chosen.for_family(row) == chosen
+
+
+def test_at_fewer_megapixels_it_learns_on_smaller_images_and_previews_stay_as_edits_are(tmp_path):
+    store, editor = write_pairs(tmp_path / "pairs", 8), editor_miniatures.opened("instruct_pix2pix", tmp_path)
+    editor.defaults = replace(editor.defaults, steps=2)
+    options = {"steps": 2, "save_every": 2, "previews": 1, "keep": "high", "replay": 1}
+    own = make_job(tmp_path, store, **options).run(editor)
+    job = make_job(tmp_path, store, **options, megapixels=16**2 / 2**20)
+    small = job.run(editor)
+    assert small.folder != own.folder and small.record.losses != own.record.losses
+    alone = [(report.folder / report.record.preview_pairs[0].base).read_bytes() for report in (own, small)]
+    assert alone[0] == alone[1], "the editor alone edits at its own size"
+    sizes = {read_example(path).target.shape[-2:] for path in (tmp_path / "runs" / "cache").rglob("*.safetensors")}
+    assert sizes == {(16, 16), (8, 8)}
+    assert replace(job, settings=replace(job.settings, steps=3)).run(editor).folder == small.folder
+    with pytest.raises(RethinkError, match="^megapixels: expected 0.0"):
+        make_job(tmp_path, store, megapixels=1e-6).run(editor)

@@ -19,6 +19,9 @@ def test_a_view_says_all_that_is_shown():
     assert json.loads(json.dumps(view, allow_nan=False))["curves"]["raw"] == [[1, 0.5], [2, 0.4]]
     assert view["samples_per_second"] == 4 and view["seconds_left"] == 4 and view["held_out"] == 2
     assert view["saves"][0]["means"] == {"changed": 0.5} and view["saves"][0]["scores"][0]["note"] == "n"
+    assert view["preview_editor"] == ""
+    by_another = replace(record, saves=(replace(save, preview_editor="distilled"),))
+    assert view_of(by_another)["preview_editor"] == "distilled"
     assert view["shown"][0]["instruction"] == "red" and view["shown"][0]["means"] == {"changed": 0.1}
 
 

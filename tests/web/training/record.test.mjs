@@ -14,6 +14,8 @@ test("the numbers of one that goes on, and of one that has ended", () => {
     left: "30 s",
     memory: "2.0 GiB",
   });
+  const byAnother = training([save(20, 0.25)], { preview_editor: "distilled" });
+  assert.equal(Object.fromEntries(numbersOf(byAnother, true))["previews by"], "distilled");
   const ended = training([], { step: 100, memory: 0 });
   assert.deepEqual(Object.keys(Object.fromEntries(numbersOf(ended, false))), [
     "step",
