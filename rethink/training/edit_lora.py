@@ -136,7 +136,8 @@ class LoraTraining:
 
     def _check_room(self, examples: int) -> None:
         weights = sum(weight.numel() * 4 for weight in self.lora.parameters())
-        needed = examples + weights * (4 + self.steps // self.save_every)  # the state holds three, the output is one
+        saves = (self.steps - self.record.step) // self.save_every
+        needed = examples + weights * (4 + saves)  # the state holds three, the output is one
         free = shutil.disk_usage(self.run_folder.folder).free
         if needed > free:
             raise RethinkError(

@@ -42,7 +42,7 @@ class LoraExamples:
     def encode_all(self, check_room: Callable[[int], None], on_example: Callable[[int, int], None]) -> None:
         """Encode what is not in the cache yet, each process its share.
 
-        check_room: called with the bytes that all examples will take, once that is known. on_example: with how many there
+        check_room: called with the bytes that those still to come will take, once that is known. on_example: with how many there
         are, of how many. Raises RethinkError where nothing is left to train on.
         """
         pairs = [*self.training, *self.held_out]
@@ -51,7 +51,7 @@ class LoraExamples:
         for done, number in enumerate(self._processes.share(len(pairs)), 1):
             key = self._ensure(pairs[number])
             if done == 1 and key:
-                check_room(self.cache.size(key) * total)
+                check_room(self.cache.size(key) * self._count_missing(pairs, replay))
             on_example(min(len(pairs), done * self._processes.count), total)
         self._processes.wait()
         self.training, self.keys = self._encoded(self.training)
@@ -59,7 +59,8 @@ class LoraExamples:
         if not self.keys:
             raise RethinkError("pairs: no image of them can be read any more; look where they have gone.")
         if replay:
-            self.replay_keys = self._make_replay(replay, lambda done: on_example(len(pairs) + done, total))
+            share = self._processes.share(replay)
+            self.replay_keys = self._make_replay(replay, lambda done: on_example(len(pairs) + done, total), share)
             self._processes.wait()
         self._order, self._replay_order = self._order_of(self.keys), self._order_of(self.replay_keys)
 
@@ -103,6 +104,12 @@ class LoraExamples:
                 return None
             raise
 
+    def _count_missing(self, pairs: Sequence[LoraPair], replay: int) -> int:
+        """How many examples, of the replay too, are not in the cache yet."""
+        keys = {self.cache.key(pair.digest) for pair in pairs}
+        keys.update(self._make_replay(replay, lambda done: None, range(0)) if replay else ())
+        return sum(not self.cache.has(key) for key in keys)
+
     def _ensure(self, pair: LoraPair) -> str | None:
         """The key of a pair's example; None where its images have gone since they were looked through."""
         if self.cache.has(key := self.cache.key(pair.digest)):
@@ -129,10 +136,9 @@ class LoraExamples:
         self.skipped |= dict.fromkeys(pair.id for pair in pairs if pair not in found)
         return found, [keys[pair.id] for pair in found]
 
-    def _make_replay(self, count: int, on_example: Callable[[int], None]) -> list[str]:
+    def _make_replay(self, count: int, on_example: Callable[[int], None], share: range) -> list[str]:
         settings = self._settings
         texts = mix_identity(settings.keep_instructions or EVERYDAY_EDITS, count, settings.keep_identity)
-        share = self._processes.share(count)
         return make_replay(self._model, self.training, texts, count, self.cache, settings.seed, on_example, share)
 
     def _order_of(self, keys: Sequence[str]) -> BatchOrder:
