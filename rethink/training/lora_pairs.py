@@ -63,6 +63,7 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
     faults: list[str] = []
     found: list[LoraPair] = []
     with_less: list[bool] = []
+    seen: dict[tuple[str, ...], str] = {}  # (input, target, instruction, *references) → the pair
     for pair in store.accepted():
         try:
             files = [store.file(path) for path in (pair.input, pair.target, *pair.references)]
@@ -79,6 +80,13 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
         input, target, *references = files
         source = pair.source or digests[1]
         found.append(LoraPair(pair.id, input, target, pair.instruction, digest, source, tuple(references)))
+        asked = " ".join(pair.instruction.split()).casefold(), *digests[2:]
+        seen[(*digests[:2], *asked)] = pair.id
+        if opposite := seen.get((digests[1], digests[0], *asked)):
+            faults.append(
+                f"pairs: {opposite} and {pair.id} are the same two images both ways round at the same instruction; reject one "
+                "of them, or say in each what it does."
+            )
         if _hides_detail(pair) and images[0].shape == images[1].shape:
             with_less.append(_target_has_less_detail(*images))
     if len(with_less) > 1 and sum(with_less) > len(with_less) / 2:

@@ -46,6 +46,39 @@ def test_all_that_is_wrong_is_said_at_once_by_file(tmp_path):
     assert len(str(error.value).splitlines()) == 2
 
 
+def test_the_same_edit_both_ways_round_is_refused_and_a_chain_is_none(tmp_path):
+    store = write_pairs(tmp_path, 3)
+    first, second, _ = store
+    with store.writing():
+        ways = {"b": (first.target, first.input, " Make it  red "), "c": (second.target, first.input, "make it red")}
+        for name, (input, target, instruction) in ways.items():
+            store.add(EditPair(name * 16, input, target, instruction))
+    with pytest.raises(RethinkError) as error:
+        read_pairs(store)
+    assert str(error.value).startswith(f"pairs: {first.id} and {'b' * 16} are the same two images both ways round")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_the_way_back_with_another_reference_is_another_edit(tmp_path):
+    store = write_pairs(tmp_path, 2, references=(1, 1))
+    first, second = store
+    with store.writing():
+        store.add(EditPair("b" * 16, first.target, first.input, first.instruction, references=second.references))
+    assert len(read_pairs(store)) == 3
+    with store.writing():
+        store.add(EditPair("c" * 16, first.target, first.input, first.instruction, references=first.references))
+    with pytest.raises(RethinkError, match="the same two images both ways round"):
+        read_pairs(store)
+
+
+def test_the_way_back_has_an_instruction_of_its_own(tmp_path):
+    store = write_pairs(tmp_path, 2)
+    first, _ = store
+    with store.writing():
+        store.add(EditPair("b" * 16, first.target, first.input, "make it black"))
+    assert len(read_pairs(store)) == 3
+
+
 def test_swapped_pairs_are_recognized_by_what_was_done_to_them(tmp_path):
     read_pairs(write_pairs(tmp_path / "right", 4, operation="cover"))
     store, swapped = write_pairs(tmp_path / "right", 4, operation="cover"), PairStore(tmp_path / "right" / "swapped")
