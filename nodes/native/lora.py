@@ -39,7 +39,7 @@ def apply_lora(model: Any, clip: Any, path: str | PathLike, strength: float, tit
     overridden = _overridden(file, targets)
     for stem, slots in file.layers.items():
         if stem in targets:
-            left = _check_layer(stem, slots, _shape(targets[stem], model, clip), path, title)
+            left = _check_layer(stem, file, _shape(targets[stem], model, clip), path, title)
             unused += (f"{stem}.{slot}" for slot in (*left, *_lost_bias(slots, targets[stem], model, clip)))
             alphas |= _alpha(stem, slots, file.strengths, path)
     patches = lora.load_lora({**tensors, **alphas}, targets, log_missing=False)
@@ -76,7 +76,7 @@ def _find_unmatched(file: LoraFile, targets: Mapping[str, Any], path: Path, titl
         raise RethinkError(f"lora: {path} is empty.")
     if total - len(foreign) < MIN_MATCHED * total:
         raise RethinkError(
-            f"lora: {total - len(foreign)} of {total} layers of {path} fit {title}; it was made for another model "
+            f"lora: {total - len(foreign)} of {total} layers of {path} fit {title}; it was made for {file.made_for} "
             f"(this {kinds_of(file.layers)} has for example {foreign[0]})."
         )
     return [*unmatched, *others]
@@ -96,11 +96,10 @@ def _shape(target: Any, model: Any, clip: Any) -> tuple[int, ...] | None:
     return tuple(shape)
 
 
-def _check_layer(
-    stem: str, slots: Mapping[str, Tensor], shape: tuple[int, ...] | None, path: Path, title: str
-) -> tuple[str, ...]:
+def _check_layer(stem: str, file: LoraFile, shape: tuple[int, ...] | None, path: Path, title: str) -> tuple[str, ...]:
     """The tensors of a layer that are not used. Raises RethinkError where ComfyUI itself would skip the weight, or change it
     only in part, and merely log that."""
+    slots = file.layers[stem]
     kind = next((kind for lacks, kind in _HALF_READ if lacks(slots)), None)
     if kind is not None:
         raise RethinkError(
@@ -112,7 +111,7 @@ def _check_layer(
         return change_of(slots, shape, stem, Strengths())[1]
     except Misfit as error:
         raise RethinkError(
-            f"lora: {path} does not fit {title}: its layer {stem} has {error}; it was made for another model, or it is "
+            f"lora: {path} does not fit {title}: its layer {stem} has {error}; it was made for {file.made_for}, or it is "
             "damaged."
         ) from error
 

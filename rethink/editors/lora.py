@@ -49,7 +49,7 @@ def read_lora(path: str | PathLike, strength: float, module: nn.ModuleDict, titl
     total = len(file.layers) + len(foreign) - len(unmatched)
     if total - len(foreign) < MIN_MATCHED * total:
         raise RethinkError(
-            f"lora: {total - len(foreign)} of {total} layers of {path} fit {title}; it was made for another model "
+            f"lora: {total - len(foreign)} of {total} layers of {path} fit {title}; it was made for {file.made_for} "
             f"(this {kinds_of(file.layers)} has for example {foreign[0]})."
         )
     matched = {name: pieces for name, pieces in layers.items() if pieces}
@@ -152,7 +152,7 @@ def _changes(
         except Misfit as error:
             raise RethinkError(
                 f"lora: {path} does not fit {title}: its layer {stem} has {error}; it is damaged or was made for "
-                "another model."
+                f"{file.made_for}."
             ) from error
         except Inseparable as error:
             raise RethinkError(

@@ -27,6 +27,7 @@ from .lora_adapters import (
     Rotated,
     rotation,
 )
+from .lora_origin import describe_origin
 
 # What stands after a layer's name → which of its tensors it is: in PEFT (with the adapter's name or without), in
 # diffusers before it, in kohya's and XLabs' trainers, and in LyCORIS.
@@ -116,11 +117,13 @@ class Misfit(Exception):
 
 @dataclass(frozen=True, eq=False)
 class LoraFile:
-    """layers: a layer's name → which of its tensors → the tensor. others: names of tensors that are of no layer."""
+    """layers: a layer's name → which of its tensors → the tensor. others: names of tensors that are of no layer. made_for: see
+    `describe_origin`."""
 
     layers: Mapping[str, Mapping[str, Tensor]]
     others: tuple[str, ...]
     strengths: Strengths
+    made_for: str
 
 
 def read_file(path: Path, parts: Sequence[str]) -> LoraFile:
@@ -144,7 +147,7 @@ def lora_file(weights: Mapping[str, Tensor], metadata: Mapping[str, str], parts:
         if kind is not None:
             raise RethinkError(f"lora: {path} is of the kind {kind}, which cannot be applied; take another one.")
     layers, others = _by_layer(weights)
-    return LoraFile(layers, others, _strengths(metadata, parts, path))
+    return LoraFile(layers, others, _strengths(metadata, parts, path), describe_origin(metadata))
 
 
 def is_embedding(name: str) -> bool:

@@ -264,6 +264,20 @@ def test_what_is_no_layer_is_said_too(kontext, tmp_path):
     refused(kontext, {**weights, **whole_layers}, tmp_path, "^lora: .* made for another model .*layer_0")
 
 
+def test_what_its_header_says_it_was_trained_on_is_said(kontext, editor_of, tmp_path):
+    header, none = {"ss_base_model_version": "flux2"}, r"made for another model \(this"
+    foreign = as_diffusers(factors(editor_of("flux2")))
+    wide = {name: torch.zeros(weight.shape[0], 2 * weight.shape[1]) if "lora_A" in name else weight
+            for name, weight in as_diffusers(factors(kontext)).items()}  # fmt: skip
+    for weights, message in (
+        (foreign, r"it was made for another model, flux2 by its header \("),
+        (wide, "another model, flux2"),
+    ):
+        with pytest.raises(RethinkError, match=message):
+            kontext.with_lora(write_lora(weights, tmp_path, metadata=header), 1.0)
+    refused(kontext, foreign, tmp_path, none)
+
+
 def test_files_of_other_families(editor_of, tmp_path):
     for made_for, kind in [("instruct_pix2pix_xl", "flux_kontext"), ("flux_kontext", "flux2"), ("flux2", "sdedit_xl")]:
         weights = as_diffusers(factors(editor_of(made_for)))
