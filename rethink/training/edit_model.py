@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..editors.protocol import InspectableEditor, Prepared
 from ..editors.samplers import Schedule
 from ..errors import RethinkError
+from .full_precision import can_be_raised, in_full_precision
 from .lora_families import TrainedFamily, trained_family
 from .lora_pairs import as_large_as
 from .noising import FEW_STEPS, DiffusionNoise, Noise
@@ -82,7 +83,8 @@ class EditModel:
         self.editor = cast(InspectableEditor, editor)
         self.lora_targets: tuple[str, ...] = editor.family.lora_targets
         self.denoiser: Any = editor.module[self.editor.denoiser_name]
-        if self.denoiser.dtype == torch.float16:
+        self._raised = self.denoiser.dtype == torch.float16  # in which gradients vanish
+        if self._raised and not can_be_raised(self.denoiser):
             raise RethinkError(
                 f"editor: {editor.name} is in fp16, in which gradients vanish; choose bf16 or fp32 as the dtype of Load Editor, or "
                 "with --dtype."
@@ -97,7 +99,7 @@ class EditModel:
     @property
     def dtype(self) -> torch.dtype:
         """In which the denoiser computes, and files are written."""
-        return self.denoiser.dtype
+        return torch.float32 if self._raised else self.denoiser.dtype
 
     @property
     def identity(self) -> str:
@@ -140,7 +142,7 @@ class EditModel:
     @contextmanager
     def computing(self, rows: int, references: int = 0) -> Iterator[None]:
         """Within it the denoiser computes as it does in edits, with room for `rows` of so many references, and gradients flow."""
-        with self.editor.pipeline():
+        with self.editor.pipeline(), in_full_precision(self.denoiser) if self._raised else nullcontext():
             yield
 
     @property

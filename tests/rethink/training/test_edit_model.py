@@ -112,7 +112,8 @@ def test_models_that_cannot_learn_are_refused(kind, message, root, monkeypatch):
         EditModel(editor_miniatures.opened_or_skipped(kind, root))
 
 
-def test_half_precision_is_refused_where_gradients_would_vanish(root):
+def test_half_precision_that_cannot_be_raised_is_refused_as_gradients_would_vanish(root, monkeypatch):
+    monkeypatch.setattr("rethink.training.edit_model.can_be_raised", lambda denoiser: False)
     with pytest.raises(
         RethinkError,
         match="is in fp16, in which gradients vanish; choose bf16 or fp32 as the dtype of Load Editor, or with --dtype",
