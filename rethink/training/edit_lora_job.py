@@ -81,7 +81,13 @@ class TrainEditLoraJob:
         """editor: the one that learns, at its own size, as users will edit."""
         if self.preview_editor is None or self.preview_editor is editor:
             return PreviewEditor(editor)
-        return PreviewEditor(self.preview_editor, True, self.making_room or model.waiting)
+        other, same = (
+            self.preview_editor,
+            self.preview_editor.name == editor.name,
+        )  # as ComfyUI's own models of a family are called
+        return PreviewEditor(
+            other, f"{other.name} (preview_editor)" if same else other.name, self.making_room or model.waiting
+        )
 
 
 def adapt(settings: LoraSettings, model: EditModel) -> LoraSettings:

@@ -70,6 +70,7 @@ class Previewer:
         self._instruction = instruction.strip()
         self._suffix = f"-{_short_digest(by)}" if by else ""  # of another editor, other files
         self._base: dict[str, Scores] = {}
+        self._may_be_of_another = bool(by)  # what is there under the name of the editor: names do not say all
         self.newest: Tensor | None = None
 
     def edit(self, editor: Editor, step: int, on_try: Callable[[int], None] = lambda number: None) -> Previews:
@@ -106,7 +107,8 @@ class Previewer:
     def _edited(self, editor: Editor, each: Try, step: int) -> Path:
         """The file of an edit; what the editor alone makes of it stays the same."""
         file = self._run.preview_path(step, each.name)
-        if step or not file.is_file():
+        is_new = each.name not in self._base
+        if step or not file.is_file() or (self._may_be_of_another and is_new):
             prepared = editor.prepare(each.source, each.references)
             save_image(editor.edit(prepared, [each.instruction], [each.seed]), file)
         return file

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 class PreviewEditor:
     """What edits the previews, at the size that users edit at.
 
-    is_other: whether it is another one than the editor that learns. making_room: within what it gives, the device is its own.
+    name: as records say it; "" where it is the editor that learns. making_room: within what it gives, the device is its own.
     """
 
     editor: Editor
-    is_other: bool = False
+    name: str = ""
     making_room: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
-    def name(self) -> str:
-        """As records say it; "" where it is the editor that learns."""
-        return self.editor.name if self.is_other else ""
+    def is_other(self) -> bool:
+        """Whether it is another one than the editor that learns."""
+        return bool(self.name)
 
     def with_lora(self, path: Path) -> Editor:
         """It with the LoRA as its file has it. Raises RethinkError where not all of the file fits."""
@@ -49,13 +49,15 @@ def check_preview_editor(preview: Editor, model: EditModel, lora: TrainableLora)
     """Raise RethinkError where not all that `model` learns fits the editor of the previews: it is of another family, or of
     another size."""
     family, other = model.editor.family, preview.family
-    advice = f"choose a version of {family.title} that is as large as {model.editor.name}."
+    advice = f"choose a version of {family.title} that is as large as the editor that learns."
     if other.id != family.id:
-        raise RethinkError(f"preview_editor: {preview.name} is {other.title}, which takes no LoRA of another; {advice}")
+        raise RethinkError(f"preview_editor: {preview.name} is of another family, {other.title}; {advice}")
     try:
         report = _try_lora(preview, model, lora)
     except RethinkError as error:
-        raise RethinkError(f"preview_editor: a LoRA of {model.editor.name} does not fit ({error}); {advice}") from error
+        raise RethinkError(
+            f"preview_editor: what {model.editor.name} learns does not fit ({error}); {advice}"
+        ) from error
     if report.unmatched:
         total = report.matched + len(report.unmatched)
         raise RethinkError(f"preview_editor: {report.matched} of {total} layers fit {preview.name}; {advice}")

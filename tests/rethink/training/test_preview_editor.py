@@ -92,6 +92,19 @@ def test_a_run_goes_on_with_another_editor_of_the_previews(base, distilled, stor
     assert second.record.preview_pairs[0].base != first.record.preview_pairs[0].base
 
 
+def test_another_editor_of_the_same_name_makes_what_it_makes_anew(base, distilled, store, root, tmp_path):
+    job = make_job(tmp_path, store, **FEW)
+    same_name = few_steps(editor_miniatures.opened("flux2_klein", root))
+    found = []
+    for editor in (same_name, distilled):
+        distilled.name, steps = same_name.name, 2 + len(found)
+        report = with_previews_of(replace(job, settings=replace(job.settings, steps=steps)), editor).run(base)
+        found.append(load_image(report.folder / report.record.preview_pairs[0].base))
+        assert report.record.saves[-1].preview_editor == "flux2_klein (preview_editor)"
+    distilled.name = "flux2_klein_distilled"
+    assert not torch.allclose(*found, atol=0.02)
+
+
 @pytest.mark.parametrize("kind", ["flux_kontext", "narrow"])
 def test_an_editor_that_the_lora_does_not_fit_is_refused_before_any_work(base, kind, store, root, tmp_path):
     if kind == "narrow":
@@ -99,12 +112,12 @@ def test_an_editor_that_the_lora_does_not_fit_is_refused_before_any_work(base, k
         blocks = other.module["transformer"].single_transformer_blocks
         blocks[0].attn.to_out = torch.nn.Linear(blocks[0].attn.to_out.in_features, 8)
         message = (
-            "^preview_editor: a LoRA of flux2_klein does not fit .* choose a version of FLUX.2 Klein that is as large"
+            "^preview_editor: what flux2_klein learns does not fit .* choose a version of FLUX.2 Klein that is as large"
         )
     else:
         other, message = (
             editor_miniatures.opened(kind, root),
-            "^preview_editor: flux_kontext is FLUX.1 Kontext, which takes",
+            "^preview_editor: flux_kontext is of another family, FLUX.1 Kontext; choose",
         )
     with pytest.raises(RethinkError, match=message):
         with_previews_of(make_job(tmp_path, store, **FEW), other).run(base)
