@@ -215,3 +215,36 @@ def test_after_a_cancel_the_model_edits_as_before_and_the_newest_lora_is_kept(se
 def test_a_rank_that_no_layer_has_is_refused_before_any_work(server, dataset):
     graph = {**loaders("flux_kontext"), **editor("flux_kontext"), **training(dataset, "x", rank=1000)}
     assert error_of(server.run(graph)).strip().startswith("rank: expected 1 to 128, the size of this editor's smallest")
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "options"),
+    [
+        ("longcat_image_edit", "longcat_image_edit", {}),
+        ("qwen_image_edit_2511", "qwen_image_edit_plus", {"kind": "Qwen-Image-Edit-Plus 2511"}),
+    ],
+)
+def test_those_that_look_at_the_image_while_they_read_learn_too(train, family, kind, options):
+    _, record = train(native(kind, **SIZE, **options), batch=1, steps=6, save_every=3)
+    assert record["family"] == family
+    losses = [save["held_out"] for save in record["saves"]]
+    assert losses[1] < losses[0]
+
+
+def test_it_learns_at_fewer_megapixels_than_it_edits_at(server, train):
+    _, record = train(native("flux_kontext", megapixels=128 * 128 / 2**20), previews=1, **SIZE)
+    _, whole = train(native("flux_kontext", **SIZE), previews=1)
+    assert record["losses"] == whole["losses"] and record["settings"]["megapixels"] == SIZE["megapixels"]
+
+
+def test_previews_are_those_of_another_editor_and_what_is_learned_stays_the_same(server, train, dataset):
+    graph = native("flux_kontext", **SIZE)
+    other = {"model_8": diffusion_model("flux_kontext", "fp8_e4m3fn")}
+    other |= editor("flux_kontext", "_8", model=["model_8", 0], **SIZE)
+    _, plain = train(graph, previews=1)
+    _, record = train({**graph, **other}, previews=1, preview_editor=["editor_8", 0])
+    assert record["losses"] == plain["losses"]
+    assert {save["preview_editor"] for save in record["saves"]} == {"FLUX.1 Kontext (preview_editor)"}
+    wrong = {**graph, **loaders("flux2", "_2"), **editor("flux2", "_2", "_2")}
+    message = error_of(server.run({**wrong, **training(dataset, "x", preview_editor=["editor_2", 0])})).strip()
+    assert message.startswith("preview_editor: FLUX.2 dev is of another family, FLUX.2 dev; choose")

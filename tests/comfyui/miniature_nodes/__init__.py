@@ -129,6 +129,30 @@ class UnknownNames:
         return {"ui": {"unknown": unknown}}
 
 
+class LayersByName:
+    """Writes the weights of a model's layers, with what is patched onto them, by names that files of LoRAs have for them.
+
+    Reads names.json, writes layers.safetensors, in the same folder.
+    """
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"model": ("MODEL",), "folder": ("STRING",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "tests", True
+
+    def run(self, model, folder):
+        names = json.loads((Path(folder) / "names.json").read_text())
+        known, weights = comfy.lora.model_lora_keys_unet(model.model, {}), model.model.state_dict()
+        layers = {}
+        for name in names:
+            target = known[name]
+            key, part = (target, None) if isinstance(target, str) else target[:2]
+            weight = weights[key].float().clone()
+            if key in model.patches:
+                weight = comfy.lora.calculate_weight(model.patches[key], weight, key)
+            layers[name] = (weight if part is None else weight.narrow(*part)).contiguous()
+        save_file(layers, Path(folder) / "layers.safetensors")
+        return {}
+
+
 class Unchanged:
     """Whether a model is as its file says, with nothing on it that computes otherwise or learns, shown."""
 
@@ -348,6 +372,7 @@ NODE_CLASS_MAPPINGS = {
         Shared,
         WriteLora,
         UnknownNames,
+        LayersByName,
         Unchanged,
         MergeLora,
         VisionModel,
