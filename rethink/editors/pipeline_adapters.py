@@ -92,10 +92,9 @@ PATCHES = Layout(
 
 MEGAPIXEL = 1024 * 1024
 _KONTEXT = "diffusers.pipelines.flux.pipeline_flux_kontext"
-_RESIZING_RULE, _RESIZING_MULTIPLE = (
-    "calculate_dimensions",
-    32,
-)  # of modules whose pipelines resize their images themselves
+# Of modules whose pipelines resize their images themselves: the function that says to what, and what it rounds to at most.
+_RESIZING_RULE = "calculate_dimensions"
+_RESIZING_MULTIPLE = 32
 # (pipeline, height, width of the source, pixels to work on or 0) → the size the pipeline works at for such an image
 SizeRule = Callable[[Any, int, int, int], Size]
 

@@ -330,7 +330,8 @@ def _refuse_special(editor: Any, pipeline: Any) -> None:
     if pipeline.config.get("is_distilled", False):  # trained itself, it forgets how to do with few steps
         raise RethinkError(
             f"editor: {editor.name} is distilled, and a LoRA is trained on the base model; load the base of "
-            f"{editor.family.title}. What is learned on it is used with the distilled one too."
+            f"{editor.family.title}. What is learned on it is used with the distilled one too, which can make "
+            "the previews (preview_editor)."
         )
 
 

@@ -53,8 +53,8 @@ class Previewer:
     """Edits the same pairs with the same seeds at every save.
 
     base: the editor as it was before. thinker: also scores the edits, where there is one. instruction: one more edit of the first
-    pair's input, in the user's own words. by: the name of the editor, where it is not the one that learns. on_try: told before each of them, with its number from 1 on. newest: the first input and its
-    newest edit, side by side as one IMAGE.
+    pair's input, in the user's own words. by: the name of the editor, where it is not the one that learns. on_try: told before
+    each of them, with its number from 1 on. newest: the first input and its newest edit, side by side as one IMAGE.
     """
 
     def __init__(

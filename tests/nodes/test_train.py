@@ -88,7 +88,7 @@ def test_previews_by_another_editor_have_the_device_while_they_are_made(train, p
     _, _, report = train(previews=1, preview_editor=other)
     assert "The previews are edits of other." in report
     loads = [patcher() for patcher in model_management.loaded]
-    assert loads.index(part("nodes.comfy.memory")._patchers[other]) >= 0
+    assert part("nodes.comfy.memory")._patchers[other] in loads
     (shown,) = train.ui["rethink_training"]
     record = json.loads((results.output / shown["subfolder"] / shown["filename"]).read_text(encoding="utf-8"))
     assert [save["preview_editor"] for save in record["saves"]] == ["other", "other"]
