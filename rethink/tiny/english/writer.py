@@ -8,12 +8,14 @@ from random import Random
 
 from .forms import ACTS, CHATTER, CLOSERS, OPENERS, SENTENCES, STATE_ACTS
 from .grammar import Edit, UnfitError
+from .loose import say_loosely
 from .names import Names
 from .reasoning import REASONING_PHRASES
 from .slips import SLIPS, misspell, retype
 from .verbs import STATES, VERB_PHRASES
 
 GROUPS = ("forms", "words", "mixed")
+LOOSE = 0.15  # chance of a sentence in no construction
 
 
 def write_request(rng: Random, edit: Edit, group: str = "") -> str:
@@ -52,6 +54,8 @@ class Writer(Names):
 
     def sentence(self) -> str:
         edit, draw = self.edit, self.rng.random()
+        if not (self.held_out or edit.rule) and self.rng.random() < LOOSE:
+            return say_loosely(self)
         wanted = "verbs" in self.held_out
         if edit.rule or draw < (0.7 if wanted else 0.42):
             return self.grow(self.pick(ACTS, "forms"))
