@@ -134,9 +134,11 @@ def digest_of(pairs: Iterable[LoraPair]) -> str:
 
 def split_pairs(pairs: Sequence[LoraPair], share: float) -> tuple[list[LoraPair], list[LoraPair]]:
     """(those to train on, those held out): about `share` of them, at least 2 where there are enough, and never pairs of the
-    same image on both sides, unless all are of one image or two. Which ones depends on their content alone."""
+    same image on both sides, unless all are of one image or two. Which ones, and in which order, depends on their content alone: a
+    store that was made again, in another order, leads to the same LoRA."""
+    pairs = sorted(pairs, key=lambda pair: pair.digest)
     if share <= 0 or len(pairs) < FEWEST_TO_HOLD_OUT:
-        return list(pairs), []
+        return pairs, []
     by_source: dict[str, list[LoraPair]] = defaultdict(list)
     for pair in pairs:
         by_source[pair.source].append(pair)
@@ -144,7 +146,7 @@ def split_pairs(pairs: Sequence[LoraPair], share: float) -> tuple[list[LoraPair]
     for group in sorted(by_source.values(), key=lambda group: min(pair.digest for pair in group)):
         if len(held_out) < wanted and len(held_out) + len(group) <= len(pairs) // 2:
             held_out |= {pair.digest for pair in group}
-    held_out = held_out or set(sorted(pair.digest for pair in pairs)[:wanted])  # of one image: better that than none
+    held_out = held_out or {pair.digest for pair in pairs[:wanted]}  # of one image: better that than none
     kept = [pair for pair in pairs if pair.digest not in held_out]
     return kept, [pair for pair in pairs if pair.digest in held_out]
 
