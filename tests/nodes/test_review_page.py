@@ -144,3 +144,27 @@ def test_what_gets_into_it_all_the_same_does_not_run(page):
     left = page.evaluate("fetch('https://evil.test/').then(() => 'got through', () => 'refused')")
     wait_in_page(page, 200)
     assert page.evaluate("window.ran") is None and left == "refused"
+
+
+@needs_chromium
+@pytest.mark.parametrize("real", [False, True])
+def test_references_leave_input_and_target_as_large_as_each_other(page, real):
+    pairs = listing("pair")
+    for pair, count in zip(pairs["pairs"], (40, 1)):
+        pair["references"] = [f"c{number}" for number in range(count)]
+    serve(page, pairs)
+    page.set_viewport_size({"width": 900, "height": 700})
+    page.goto(f"{HOST}/pairs/review.html?pairs=key")
+    page.wait_for_function("document.getElementById('instruction').textContent === 'pair 0'")
+    if real:
+        page.keyboard.press("z")
+    input, target = (page.locator(f"#{side}").locator("..").bounding_box() for side in ("input", "target"))
+    assert (input["y"], input["width"], input["height"]) == (target["y"], target["width"], target["height"])
+    references = page.locator("#references").bounding_box()
+    assert references["y"] >= input["y"] + input["height"] and references["width"] <= 900
+    assert page.evaluate("document.documentElement.scrollWidth") == 900
+    labels = page.locator("#references figcaption")
+    assert labels.count() == 40 and labels.last.inner_text() == "image 41"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.getElementById('instruction').textContent === 'pair 1'")
+    assert labels.count() == 1

@@ -90,13 +90,14 @@ function draw() {
   if (!pair) {
     byId("instruction").textContent = "There is no such pair.";
     byId("facts").textContent = byId("verdict").textContent = "";
+    byId("references").replaceChildren();
     return;
   }
   byId("instruction").textContent = pair.instruction;
-  byId("facts").textContent = `${place + 1}  ·  ${describePair(pair)}`;
+  byId("facts").textContent = [place + 1, describePair(pair)].filter(Boolean).join("  ·  ");
   showVerdict(describeVerdict(pair), pair.state === "rejected" ? "rejected" : pair.by === "person" ? "accepted" : "");
   drawImages(pair);
-  byId("references").replaceChildren(...pair.references.map(referenceImage));
+  byId("references").replaceChildren(...pair.references.map(referenceFigure));
   button("undo").disabled = !undoablePair();
   button("back").disabled = place === 0;
   button("next").disabled = complete && place === pairs.length - 1;
@@ -135,9 +136,10 @@ function drawImages(pair) {
 }
 
 /** One of the images that the instruction speaks of, small. @param {string} path @param {number} index */
-function referenceImage(path, index) {
+function referenceFigure(path, index) {
   const name = `image ${index + 2}`;
-  return element("img", { src: api.imageUrl(path, REFERENCE_SIDE), alt: name, title: name });
+  const image = element("img", { src: api.imageUrl(path, REFERENCE_SIDE), alt: name });
+  return element("figure", {}, image, element("figcaption", {}, name));
 }
 
 /** @param {number} by */

@@ -106,9 +106,10 @@ function pairCard({ instruction, input, references, target, state, by, why }, pa
     element(
       "div",
       { class: "rethink-two" },
-      element("div", {}, image(input, "input"), further),
+      image(input, "input"),
       element("span", { class: "rethink-arrow", "aria-hidden": "true" }, "→"),
       image(target, "target"),
+      further,
     ),
     element("figcaption", {}, instruction),
     mark
