@@ -30,3 +30,12 @@ def test_references_are_small_below_their_input(tmp_path):
     assert dressed.shape == (plain.shape[0] + GAP + SMALL, *plain.shape[1:])
     row = dressed[2 * GAP + THUMB + 1 : 2 * GAP + THUMB + SMALL // 2, : THUMB + GAP].reshape(-1, 3)
     assert (row == (20, 90, 0)).all(1).any() and (row == (20, 90, 40)).all(1).any()
+
+
+def test_many_references_are_in_rows_as_large_as_few(tmp_path):
+    plain, many = (
+        np.asarray(contact_sheet(store, list(store)[:1]))
+        for store in (write_pairs(tmp_path / str(count), 2, references=(count,)) for count in (0, 50))
+    )
+    assert many.shape == (plain.shape[0] + 2 * (GAP + SMALL), *plain.shape[1:])
+    assert (many[: THUMB + GAP] == plain[: THUMB + GAP]).all(), "input and target stay side by side"
