@@ -101,8 +101,12 @@ def _read_pair(store: PairStore, entry: ImportedPair | Skipped, default: str) ->
     id = hashlib.sha256(before + after + instruction.encode() + b"".join(others)).hexdigest()[:16]
     roles = "input", "target", *(f"reference{number}" for number in range(2, len(others) + 2))
     input, target, *references = (store.image_path(id, role) for role in roles)
-    files = zip((input, target, *references), (before, after, *others))
-    images = {path: read_pixels(io.BytesIO(data)) for path, data in files}
+    images = {path: read_pixels(io.BytesIO(data)) for path, data in ((input, before), (target, after))}
+    for number, (path, data) in enumerate(zip(references, others), 2):
+        try:
+            images[path] = read_pixels(io.BytesIO(data))
+        except RethinkError as error:
+            raise RethinkError(f"its image {number} {error}") from error
     pair = EditPair(
         *(id, input, target, instruction),
         source=entry.name,

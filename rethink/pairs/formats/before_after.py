@@ -3,12 +3,14 @@ have edited by hand have."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 from ...errors import RethinkError
-from .control_folders import group_by_stem, open_references, write_folders
+from ...text_files import show_name
+from .control_folders import MARKS, group_by_stem, open_references, read_references, write_folders
 from .core import Example, Format, ImportedPair, Skipped, is_image, read_text
 from .dataset_folder import Dataset, Names
 
@@ -17,6 +19,7 @@ SIDES = (
     *(("before", "after"), ("start", "end"), ("input", "target"), ("source", "edited"), ("control", "target")),
     *(("source", "target"), ("input", "output"), ("original", "edited")),
 )
+NUMBERED = re.compile(rf"(.+?)[{''.join(MARKS)}]?\d+")  # the stem of what looks like a reference
 FOR_ALL = "instruction.txt"  # in the folder: the instruction of every pair without a text of its own
 
 
@@ -54,7 +57,7 @@ def pair_folders(before: Dataset, after: Dataset, around: Dataset | None = None)
                 raise RethinkError(f"{before.folder.name} has no image of this name")
             if max(len(names), len(sides[0][other])) > 1:
                 raise RethinkError("there are several images of this name")
-            references = tuple(reader for each in further for reader in each.readers(stem))
+            references = tuple(read_references(further, stem))
         except RethinkError as error:
             yield Skipped(name, str(error))
             continue
@@ -67,20 +70,43 @@ def pair_folders(before: Dataset, after: Dataset, around: Dataset | None = None)
 
 def _pair_by_endings(dataset: Dataset) -> Iterator[ImportedPair | Skipped]:
     images = group_by_stem(name for name in dataset.names() if is_image(name))
-    stems = Names(images)
+    stems, used = Names(images), {}  # stem of an input, or of a reference → that of the input
     for stem in stems:
-        for before, after in SIDES:
-            for mark in "_-":
-                if not stem.casefold().endswith(f"{mark}{before}"):
+        for root, after in _roots(stem):
+            try:
+                if not (other := stems.find(after)):
                     continue
+                used |= dict.fromkeys((stem, *stems.find_numbered(stem, other, MARKS)), stem)
+                names = stem, other, *stems.find_references(stem, other, MARKS)
+                input, target, *references = (dataset.image(_single(images, name)) for name in names)
+            except RethinkError as error:
+                yield Skipped(root, str(error))
+                continue
+            texts = [(dataset, f"{name}.txt") for name in (root, other, stem)] + [(dataset, FOR_ALL)]
+            yield ImportedPair(root, input, target, partial(_first_text, texts), tuple(references))
+    inputs = Names(used.values())
+    for stem in stems:
+        match = NUMBERED.fullmatch(stem)
+        if match and stem not in used and (input := inputs.find(match[1])):
+            ending = re.split("[_-]", input)[-1]
+            yield Skipped(
+                images[stem][0], f"it belongs to no pair; references are called NAME_{ending}2, NAME_{ending}3, …"
+            )
+
+
+def _roots(stem: str) -> Iterator[tuple[str, str]]:
+    """(name of a pair, stem of its target) for all that the stem of its input may be."""
+    for before, after in SIDES:
+        for mark in "_-":
+            if stem.casefold().endswith(f"{mark}{before}"):
                 root = stem[: -len(before) - 1]
-                other = stems.find(f"{root}{mark}{after}")
-                if not other:
-                    continue
-                names = stem, other, *stems.find_numbered(stem, other)
-                input, target, *references = (dataset.image(images[name][0]) for name in names)
-                texts = [(dataset, f"{name}.txt") for name in (root, other, stem)] + [(dataset, FOR_ALL)]
-                yield ImportedPair(root, input, target, partial(_first_text, texts), tuple(references))
+                yield root, f"{root}{mark}{after}"
+
+
+def _single(images: dict[str, list[str]], stem: str) -> str:
+    if len(images[stem]) > 1:
+        raise RethinkError(f"there are {len(images[stem])} images of the name “{show_name(stem)}”")
+    return images[stem][0]
 
 
 def _first_text(places: Iterable[tuple[Dataset, str]]) -> tuple[str, str, str]:

@@ -79,7 +79,7 @@ def read_folders(folder: Path, numbered: bool = False) -> Iterator[ImportedPair 
             found = [each for each in (stems.find(stem), *beside.get(roots.find(stem), ())) if each]
             paired.update(found)
             inputs = [dataset.image(f"control/{single_name(controls, each, 'control')}") for each in found]
-            inputs = (inputs or [raise_missing]) + [reader for each in further for reader in each.readers(stem)]
+            inputs = (inputs or [raise_missing]) + read_references(further, stem)
         except RethinkError as error:
             yield Skipped(f"target/{target}", str(error))
             continue
@@ -94,10 +94,25 @@ def open_references(folder: Path, input: str = "control", target: str = "target"
     return [ReferenceFolder(folder / name) for name in reference_folders(folder, input, target)]
 
 
+def read_references(folders: Iterable[ReferenceFolder], stem: str) -> list[Reader]:
+    """Readers of the references of a pair, in their order. Raises RethinkError where one is missing before another: that would be
+    taken for it."""
+    found: list[Reader] = []
+    without = ""
+    for folder in folders:
+        readers = folder.readers(stem)
+        if readers and without:
+            raise RethinkError(f"{without} has no image of this name and {folder.name} has one; add what is missing")
+        without = without or ("" if readers else folder.name)
+        found += readers
+    return found
+
+
 class ReferenceFolder:
     """A folder with a reference of every pair, or of some of them, by the pair's stem."""
 
     def __init__(self, folder: Path):
+        self.name = folder.name
         self._dataset = Dataset(folder)
         self._images = group_by_stem(self._dataset.images(""))
         self._stems = Names(self._images)
@@ -105,7 +120,7 @@ class ReferenceFolder:
     def readers(self, stem: str) -> list[Reader]:
         """Of the image of this stem, where there is one. Raises RethinkError for several."""
         found = self._stems.find(stem)
-        return [self._dataset.image(single_name(self._images, found, self._dataset.folder.name))] if found else []
+        return [self._dataset.image(single_name(self._images, found, self.name))] if found else []
 
 
 def group_by_stem(names: Iterable[str]) -> dict[str, list[str]]:

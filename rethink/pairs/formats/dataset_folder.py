@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -62,6 +63,18 @@ class Names:
             elif number >= LAST_GAP:
                 break
         return numbered
+
+    def find_references(self, name: str, other: str, marks: Iterable[str] = ("",)) -> list[str]:
+        """Those of `find_numbered`, for files of one pair. Raises RethinkError where one is missing before another, which would be
+        taken for it."""
+        found = self.find_numbered(name, other, marks)
+        for number, each in enumerate(found, 2):
+            last = re.search(r"\d+$", each)
+            if last and int(last[0]) != number:
+                raise RethinkError(
+                    f"image {number} is missing and a later one is there (“{show_name(each)}”); add it, or number them anew from 2 on"
+                )
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._names))

@@ -62,14 +62,15 @@ def _zip_pairs(archive: zipfile.ZipFile) -> Iterator[ImportedPair | Skipped]:
         root = stem[: -len(side)]
         try:
             before, after = (images.get(stems.find(root + side)) for side in SIDES)
-            further = [images[name] for name in stems.find_numbered(f"{root}_start", f"{root}_end")]
+            if side == "_end" and before:
+                continue  # it came with its start
+            further = [images[name] for name in stems.find_references(f"{root}_start", f"{root}_end")]
             text = texts.find(f"{root}.txt")
         except RethinkError as error:
             yield Skipped(stem, str(error))
             continue
-        if side == "_start" or not before:
-            input, target, *references = (_zip_reader(archive, name) for name in (before, after, *further))
-            yield ImportedPair(root, input, target, partial(_zip_texts, archive, text), tuple(references))
+        input, target, *references = (_zip_reader(archive, name) for name in (before, after, *further))
+        yield ImportedPair(root, input, target, partial(_zip_texts, archive, text), tuple(references))
 
 
 def _is_hidden(name: str) -> bool:

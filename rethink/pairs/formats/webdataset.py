@@ -49,13 +49,19 @@ def read_webdataset(folder: Path) -> Iterator[ImportedPair | Skipped]:
         try:
             with open_file(shard) as file, tarfile.open(fileobj=file, mode="r:") as archive:
                 for key, parts in _by_key(archive):
-                    sides = {ending.split(".")[0]: entry for ending, entry in parts.items() if is_image(f".{ending}")}
-                    names = "input", "target", *Names(sides).find_numbered("reference", "target")
-                    before, after, *others = (_tar_reader(archive, sides.get(side)) for side in names)
-                    texts = partial(_tar_texts, archive, parts)
-                    yield ImportedPair(f"{shard.name}/{key}", before, after, texts, tuple(others))
+                    yield _tar_pair(archive, f"{shard.name}/{key}", parts)
         except Exception as error:  # whatever tarfile raises for damaged headers
             yield Skipped(shard.name, f"the rest of the tar cannot be read: {show_name(error)}")
+
+
+def _tar_pair(archive: tarfile.TarFile, name: str, parts: dict[str, tarfile.TarInfo]) -> ImportedPair | Skipped:
+    sides = {ending.split(".")[0]: entry for ending, entry in parts.items() if is_image(f".{ending}")}
+    try:
+        names = "input", "target", *Names(sides).find_references("reference", "target")
+    except RethinkError as error:
+        return Skipped(name, str(error))
+    before, after, *others = (_tar_reader(archive, sides.get(side)) for side in names)
+    return ImportedPair(name, before, after, partial(_tar_texts, archive, parts), tuple(others))
 
 
 def _by_key(archive: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:

@@ -100,3 +100,39 @@ def test_a_second_pair_of_folders_is_none_of_references(tmp_path):
     for seed, name in enumerate(("before/a", "after/a", "before2/a", "after2/a", "before3/a")):
         write(tmp_path / f"set/{name}.png", seed, "x" if name == "after/a" else "")
     assert read_references(read(tmp_path / "set", tmp_path)[2]) == {"x": [4]}
+
+
+@pytest.mark.parametrize("mark", ["-", "_", "", " "])
+def test_marks_before_the_number_of_a_reference_are_read(tmp_path, mark):
+    for seed, name in enumerate(("a_start", "a_end", f"a_start{mark}2")):
+        write(tmp_path / f"set/{name}.png", seed, "x" if name == "a_end" else "")
+    assert read_references(read(tmp_path / "set", tmp_path)[2]) == {"x": [2]}
+
+
+def test_what_looks_like_a_reference_and_is_none_is_named(tmp_path):
+    names = ("a_start", "a_end", "a_start02", "a_start1", "b_start", "b_end", "b_start3", "holiday2")
+    for seed, name in enumerate(names):
+        write(tmp_path / f"set/{name}.png", seed, name[0] if name.endswith("end") else "")
+    instructions, why, store = read(tmp_path / "set", tmp_path)
+    no_pair = "it belongs to no pair; references are called NAME_start2, NAME_start3, …"
+    assert instructions == ["a"] and read_references(store) == {"a": []}
+    assert why.pop("b") == (
+        "image 2 is missing and a later one is there (“b_start3”); add it, or number them anew from 2 on"
+    )
+    assert why == {"a_start02.png": no_pair, "a_start1.png": no_pair}
+
+
+def test_several_files_of_a_reference_are_no_pair(tmp_path):
+    for seed, name in enumerate(
+        ("a_start.png", "a_end.png", "a_start2.png", "a_start2.jpg", "b_start.png", "b_end.png")
+    ):
+        write(tmp_path / "set" / name, seed, name[0])
+    instructions, why, _ = read(tmp_path / "set", tmp_path)
+    assert instructions == ["b"] and why == {"a": "there are 2 images of the name “a_start2”"}
+
+
+def test_the_reference_that_cannot_be_read_is_named(tmp_path):
+    for seed, name in enumerate(("a_start", "a_end", "a_start2", "a_start3")):
+        write(tmp_path / f"set/{name}.png", seed, "x")
+    (tmp_path / "set/a_start3.png").write_text("no image")
+    assert read(tmp_path / "set", tmp_path)[1]["a"].startswith("its image 3 cannot be read as an image")

@@ -1,7 +1,9 @@
 """Every layout out and in again, and read by those of its consumers that are installed."""
 
 import contextlib
+import io
 import json
+import tarfile
 import zipfile
 from functools import partial
 
@@ -148,7 +150,7 @@ def test_the_references_of_others_are_read(tmp_path):
     for number, name in enumerate("abcd"):
         Image.fromarray(draw_image(seed=number)).save(tmp_path / f"{name}.png")
     with zipfile.ZipFile(tmp_path / "any name.zip", "w") as archive:
-        for name, file in {"x_start": "a", "x_START2": "b", "x_start4": "c", "x_end": "d"}.items():
+        for name, file in {"x_start": "a", "x_START2": "b", "x_start3": "c", "x_end": "d"}.items():
             archive.write(tmp_path / f"{file}.png", f"{name}.png")
         archive.writestr("x.txt", "make it so")
     rows = [{"image": "d.png", "prompt": "make it so", "edit_image": ["a.png", ".\\b.png", "c.png"]}]
@@ -158,3 +160,41 @@ def test_the_references_of_others_are_read(tmp_path):
             assert counts(import_dataset(store, name, tmp_path)) == (1, 0)
         (pair,) = store
         assert read_all(store, pair) == [draw_image(seed=number).tobytes() for number in range(4)]
+
+
+@pytest.mark.parametrize("name", ["ai-toolkit", "before-after", "fal-zip", "webdataset"])
+def test_a_pair_of_which_a_reference_is_missing_before_another_is_left_out(tmp_path, name):
+    """It would be called image 2, where its name and the instruction call it image 3."""
+    export(write_pairs(tmp_path / "s", 3, references=(2,)), name, tmp_path / "out")
+    second = {"ai-toolkit": "control-2/00000000.png", "before-after": "before-2/00000000.png"}.get(name)
+    if second:
+        (tmp_path / "out" / second).unlink()
+    elif name == "fal-zip":
+        _rewrite_zip(tmp_path / "out/pairs.zip", "00000000_start2.png")
+    else:
+        _rewrite_tar(tmp_path / "out/pairs-000000.tar", "00000000.reference2.png")
+    why = []
+    with PairStore(tmp_path / "in").writing() as store:
+        found = import_dataset(store, name, tmp_path / "out", lambda place, reason: why.append(reason))
+    assert counts(found) == (2, 1)
+    assert why[0].startswith(
+        ("image 2 is missing and a later one is there (“", "control-2 has no image", "before-2 has no")
+    )
+
+
+def _rewrite_zip(path, without):
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist() if name != without}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+
+
+def _rewrite_tar(path, without):
+    with tarfile.open(path) as archive:
+        files = {entry.name: archive.extractfile(entry).read() for entry in archive if entry.name != without}
+    with tarfile.open(path, "w") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
