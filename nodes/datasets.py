@@ -12,7 +12,7 @@ from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
 from ..rethink.pairs.contact_sheet import contact_sheet
-from ..rethink.pairs.exporting import add_to_store, describe_references, describe_store, export
+from ..rethink.pairs.exporting import add_to_store, count_references, describe_references, describe_store, export
 from ..rethink.pairs.formats import FORMATS
 from ..rethink.pairs.jsonl_log import LatestIndex
 from ..rethink.pairs.models import ModelSource, model_id
@@ -278,9 +278,8 @@ def _opened(folder: Path) -> tuple[PairStore, str]:
         raise RethinkError(
             f"dataset: {folder} is a pair store without a pair; {_skips(_reasons(store)) or 'none was made yet'}."
         )
-    return store, "\n".join(
-        [f"{count} pairs in {folder}.", *map(partial(show_name, longest=REASON), store.manifest.damage())]
-    )
+    lines = [f"{count} pairs in {folder}.", *filter(None, [count_references(store)])]
+    return store, "\n".join([*lines, *map(partial(show_name, longest=REASON), store.manifest.damage())])
 
 
 def _reasons(store: PairStore) -> list[tuple[str, str]]:
@@ -296,10 +295,11 @@ def _imported(folder: Path, format: dict) -> tuple[PairStore, str]:
         text = format.get("instruction") or ""
         found = import_dataset(store, format["format"], folder, lambda *skip: skipped.append(skip), text)
         describe_store(store)
-    report = f"{found.new} pairs read into {store.folder}, {len(skipped)} skipped."
     if not found.ids:
         raise RethinkError(f"dataset: no pair of {folder} could be read: {_skips(skipped)}.")
-    return found.only(store), "\n".join([report, *_skips(skipped, "\n").splitlines()])
+    pairs = found.only(store)
+    report = f"{found.new} pairs read into {store.folder}, {len(skipped)} skipped."
+    return pairs, "\n".join([report, *filter(None, [count_references(pairs)]), *_skips(skipped, "\n").splitlines()])
 
 
 def _skips(skipped: list[tuple[str, str]], between: str = "; ") -> str:

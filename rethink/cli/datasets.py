@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from ..progress import progress_with_eta
+from ..text_files import show_name
 from .arguments import add_command, add_switch
 from .progress import ProgressLine, print_counts, print_result
 
@@ -52,19 +53,22 @@ def run_export(options) -> int:
 
 def run_import(options) -> int:
     """Read a dataset in another layout into a store."""
-    from ..pairs.exporting import describe_store
+    from ..pairs.exporting import count_references, describe_store
     from ..pairs.importing import import_dataset
     from ..pairs.review.filters import count_reasons
     from ..pairs.store import PairStore
 
     with PairStore(options.store).writing() as store:
-        why: list[str] = []
+        skipped: list[tuple[str, str]] = []
         found = import_dataset(
-            store, options.format, options.folder, lambda name, reason: why.append(reason), options.instruction
+            store, options.format, options.folder, lambda *skip: skipped.append(skip), options.instruction
         )
         describe_store(store)
-    print_result(f"{found.new} pairs imported, {found.skipped} skipped → {options.store}")
-    print_counts("skipped because", count_reasons(why))
+    references = count_references(found.only(store))
+    print_result(f"{found.new} pairs imported, {found.skipped} skipped → {options.store}", *filter(None, [references]))
+    print_counts("skipped because", count_reasons(why for _, why in skipped))
+    if skipped:
+        print(f"  The first is {show_name(skipped[0][0])}; {store.skipped.path} names all.")
     return 0
 
 
@@ -76,6 +80,7 @@ def add_inspect(commands) -> None:
 
 
 def run_inspect(options) -> int:
+    from ..pairs.exporting import count_references
     from ..pairs.review.filters import count_reasons
     from ..pairs.store import PairStore
 
@@ -84,6 +89,8 @@ def run_inspect(options) -> int:
     rejected = sum(not verdict["accepted"] for verdict in verdicts.values())
     print(f"{count} pairs in {options.store}: {rejected} rejected, {count - len(verdicts)} not judged yet")
     print_counts("operation", count_reasons(pair.operation or "other" for pair in store))
+    if references := count_references(store):
+        print(references)
     print_counts("rejected because", count_reasons(why for verdict in verdicts.values() for why in verdict["why"]))
     print_counts("skipped because", count_reasons(record["why"] for record in store.skipped))
     for line in store.manifest.damage():

@@ -6,7 +6,7 @@ import io
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -70,6 +70,19 @@ def describe_references(store: PairStore, name: str) -> str:
         f"{count} pairs with references are left out, as a pair has one input in the layout of {format.name}; {others} have "
         "places for references."
     )
+
+
+def count_references(pairs: Iterable[EditPair]) -> str:
+    """How many pairs have how many references, in a sentence or two. "" where none has any."""
+    counts = Counter(len(pair.references) for pair in pairs)
+    if not any(counts):
+        return ""
+    parts = (
+        f"{pairs} {'pairs have' if pairs > 1 else 'pair has'} {count or 'none'}"
+        for count, pairs in sorted(counts.items())
+    )
+    mixed = " Reject those that speak of an image which they do not have." if counts[0] else ""
+    return f"References: {', '.join(parts)}.{mixed}"
 
 
 def _writable(store: PairStore, format: Format) -> Iterator[EditPair]:

@@ -75,3 +75,16 @@ def test_what_becomes_of_references_is_printed_and_broken_ones_are_named(tmp_pat
     lost = list(store)[1].references[1]
     (tmp_path / "s" / lost).write_bytes(b"torn")
     assert run("inspect", tmp_path / "s", "--check") == 1 and f"broken: {lost}" in capsys.readouterr().err
+
+
+def test_how_many_references_pairs_have_is_printed_and_the_first_that_was_skipped(tmp_path, capsys):
+    write_pairs(tmp_path / "s", 3, references=(0, 2, 1))
+    run("export", tmp_path / "s", "before-after", tmp_path / "out")
+    (tmp_path / "out/before-2/00000002.png").write_bytes(b"torn")
+    capsys.readouterr()
+    assert run("import", tmp_path / "out", "before-after", tmp_path / "again") == 0
+    out = capsys.readouterr().out
+    counted = "References: 1 pair has none, 1 pair has 2. Reject those that speak of an image which they do not have."
+    assert counted in out.splitlines()
+    assert f"The first is after/00000002.png; {tmp_path / 'again/skipped.jsonl'} names all." in out
+    assert run("inspect", tmp_path / "again") == 0 and counted in capsys.readouterr().out
