@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import RethinkError
 from ..progress import ignore_progress
+from ..text_files import show_name
 from .arguments import add_command, add_field
 from .edit import EXIT_CODES
 from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
@@ -115,8 +116,16 @@ def run_train_lora(options: argparse.Namespace) -> int:
         raise RethinkError(f"-o: {output.name} should end in .safetensors.")
     folder = (options.folder or output.with_name(f"{output.stem}-training")).absolute()
     chosen = {name: getattr(options, name) for name in FIELDS}
+    skipped: list[tuple[str, str]] = []
+    pairs = open_pairs(
+        *(options.store.absolute(), folder / "pairs", options.after, options.instruction),
+        on_skip=lambda *skip: skipped.append(skip),
+    )
+    if skipped:
+        name, why = map(show_name, skipped[0])
+        print(f"pairs: {len(skipped)} are left out; the first is {name}: {why}.", file=sys.stderr)
     job = TrainEditLoraJob(
-        open_pairs(options.store.absolute(), folder / "pairs", options.after, options.instruction),
+        pairs,
         output,
         folder,
         LoraSettings(**chosen, keep_instructions=read_instructions(options.keep_instructions)),
@@ -124,7 +133,8 @@ def run_train_lora(options: argparse.Namespace) -> int:
     )
     options.dtype = choose_dtype(options)
     processes = join_processes(options.device)
-    if options.preview_editor and processes.is_main:
+    is_other = options.preview_editor != options.editor or options.lora
+    if options.preview_editor and is_other and processes.is_main:
         job = replace(job, preview_editor=open_preview_editor(options))
     report = job.run(open_editor(options), ProgressLine() if processes.is_main else ignore_progress, processes)
     if not processes.is_main:
@@ -138,7 +148,10 @@ def open_preview_editor(options: argparse.Namespace) -> Editor:
     """The editor of --preview-editor, loaded as the one that learns is, but in main memory wherever that one has a card."""
     offload = "model" if options.offload == "none" else options.offload
     changed = {"editor": options.preview_editor, "lora": [], "offload": offload}
-    return open_editor(argparse.Namespace(**{**vars(options), **changed}))
+    try:
+        return open_editor(argparse.Namespace(**{**vars(options), **changed}))
+    except RethinkError as error:
+        raise RethinkError(f"--preview-editor: {str(error).removeprefix('editor: ')}") from error
 
 
 def choose_dtype(options: argparse.Namespace) -> str:

@@ -98,3 +98,19 @@ def test_what_is_wrong_is_said_in_a_sentence(editor, rethink, tmp_path):
         *("--keep-instructions", tmp_path / "empty.txt"),
     )
     assert wrong.returncode == 2 and "has no lines" in wrong.stderr
+
+
+def test_what_is_left_out_and_an_editor_of_the_previews_that_is_not_there_are_named(editor, rethink, tmp_path):
+    for pair in (store := write_pairs(tmp_path / "pairs", 4)):
+        for side, path in (("start", pair.input), ("end", pair.target)):
+            (tmp_path / "set").mkdir(exist_ok=True)
+            shutil.copy(store.file(path), tmp_path / "set" / f"{pair.id}_{side}.png")
+    (tmp_path / "set" / f"{pair.id}_start2.png").write_text("no image")
+    command = "train-lora", tmp_path / "set", "--instruction", "x", "-o", tmp_path / "learned.safetensors"
+    done = rethink(*command, "--editor", editor, "--preview-editor", tmp_path / "nowhere")
+    assert done.returncode == 2
+    left_out, refused = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
+    assert left_out.startswith(f"pairs: 1 are left out; the first is {pair.id}: its image 2 cannot be read as an image")
+    assert refused.startswith(
+        f"rethink: --preview-editor: {tmp_path / 'nowhere'} does not exist; choose a diffusers folder"
+    )

@@ -75,3 +75,14 @@ def test_what_is_wrong_is_said(store, tmp_path):
         RethinkError, match="holds no pair .of what looks like one: it has no instruction.; it holds after, before"
     ):
         open_pairs(folder, tmp_path / "into")
+
+
+def test_what_is_left_out_of_the_layout_that_is_read_is_told(store, tmp_path):
+    folder = lay_out(store, tmp_path / "set", lambda id, side: f"{side}/{id}.png")
+    first = min((folder / "before").iterdir())
+    first.write_text("no image")
+    skipped = []
+    pairs = open_pairs(folder, tmp_path / "into", None, "make it red", lambda *skip: skipped.append(skip))
+    assert len(list(pairs)) == 1
+    [(name, why)] = skipped
+    assert name == f"after/{first.name}" and why.startswith("cannot be read as an image")
