@@ -110,7 +110,8 @@ class TrainEditLora(io.ComfyNode):
         path = model_folders.new_lora_path(name, "name")
         lines = tuple(line.strip() for line in keep_instructions.splitlines() if line.strip())
         settings = LoraSettings(**options, keep_instructions=lines)
-        room = _pixels_at_once(settings) * memory.BYTES_PER_PIXEL
+        references = max((len(pair.references) for pair in pairs.accepted()), default=0)
+        room = _pixels_at_once(settings, references) * memory.BYTES_PER_PIXEL
         judge = thinker and replace(thinker, chat=memory.ChatBesides(thinker.chat, editor, room))
         other = None if preview_editor in (None, editor) else memory.ManagedEditor(preview_editor)
         job = TrainEditLoraJob(
@@ -126,10 +127,12 @@ class TrainEditLora(io.ComfyNode):
         )
 
 
-def _pixels_at_once(settings: LoraSettings) -> int:
-    """As many as an edit would have that takes as much memory, in training or in a preview at full size."""
+def _pixels_at_once(settings: LoraSettings, references: int) -> int:
+    """As many as an edit would have that takes as much memory, in training or in a preview at full size. references: of a pair, at
+    most; a model looks at them as it does at the result and the input."""
     trained = round(settings.megapixels * 2**20) or PIXELS
-    return max(PIXELS, (settings.batch or 1) * trained * PASSES)
+    pixels = max(PIXELS, (settings.batch or 1) * trained * PASSES)
+    return pixels * (2 + references) // 2
 
 
 def _optional(*names: str) -> list[io.Input]:

@@ -100,13 +100,14 @@ def test_the_editor_that_learns_may_be_wired_to_its_previews_too(train, part):
     assert "The previews" not in report
 
 
-def test_fewer_megapixels_ask_for_less_room(part):
+def test_fewer_megapixels_ask_for_less_room_and_references_for_more(part):
     room = part("nodes.train")._pixels_at_once
     settings = part("rethink.training.lora_settings").LoraSettings
     megapixel = 2**20
-    assert room(settings()) == 4 * megapixel and room(settings(batch=3)) == 12 * megapixel
-    assert room(settings(megapixels=0.5)) == 2 * megapixel
-    assert room(settings(megapixels=0.1)) == megapixel, "previews are as large as ever"
+    assert room(settings(), 0) == 4 * megapixel and room(settings(batch=3), 0) == 12 * megapixel
+    assert room(settings(megapixels=0.5), 0) == 2 * megapixel
+    assert room(settings(megapixels=0.1), 0) == megapixel, "previews are as large as ever"
+    assert room(settings(), 2) == 8 * megapixel and room(settings(megapixels=0.1), 1) == 1.5 * megapixel
 
 
 @pytest.mark.parametrize("name", ["../mine", "", "a/../../b", "nul"])
