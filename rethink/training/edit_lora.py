@@ -101,15 +101,25 @@ class LoraTraining:
             self.record = replace(known, stopped="", steps=self.steps)
             self.losses = list(self.record.losses)
             save_anew = bool(known.stopped) and self._is_at_save
-            if self.record.step < self.steps or save_anew:
+            is_done = self.record.step >= self.steps and not save_anew
+            if not is_done:
                 self.encode_all()
                 self._train_to_the_end(save_anew)
             if self.processes.is_main:
                 report = self.saves.publish(self.record)
+                report = replace(report, note=self._note_of_previews() if is_done else "")
                 self.processes.wait()
                 return report
         self.processes.wait()
         return self.saves.report(self.run_folder.read_record() or self.record)
+
+    def _note_of_previews(self) -> str:
+        """Of a run that was done before: that its previews are not made anew, where another editor is to make them now."""
+        made_by = {save.preview_editor for save in self.record.saves if save.previews}
+        if not (self.settings.previews and made_by) or made_by == {self.preview.name}:
+            return ""
+        wanted = self.preview.name or self.record.editor
+        return f"The run was done before, so its previews stay as they are; with more steps, or another seed, {wanted} makes them."
 
     def _train_to_the_end(self, save_anew: bool) -> None:
         """save_anew: where the run was stopped, maybe before its newest save was measured and tried."""

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class TrainReport:
     """output: the LoRA. record: what was done. folder: of the run. check: what the pack's loader says of the file. too_small: the
-    layers that were to learn but are smaller than the rank."""
+    layers that were to learn but are smaller than the rank. note: one more sentence, or ""."""
 
     output: Path
     record: LoraRecord
     folder: Path
     check: LoraReport
     too_small: Sequence[str] = ()
+    note: str = ""
 
     def __str__(self) -> str:
         record, check = self.record, self.check
@@ -43,6 +44,8 @@ class TrainReport:
             lines.append(f"Not learned, as they are smaller than the rank: {', '.join(self.too_small)}.")
         if record.preview_editors:
             lines.append(f"The previews are edits of {record.preview_editors}.")
+        if self.note:
+            lines.append(self.note)
         if record.skipped:
             lines.append(f"Left out, as their files were gone: {', '.join(record.skipped)}.")
         return "\n".join(lines + ([f"Stopped early: {record.stopped}"] if record.stopped else []))

@@ -277,6 +277,18 @@ def test_at_another_area_it_trains_on_what_edits_see_there(family, root, shrunk)
     assert answer.shape == example.target.shape
 
 
+@pytest.mark.parametrize("family", ["qwen_image_edit_plus", "flux2", "flux2_klein"])
+def test_at_another_area_references_are_of_it_too(family, root, shrunk):
+    model = EditModel(editor_miniatures.opened_or_skipped(family, root))
+    image, references = torch.rand(1, 40, 40, 3), [torch.rand(1, 32, 32, 3), torch.rand(1, 96, 96, 3)]
+    whole, before = model.encode(image, image, "x", references), model.encoders
+    model.work_at((96 if family.startswith("qwen") else 32) ** 2)
+    other = model.encode(image, image, "x", references)
+    for example in (whole, other):
+        assert sum(each.shape[1] for each in example.references) == 2 * example.tokens
+    assert whole.tokens != other.tokens and model.encoders != before
+
+
 def test_an_area_of_no_use_is_refused(editor):
     with pytest.raises(
         RethinkError, match=r"^megapixels: expected 0.00\d+ or more for this editor, got 9.5\d+e-07; 0 is"

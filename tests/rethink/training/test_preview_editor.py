@@ -92,6 +92,37 @@ def test_a_run_goes_on_with_another_editor_of_the_previews(base, distilled, stor
     assert second.record.preview_pairs[0].base != first.record.preview_pairs[0].base
 
 
+def test_a_run_that_is_done_says_that_its_previews_are_not_made_anew(base, distilled, store, tmp_path):
+    job = make_job(tmp_path, store, **FEW)
+    first = job.run(base)
+    assert not first.note and not job.run(base).note
+    again = with_previews_of(job, distilled).run(base)
+    assert again.record.saves == first.record.saves
+    assert str(again).endswith(f"stay as they are; with more steps, or another seed, {distilled.name} makes them.")
+    assert not with_previews_of(replace(job, settings=replace(job.settings, steps=3)), distilled).run(base).note
+
+
+def test_pairs_with_references_are_edited_with_them_and_trained_at_a_smaller_size(
+    base, distilled, tmp_path, monkeypatch
+):
+    """A preview has the references at the size that the editor works at, whatever it is trained at."""
+    store, seen, edit = write_pairs(tmp_path / "pairs", 6, references=(2,)), [], type(distilled).edit
+
+    def remember(self, prepared, *all, **more):
+        seen.append((self.name, [image.size for image in prepared.encoded.images[0]]))
+        return edit(self, prepared, *all, **more)
+
+    monkeypatch.setattr(type(distilled), "edit", remember)
+    sizes = {}
+    for name, megapixels in (("whole", 0.0), ("small", 32**2 / 2**20)):
+        seen.clear()
+        job = make_job(tmp_path / name, store, **FEW, megapixels=megapixels)
+        record = with_previews_of(job, distilled).run(base).record
+        assert {editor for editor, _ in seen} == {distilled.name} and len(record.preview_pairs[0].references) == 2
+        sizes[name] = [size for _, size in seen]
+    assert sizes["whole"] == sizes["small"] and len(sizes["whole"][0]) == 3
+
+
 def test_another_editor_of_the_same_name_makes_what_it_makes_anew(base, distilled, store, root, tmp_path):
     job = make_job(tmp_path, store, **FEW)
     same_name = few_steps(editor_miniatures.opened("flux2_klein", root))
