@@ -138,8 +138,8 @@ function drawImages(pair) {
 /** One of the images that the instruction speaks of, small. @param {string} path @param {number} index */
 function referenceFigure(path, index) {
   const name = `image ${index + 2}`;
-  const image = element("img", { src: api.imageUrl(path, REFERENCE_SIDE), alt: name });
-  return element("figure", {}, image, element("figcaption", {}, name));
+  const small = element("img", { src: api.imageUrl(path, REFERENCE_SIDE), alt: name });
+  return element("figure", {}, small, element("figcaption", {}, name));
 }
 
 /** @param {number} by */
