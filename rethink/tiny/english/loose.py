@@ -26,7 +26,7 @@ STOPS = ("", "", "", "", "", ",", ",", ".", ":", "?", "!", ";", " -", "...")
 FEWEST, MOST = 0, 6  # words between two parts
 
 # Words that say nothing of what is to be done.
-EVERYDAY = (
+_EVERYDAY = (
     "I you he she we they me him her us them my your his our their mine yours this that these those who what which when where why how"
     " whose here there now then today yesterday tomorrow tonight soon always never ever once again already still yet just only even"
     " also too very quite rather really almost about maybe perhaps surely certainly clearly somehow anyway though although because"
@@ -46,7 +46,8 @@ EVERYDAY = (
     " something anything picture image photo drawing eye eyes mind heart's hand hands near away together apart well badly quickly"
     " slowly exactly simply finally honestly frankly obviously suddenly actually instead of it it's that's there's I'd I've I'm you'd"
     " you're we'd we're they'd who's what's let's doesn't isn't"
-).split()
+)
+EVERYDAY = _EVERYDAY.split()
 
 
 def say_loosely(grammar) -> str:

@@ -7,8 +7,7 @@ import pytest
 from rethink.tiny.english import words
 from rethink.tiny.english.loose import EVERYDAY, PARTS, say_loosely
 from rethink.tiny.english.writer import Writer
-
-from .test_writer import edits, mentions
+from tests.support.english import edits, mentions
 
 
 def sentences(kind, count=120):
@@ -36,12 +35,21 @@ def test_parts_come_in_every_order():
     shapes = {"it has the shape first": 0, "the thing first": 0}
     for edit, text in sentences("background"):
         of_background = [text.find(word) for half in words.BACKDROPS for word in half.split("|") if word in text]
-        named = [text.find(word) for word in words.BACKGROUND_WORDS[edit.accepted[0].background][0].split("|") if word in text]
+        named = [
+            text.find(word)
+            for word in words.BACKGROUND_WORDS[edit.accepted[0].background][0].split("|")
+            if word in text
+        ]
         if of_background and named:
             shapes["it has the shape first" if min(named) < min(of_background) else "the thing first"] += 1
     assert min(shapes.values()) > 10
 
 
 def test_everyday_words_say_nothing_of_colors_and_shapes():
-    meaning = {word for table in (words.COLOR_WORDS, words.SHAPE_WORDS, words.BACKGROUND_WORDS) for name in table for word in name.split()}
+    meaning = {
+        word
+        for table in (words.COLOR_WORDS, words.SHAPE_WORDS, words.BACKGROUND_WORDS)
+        for name in table
+        for word in name.split()
+    }
     assert not meaning & set(EVERYDAY) and len(EVERYDAY) > 300

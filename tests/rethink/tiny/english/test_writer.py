@@ -5,16 +5,12 @@ from random import Random
 
 import pytest
 
-from rethink.tiny.english import GROUPS, Edit, forms, reasoning, verbs, words, write_request
+from rethink.tiny.english import GROUPS, forms, reasoning, verbs, words, write_request
 from rethink.tiny.english.grammar import UnfitError
 from rethink.tiny.english.loose import EVERYDAY
 from rethink.tiny.english.writer import Writer, gerund
 from rethink.tiny.tasks import KINDS, WIDE, sample_task
-
-
-def edits(count, kind=None):
-    tasks = [sample_task(seed, split="train", kind=kind) for seed in range(count)]
-    return [Edit(task.kind, task.source, task.accepted) for task in tasks]
+from tests.support.english import edits, mentions
 
 
 def tables():
@@ -30,7 +26,9 @@ def tables():
 
 def phrases():
     """Every (known, held out) of what is done to things."""
-    return [pair for table in (verbs.VERB_PHRASES, verbs.STATES, reasoning.REASONING_PHRASES) for pair in table.values()]
+    return [
+        pair for table in (verbs.VERB_PHRASES, verbs.STATES, reasoning.REASONING_PHRASES) for pair in table.values()
+    ]
 
 
 def spoken(texts):
@@ -78,11 +76,6 @@ def test_a_request_repeats_from_its_seed_and_hardly_ever_from_another():
     asked = edits(250)
     texts = [write_request(Random(f"{seed}-{number}"), edit) for seed in range(20) for number, edit in enumerate(asked)]
     assert len(texts) == 5000 and len(set(texts)) > 0.97 * len(texts)
-
-
-def mentions(text, *tables):
-    found = {word for table in tables for half in table for word in half.split("|") if word}
-    return any(re.search(rf"\b{re.escape(word)}", text, re.IGNORECASE) for word in found)
 
 
 @pytest.mark.parametrize("kind", KINDS)
