@@ -46,6 +46,8 @@ def test_previews_by_another_editor(editor, rethink, tmp_path):
     done = rethink(*command, *few, *small, "--preview-editor", other)
     assert done.returncode == 0, done.stderr
     assert "The previews are edits of other." in done.stdout
+    done = rethink(*command, *few, *small, "--seed", 1, "--preview-editor", editor)
+    assert done.returncode == 0 and "The previews" not in done.stdout, "it is the one that learns, and is loaded once"
 
 
 @pytest.mark.parametrize(("offload", "chosen"), [("none", "model"), ("model", "model"), ("sequential", "sequential")])
