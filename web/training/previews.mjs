@@ -110,9 +110,13 @@ class PairRow {
 
   /** Small, as they stay the same for all saves. @param {string[]} sources */
   #showReferences(sources) {
-    if (sources.join() === [...this.#references.children].map((image) => image.getAttribute("src")).join()) return;
-    const images = sources.map((src, index) => ({ src, alt: `image ${index + 2}`, title: `image ${index + 2}` }));
-    this.#references.replaceChildren(...images.map((attributes) => element("img", attributes)));
+    const shown = [...this.#references.querySelectorAll("img")].map((image) => image.getAttribute("src"));
+    if (sources.join() === shown.join()) return;
+    const figures = sources.map((src, index) => {
+      const name = `image ${index + 2}`; // as instructions call it
+      return element("figure", {}, element("img", { src, alt: name }), element("figcaption", {}, name));
+    });
+    this.#references.replaceChildren(...figures);
   }
 
   /** @param {number} index @param {string} name @param {string} source @param {import("./record.mjs").Scores} [scores] */
