@@ -6,8 +6,12 @@ What is meant follows from what is named and from the image. Who learns from the
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from .forms import ACTS, CHATTER, CLOSERS, OPENERS, STATE_ACTS
+
+if TYPE_CHECKING:
+    from .grammar import Grammar
 
 # What must be named for each kind of edit; one of them is drawn.
 PARTS = {
@@ -50,8 +54,8 @@ _EVERYDAY = (
 EVERYDAY = _EVERYDAY.split()
 
 
-def say_loosely(grammar) -> str:
-    """A sentence of a `Writer` in which the parts stand anyhow. Raises UnfitError where a part has no name."""
+def say_loosely(grammar: Grammar) -> str:
+    """A sentence in which the parts stand anyhow, in the words of a `Writer`. Raises UnfitError where a part has no name."""
     parts = [grammar.grow(part) for part in grammar.choose(PARTS[grammar.edit.verbs]).split("|")]
     grammar.rng.shuffle(parts)
     pieces = [_chatter(grammar)]
@@ -60,7 +64,7 @@ def say_loosely(grammar) -> str:
     return " ".join(filter(None, pieces))
 
 
-def _chatter(grammar) -> str:
+def _chatter(grammar: Grammar) -> str:
     """Words that belong nowhere: everyday ones, or a run of those that people say."""
     rng, count = grammar.rng, grammar.rng.randint(FEWEST, MOST)
     if rng.random() < 0.4:
