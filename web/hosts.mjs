@@ -6,7 +6,7 @@ import { element } from "./viewer/dom.mjs";
 /** @typedef {"no" | "once" | "always"} HostAnswer */
 /** @typedef {(detail: string) => void} Notify */
 
-/** @type {Map<string, HTMLDialogElement>} the id of a question → its dialog */
+/** @type {Map<string, () => void>} the id of a question → what takes its dialog away */
 const dialogs = new Map();
 
 /**
@@ -17,7 +17,7 @@ const dialogs = new Map();
  */
 export function askAboutHosts(api, notify) {
   api.addEventListener("rethink.ask_host", ({ detail }) => ask(api, notify, detail));
-  api.addEventListener("rethink.host_answered", ({ detail }) => dialogs.get(detail.id)?.close());
+  api.addEventListener("rethink.host_answered", ({ detail }) => dialogs.get(detail.id)?.());
   api.addEventListener("reconnected", () => askOpenQuestions(api, notify));
   askOpenQuestions(api, notify);
 }
@@ -36,7 +36,12 @@ function ask(api, notify, { id, host }) {
   async function send(answer) {
     const reply = await api.fetchApi("/rethink/hosts", { method: "POST", body: JSON.stringify({ id, answer }) });
     if (!reply.ok) notify((await reply.json()).error);
-    dialog.close();
+    end();
+  }
+  // At once: the event that a dialog has closed comes later, and until then the next question would count as asked.
+  function end() {
+    dialogs.delete(id);
+    dialog.remove();
   }
   /** @type {(answer: HostAnswer, label: string, autofocus?: boolean) => HTMLElement} */
   const button = (answer, label, autofocus = false) =>
@@ -60,11 +65,8 @@ function ask(api, notify, { id, host }) {
     event.preventDefault(); // Escape
     send("no");
   });
-  dialog.addEventListener("close", () => {
-    dialogs.delete(id);
-    dialog.remove();
-  });
-  dialogs.set(id, dialog);
+  dialog.addEventListener("close", () => send("no")); // by the browser itself, which need not ask by “cancel”
+  dialogs.set(id, end);
   document.body.append(dialog);
   dialog.showModal();
 }

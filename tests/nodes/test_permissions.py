@@ -235,6 +235,9 @@ def test_the_canvas_asks_by_name_and_no_is_the_answer_at_hand(browser):
     given = [(record["id"], record["answer"]) for record in page.evaluate("api.given")]
     assert given == [("early", "no"), ("two", "once"), ("two", "always"), ("two", "no")]
     page.evaluate("ask('three', 'https://gone.example')")
-    page.evaluate("api.dispatchEvent(new CustomEvent('rethink.host_answered', { detail: { id: 'three' } }))")
+    answered = "api.dispatchEvent(new CustomEvent('rethink.host_answered', { detail: { id: 'three' } }))"
+    page.evaluate(f"{answered}, ask('three', 'https://next.example')")
+    assert "https://next.example" in dialog.inner_text(), "asked in the moment in which the one before goes"
+    page.evaluate(answered)
     dialog.wait_for(state="detached")
     page.close()
