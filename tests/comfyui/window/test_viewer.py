@@ -254,7 +254,7 @@ def test_runs_are_chosen_by_picture_instruction_date_and_score(server, long_run,
     card = dialog.locator(f".rt-run[title='{run}']")
     text = card.inner_text()
     assert PROMPTS[0] in text and "2 turns" in text and "score " in text and str(datetime.date.today().year) in text
-    assert card.locator("img").evaluate("image => image.naturalWidth") > 0
+    assert card.locator("img").evaluate("async (image) => (await image.decode(), image.naturalWidth)") > 0
     card.click()
     dialog.wait_for(state="detached")
     turn(page, 2).wait_for(timeout=LONG)
