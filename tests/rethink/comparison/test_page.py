@@ -104,7 +104,7 @@ def test_a_vote_by_keyboard_is_blind_and_goes_on_later(opened, report):
     shown = page.locator(".cp-booth").inner_text()
     assert not re.search(r"\b(one|two|idle)\b", shown), "no names"
     assert page.locator(".cp-side > img:first-child").evaluate_all(
-        "all => all.every((image) => image.naturalWidth === 16)"
+        "async (all) => (await Promise.all(all.map((image) => image.decode())), all.every((image) => image.naturalWidth === 16))"
     )
     press(page, "ArrowLeft", "ArrowRight", "ArrowDown", "u")
     assert [line.get("winner") for line in votes_of(page)] == ["a", "b", "tie", None]
