@@ -259,5 +259,5 @@ def test_text_of_a_comparison_stays_text(opened, report, tmp_path):
     page = opened(write_page(tmp_path, record).as_uri())
     for tab in ("Vote blind", "Result", "Grid"):
         page.get_by_role("tab", name=tab).click()
-    assert page.title() != "run over" and page.locator(".cp-instruction").first.inner_text() == bad
+    assert page.title() != "run over" and page.locator(".cp-instruction").first.text_content() == bad
     assert page.locator(".cp-mark").first.text_content() == "20 × 10, source 16 × 16: shown fitted"
