@@ -81,13 +81,10 @@ class TrainEditLoraJob:
         """editor: the one that learns, at its own size, as users will edit."""
         if self.preview_editor is None or self.preview_editor is editor:
             return PreviewEditor(editor)
-        other, same = (
-            self.preview_editor,
-            self.preview_editor.name == editor.name,
-        )  # as ComfyUI's own models of a family are called
-        return PreviewEditor(
-            other, f"{other.name} (preview_editor)" if same else other.name, self.making_room or model.waiting
-        )
+        name = self.preview_editor.name
+        if name == editor.name:  # as ComfyUI's own models of a family are
+            name = f"{name} (preview_editor)"
+        return PreviewEditor(self.preview_editor, name, self.making_room or model.waiting)
 
 
 def adapt(settings: LoraSettings, model: EditModel) -> LoraSettings:
