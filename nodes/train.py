@@ -80,6 +80,7 @@ class TrainEditLora(io.ComfyNode):
                     tooltip="Makes the previews in place of the editor that learns: the distilled version of a base, for example, "
                     "that you will edit with. The two are not in video memory at once.",
                 ),
+                *_optional("text_encoder"),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             outputs=[

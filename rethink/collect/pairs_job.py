@@ -255,7 +255,9 @@ def _parameters(facts: RunFacts, trajectory: Trajectory) -> dict[str, Any]:
     assert facts.best is not None, "checked by the rules"
     step = trajectory.steps[facts.best.index]
     models = {name: trajectory.options.get(name, "") for name in ("editor", "thinker", "judge")}
-    return {"run": Path(facts.run).name, "prompt": step.prompt, "turn": step.turn, "score": facts.best.score, **models}
+    base = trajectory.options.get("rules", {}).get("base", "")  # what each turn has edited
+    how = {"prompt": step.prompt, "turn": step.turn, "base": base, "score": facts.best.score}
+    return {"run": Path(facts.run).name, **how, **models}
 
 
 def _preferences(pairs: PairStore, runs: ReadRuns, margin: float) -> Iterator[Preference]:

@@ -91,6 +91,8 @@ def adapt(settings: LoraSettings, model: EditModel) -> LoraSettings:
     """The settings with what suits the model's family where they leave it open; the model trains as they say."""
     if settings.megapixels:
         model.work_at(round(settings.megapixels * 2**20))
+    if settings.text_encoder:
+        model.learn_text()
     settings = settings.for_family(model.row)
     model.row = replace(model.row, drop_text=settings.drop_instruction)
     model.noise = choose_times(model.noise, settings.timesteps, settings.shift)

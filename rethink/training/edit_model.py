@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from .full_precision import can_be_raised, in_full_precision
 from .lora_families import TrainedFamily, trained_family
 from .lora_pairs import as_large_as
 from .noising import FEW_STEPS, DiffusionNoise, Noise
+from .text_learning import TextLearning
 from .trainable_lora import ALL_LAYERS, target_layers
 from .weight_fingerprints import fingerprint_weights
 
@@ -73,6 +74,7 @@ class EditModel:
 
     _area = 0  # pixels of an image to work on; 0: the editor's own
     _zeros_for_empty = False  # whether zeros take the place of an empty instruction, in a pipeline of diffusers
+    text: TextLearning | None = None  # where the text encoder learns too
     # where memory runs out
     memory_advice = "load the editor quantized (nf4, then int8), or with offload model; megapixels (0.5, then 0.25)"
 
@@ -111,6 +113,7 @@ class EditModel:
         """The same for editors that encode alike: their family, the size they work at, the weights of every part beside the
         denoiser, and LoRAs."""
         null = " zeros" if self.drops and self._zeros_for_empty else ""
+        null += " tokens" if self.text else ""
         size = getattr(self.denoiser.config, "sample_size", "")  # of which the working size follows
         loras = getattr(self.editor, "lora_files", ())
         over = f" {self.editor.name} {loras}" if loras else ""  # the name has the strengths
@@ -126,13 +129,25 @@ class EditModel:
         """Encode and train at about so many pixels an image from now on. Raises RethinkError for too few."""
         self.editor, self._area = self.editor.with_area(area), area
 
+    def learn_text(self) -> None:
+        """The text encoder learns too from now on. Raises RethinkError for an editor whose is none of CLIP's alone."""
+        if not self.row.text_encoder or not hasattr(self.editor, "embed_texts"):
+            raise RethinkError(
+                f"text_encoder: that of {self.editor.name} does not learn; leave it off, or choose an InstructPix2Pix from a "
+                "diffusers folder."
+            )
+        with self.editor.pipeline() as pipeline:
+            self.text = TextLearning(pipeline)
+
     def layers(self, choice: str, rank: int) -> dict[str, nn.Module]:
-        """The layers that learn, by the names that files call them: those of the "family", or "all" that are as large as the rank.
+        """The layers that learn, by the names that files call them: those of the "family", or "all" that are as large as the rank; and
+        of a text encoder that learns, all.
 
         Raises RethinkError for a rank that is larger than one of the family's, or than all.
         """
         found = target_layers(self.denoiser, self.lora_targets if choice == "family" else ALL_LAYERS, rank)
-        return {name: layer for name, layer in found.items() if not name.startswith(self.row.nameless)}
+        learning = {name: layer for name, layer in found.items() if not name.startswith(self.row.nameless)}
+        return learning | (self.text.layers(rank) if self.text else {})
 
     def layers_too_small(self, choice: str, rank: int) -> list[str]:
         """Those of the layers of `choice` that do not learn, as they are smaller than the rank."""
@@ -142,7 +157,11 @@ class EditModel:
     @contextmanager
     def computing(self, rows: int, references: int = 0) -> Iterator[None]:
         """Within it the denoiser computes as it does in edits, with room for `rows` of so many references, and gradients flow."""
-        with self.editor.pipeline(), in_full_precision(self.denoiser) if self._raised else nullcontext():
+        parts = [self.denoiser, *([self.text.encoder] if self.text else [])]
+        with ExitStack() as stack:
+            stack.enter_context(self.editor.pipeline())
+            for part in parts if self._raised else ():
+                stack.enter_context(in_full_precision(part))
             yield
 
     @property
@@ -152,13 +171,18 @@ class EditModel:
         return guided and bool(self.row.drop_text or self.row.drop_image)
 
     @torch.no_grad()
-    def encode(self, source: Tensor, target: Tensor, instruction: str, references: Sequence[Tensor] = ()) -> Example:
-        """A pair of IMAGEs [1, H, W, 3], with references of any sizes, as a batch of one, on the CPU. Raises RethinkError where source
-        and target differ in shape, and for more references than the family takes."""
+    def encode(
+        self, source: Tensor, target: Tensor, instruction: str, references: Sequence[Tensor] = (), prompt: str = ""
+    ) -> Example:
+        """A pair of IMAGEs [1, H, W, 3], with references of any sizes, as a batch of one, on the CPU. prompt: the words that have made
+        the target, where they are known, for a text encoder that learns. Raises RethinkError where source and target differ in
+        shape, and for more references than the family takes."""
         target = as_large_as(source, target)
         prepared = self.editor.prepare(source, references)
         latents, inputs = self._inputs(prepared, instruction)
         null = self._null(prepared) if self.drops else {}
+        if self.text:
+            inputs, null = self.text.inputs(instruction, prompt), self.text.inputs("") if self.drops else {}
         clean = self._clean(self.editor.prepare(target), instruction)
         here, *others = self._sources(latents, clean.shape[1], bool(references))
         if clean.shape != here.shape:
@@ -170,7 +194,8 @@ class EditModel:
         """What the denoiser says of noisy latents [B, …] at times [B], in float32."""
         dtype = self.denoiser.dtype
         joined = torch.cat([each.to(dtype) for each in (noisy, example.source, *example.references)], 1)
-        inputs = {**example.inputs, self._main: joined, "timestep": times.to(noisy.device)}
+        conditions = self.text.encoded(example.inputs, noisy) if self.text else example.inputs
+        inputs = {**conditions, self._main: joined, "timestep": times.to(noisy.device)}
         output = self.denoiser(**inputs, return_dict=False)[0]
         return (output if self.row.layout == "channels" else output[:, : noisy.shape[1]]).float()
 
@@ -202,8 +227,8 @@ class EditModel:
 
     def denoiser_alone(self) -> AbstractContextManager[None]:
         """Within it the encoders, whose work is done, leave the card to the denoiser."""
-        parts = self.editor.module.named_children()
-        return self._in_main_memory([part for name, part in parts if name != self.editor.denoiser_name])
+        learning = (self.denoiser, self.text and self.text.encoder)
+        return self._in_main_memory([part for part in self.editor.module.children() if part not in learning])
 
     def waiting(self) -> AbstractContextManager[None]:
         """Within it the card is left to another model."""

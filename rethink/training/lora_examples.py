@@ -124,7 +124,7 @@ class LoraExamples:
             raise RethinkError(f"pairs: {pair.id}: {error}") from error
 
     def _encode(self, pair: LoraPair, input: Tensor, target: Tensor, references: Sequence[Tensor]) -> Example:
-        example = self._model.encode(input, target, pair.instruction, references)
+        example = self._model.encode(input, target, pair.instruction, references, pair.prompt)
         if not all(latents.isfinite().all() for latents in (example.target, example.source, *example.references)):
             raise RethinkError("its latents are no numbers; load the editor with bf16 or fp32.")
         return example

@@ -13,6 +13,7 @@ from ..errors import RethinkError
 from .noising import FlowNoise
 
 Names = Literal["kohya", "diffusers", "comfyui"]
+TEXT_PART = "text_encoder."  # how the names of a text encoder's layers begin; others are the denoiser's
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class TrainedFamily:
         learning_rate, rank, batch, accumulate: What suits it, where nothing else is asked for.
         encoding: Raised whenever pairs are encoded in another way than before, by another size or another template, so that no
             latents of before are found.
+        text_encoder: Whether its text encoder can learn too.
     """
 
     layout: Literal["channels", "tokens"]
@@ -47,6 +49,7 @@ class TrainedFamily:
     batch: int = 1
     accumulate: int = 4
     encoding: int = 1
+    text_encoder: bool = False
 
 
 _FLUX2_SHARED = ("time_guidance_embed.", "double_stream_modulation", "single_stream_modulation")
@@ -55,7 +58,14 @@ _FLUX_FLOW, _QWEN_FLOW = FlowNoise(), FlowNoise(most=8192, high=0.9)
 # By the id of the editor's family.
 TRAINED: dict[str, TrainedFamily] = {
     "instruct_pix2pix": TrainedFamily(
-        "channels", None, "kohya", "sd_1.5", "stable-diffusion-v1/lora", drop_text=0.05, drop_image=0.05
+        "channels",
+        None,
+        "kohya",
+        "sd_1.5",
+        "stable-diffusion-v1/lora",
+        drop_text=0.05,
+        drop_image=0.05,
+        text_encoder=True,
     ),
     "instruct_pix2pix_xl": TrainedFamily(
         "channels", None, "kohya", "sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora", drop_text=0.05, drop_image=0.05
@@ -83,8 +93,16 @@ def trained_family(family: str, title: str) -> TrainedFamily:
     return TRAINED[family]
 
 
+def _kohya_name(layer: str) -> str:
+    """In its spelling, the names of a text encoder's layers begin as they do in transformers 4; 5 leaves that away."""
+    if layer.startswith(TEXT_PART):
+        return "lora_te_text_model_" + layer.removeprefix(TEXT_PART).removeprefix("text_model.").replace(".", "_")
+    return "lora_unet_" + layer.replace(".", "_")
+
+
 def name_weights(names: Names, factors: Mapping[str, tuple[Tensor, Tensor]], dtype: torch.dtype) -> dict[str, Tensor]:
-    """The tensors of a file: {layer of the denoiser: (down [rank, in, …], up [out, rank])} by the names of its family.
+    """The tensors of a file: {layer of the denoiser, or of the text encoder: (down [rank, in, …], up [out, rank])} by the names of
+    its family.
 
     Without alpha but in kohya's spelling, as its loaders disagree about one; a rank that is the alpha needs none.
     """
@@ -93,7 +111,7 @@ def name_weights(names: Names, factors: Mapping[str, tuple[Tensor, Tensor]], dty
         up = up.reshape(*up.shape, *(1,) * (down.ndim - 2))  # of a convolution: 1 × 1
         down, up = down.to(dtype).contiguous(), up.to(dtype).contiguous()
         if names == "kohya":
-            stem = "lora_unet_" + name.replace(".", "_")
+            stem = _kohya_name(name)
             alpha = torch.tensor(float(len(down)))
             weights |= {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up, f"{stem}.alpha": alpha}
         else:

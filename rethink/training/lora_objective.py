@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from .edit_model import EditModel, Example, changed_places, join_examples
 from .lora_examples import LoraExamples
 from .lora_pairs import generator_of
+from .text_learning import by_prompts, reading_distance, recorded_reading
 from .trainable_lora import TrainableLora
+
+READING = 0.5  # the weight of how a text is read, where a text encoder learns
 
 
 class LoraObjective:
@@ -23,19 +28,32 @@ class LoraObjective:
         self._change_weight, self._hold_outside = change_weight, hold_outside
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        """The mean squared error of the denoiser's answers, in float32."""
+        """The mean squared error of the denoiser's answers, in float32; and how it reads the text, where a text encoder learns."""
         noisy, times, epsilon = self._add_noise(batch, generator)
         seen = self._model.drop_conditions(batch, generator)
-        answer = self._model.predict(noisy, times, seen)
+        if self._model.text:
+            answer, misread = self._read(noisy, times, seen)
+        else:
+            answer, misread = self._model.predict(noisy, times, seen), 0.0
         error = (answer - self._model.noise.target(batch.target, epsilon, times)).square()
         if self._change_weight == 1 and not self._hold_outside:
-            return error.mean()
+            return error.mean() + READING * misread
         changed = changed_places(batch)
         loss = (error * (1 + (self._change_weight - 1) * changed)).mean()
         if self._hold_outside:
             outside = (answer - self._base(noisy, times, seen)).square() * (1 - changed)
             loss = loss + self._hold_outside * outside.mean()
-        return loss
+        return loss + READING * misread
+
+    def _read(self, noisy: Tensor, times: Tensor, seen: Example) -> tuple[Tensor, Tensor]:
+        """(the denoiser's answer, how far what it takes in of the text is from what it took in, without the LoRA, of the words that
+        have made the target)."""
+        inputs, known = by_prompts(seen.inputs)
+        with recorded_reading(self._model.denoiser) as wanted:
+            self._base(noisy, times, replace(seen, inputs=inputs))
+        with recorded_reading(self._model.denoiser) as found:
+            answer = self._model.predict(noisy, times, seen)
+        return answer, reading_distance(found, wanted, known)
 
     def drift(self, batch: Example, generator: torch.Generator) -> Tensor:
         """How far the denoiser's answers are from those without the LoRA, mean squared.

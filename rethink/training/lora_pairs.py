@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import RethinkError
 from ..images import load_image
+from ..pairs.review.duplicates import THINKING
 from ..pairs.store import EditPair, PairStore
 
 FEWEST = 2  # pairs
@@ -27,7 +28,8 @@ LESS_DETAIL = frozenset({"blur", "cover", "flat_background", "pixelate"})  # ope
 
 @dataclass(frozen=True)
 class LoraPair:
-    """A pair of a store by its files. digest: of all files' bytes and the instruction; source: which image it came from."""
+    """A pair of a store by its files. digest: of all files' bytes and the instruction; source: which image it came from; prompt: the
+    words that have made the target from the input, where a run has found them."""
 
     id: str
     input: Path
@@ -36,6 +38,7 @@ class LoraPair:
     digest: str
     source: str
     references: tuple[Path, ...] = ()
+    prompt: str = ""
 
     def images(self) -> tuple[Tensor, Tensor]:
         """(input, target), each an IMAGE [1, H, W, 3]. Raises RethinkError naming the file."""
@@ -79,7 +82,9 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
         digest = hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
         input, target, *references = files
         source = pair.source or digests[1]
-        found.append(LoraPair(pair.id, input, target, pair.instruction, digest, source, tuple(references)))
+        found.append(
+            LoraPair(pair.id, input, target, pair.instruction, digest, source, tuple(references), _prompt_of(pair))
+        )
         asked = " ".join(pair.instruction.split()).casefold(), *digests[2:]
         seen[(*digests[:2], *asked)] = pair.id
         if opposite := seen.get((digests[1], digests[0], *asked)):
@@ -100,6 +105,13 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
     if len(found) < FEWEST:
         raise RethinkError(f"pairs: {store.folder} has {len(found)} accepted pairs; a LoRA needs at least {FEWEST}.")
     return found
+
+
+def _prompt_of(pair: EditPair) -> str:
+    """Not where a turn has edited the image of the one before: its prompt says what was still missing."""
+    known = pair.parameters
+    whole = pair.operation == THINKING and (known.get("turn") == 1 or known.get("base") == "source")
+    return str(known.get("prompt", "")).strip() if whole else ""
 
 
 def _fault_of(pair: EditPair, files: Sequence[Path], images: Sequence[np.ndarray], digests: Sequence[str]) -> str:

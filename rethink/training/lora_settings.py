@@ -20,6 +20,7 @@ FREE = (
     "previews",
     "preview_instruction",
 )  # what may differ when a run goes on: no step depends on it
+LATER = ("megapixels", "text_encoder")  # left out where they are off: runs that were begun before there were these go on
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,12 @@ class LoraSettings:
         step=0.05,
         advanced=True,
     )
+    text_encoder: bool = option(
+        False,
+        "The text encoder learns too: words that the editor does not understand yet. From pairs of runs it learns to read your words "
+        "as it reads those that the thinker found for them. For InstructPix2Pix.",
+        advanced=True,
+    )
     keep_instructions: tuple[str, ...] | tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self):
@@ -191,8 +198,9 @@ class LoraSettings:
     def as_record(self) -> dict[str, Any]:
         """What decides which weights a step leads to, for JSON."""
         chosen = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in FREE}
-        if not self.megapixels:  # so that runs which were begun before there was this setting go on
-            del chosen["megapixels"]
+        for name in LATER:
+            if not chosen[name]:
+                del chosen[name]
         return {**chosen, "keep_instructions": list(self.keep_instructions)}
 
     def count_steps(self, pairs: int) -> int:
