@@ -58,7 +58,7 @@ LEVELS = ("unusual", "unusual", "reasoning")  # of the runs, in turn: unusual wo
 LATER = 10**6  # the number of the first task that is thought about before and after
 # What the figures of a stage depend on, among the options.
 RUNNING = ("runs", "turns", "start")
-TRAINING = ("steps", "batch", "rank", "rate", "keep", "replay", "strength", "seed")
+TRAINING = ("steps", "batch", "layers", "rank", "rate", "keep", "replay", "strength", "seed")
 MEASURING = ("cases", "turn_tasks")
 UNFILTERED = RunPairRules(score=0.1, preservation=0, duplicates=-1)  # whatever the thinker gave any points to
 RULES = {"filtered": RunPairRules(), "unfiltered": UNFILTERED}
@@ -88,6 +88,7 @@ def read_options() -> argparse.Namespace:
     )
     parser.add_argument("--steps", type=int, default=3000, help="of either training")
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--layers", default="none", choices=("family", "all", "none"), help="of the denoiser")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--keep", default="high", choices=("off", "low", "default", "high"))
@@ -142,7 +143,8 @@ class Distillation:
         settings = LoraSettings(
             steps=options.steps,
             rank=options.rank,
-            layers="all",
+            layers=options.layers,
+            text_encoder=True,
             learning_rate=options.rate,
             batch=options.batch,
             accumulate=1,

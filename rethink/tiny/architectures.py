@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ LATENT_CHANNELS = 16
 WIDTH = 40  # channels of the autoencoder
 TEXT_TOKENS = 32
 CLIP_TOKENS = 56
+VOCABULARY = 10_000  # tokens at most; there are fewer
 
 
 def make_tokenizer(folder: Path, length: int):
@@ -27,10 +29,11 @@ def make_tokenizer(folder: Path, length: int):
     return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
 
 
-def write_tokenizer(folder: Path, length: int) -> None:
+def write_tokenizer(folder: Path, length: int, more: Sequence[str] = ()) -> None:
+    """The files of a CLIPTokenizer that has a token for every word of plain instructions, and for `more` of them."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    words = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, *PLACES, "bigger", "smaller", "an", "on", "and", "nothing"]
+    words = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, *PLACES, "bigger", "smaller", "an", "on", "and", "nothing", *more]
     words += [w for table in (WORDINGS, HELD_OUT_WORDINGS) for lines in table.values() for w in lines]
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
@@ -40,7 +43,7 @@ def write_tokenizer(folder: Path, length: int) -> None:
     words = [part for line in words for part in line.replace("{", " {").replace("}", "} ").split()]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=2000, end_of_word_suffix="</w>", initial_alphabet=letters, show_progress=False
+        vocab_size=VOCABULARY, end_of_word_suffix="</w>", initial_alphabet=letters, show_progress=False
     )
     learner.train_from_iterator([w for w in words if "{" not in w], trainer)
     merges = [m if isinstance(m, list) else m.split() for m in json.loads(learner.to_str())["model"]["merges"]]

@@ -140,14 +140,16 @@ class EditModel:
             self.text = TextLearning(pipeline)
 
     def layers(self, choice: str, rank: int) -> dict[str, nn.Module]:
-        """The layers that learn, by the names that files call them: those of the "family", or "all" that are as large as the rank; and
-        of a text encoder that learns, all.
+        """The layers that learn, by the names that files call them: of the denoiser those of the "family", "all" that are as large as
+        the rank, or "none"; of a text encoder that learns, all.
 
         Raises RethinkError for a rank that is larger than one of the family's, or than all.
         """
+        learning = self.text.layers(rank) if self.text else {}
+        if choice == "none":
+            return learning
         found = target_layers(self.denoiser, self.lora_targets if choice == "family" else ALL_LAYERS, rank)
-        learning = {name: layer for name, layer in found.items() if not name.startswith(self.row.nameless)}
-        return learning | (self.text.layers(rank) if self.text else {})
+        return {name: layer for name, layer in found.items() if not name.startswith(self.row.nameless)} | learning
 
     def layers_too_small(self, choice: str, rank: int) -> list[str]:
         """Those of the layers of `choice` that do not learn, as they are smaller than the rank."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from ..errors import RethinkError
 from ..options import MAX_SEED, check_limits, option
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ class LoraSettings:
     layers: str = option(
         "family",
         "Which layers learn. family: those that LoRAs of this family adapt, attention above all. all: every linear layer and "
-        "convolution, for small models and for edits that are far from what the editor knows; a larger file.",
-        choices=("family", "all"),
+        "convolution, for small models and for edits that are far from what the editor knows; a larger file. none: those of the text "
+        "encoder alone; the denoiser stays as it is.",
+        choices=("family", "all", "none"),
         advanced=True,
     )
     learning_rate: float = option(
@@ -188,6 +190,8 @@ class LoraSettings:
 
     def __post_init__(self):
         check_limits(self)
+        if self.layers == "none" and not self.text_encoder:
+            raise RethinkError("layers: none leaves only the text encoder to learn; turn on text_encoder, or choose family or all.")
 
     def for_family(self, row: TrainedFamily) -> LoraSettings:
         """With what is left to the family filled in."""
