@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ...rethink.editors.protocol import Prepared
 from ...rethink.errors import RethinkError
-from ...rethink.training.edit_model import EditModel, Example
+from ...rethink.training.edit_model import EditModel
+from ...rethink.training.example import Example
 from ...rethink.training.lora_families import TrainedFamily, trained_family
 from ...rethink.training.noising import DiffusionNoise, FlowNoise, Noise
 from ...rethink.training.trainable_parts import make_trainable

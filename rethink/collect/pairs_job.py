@@ -1,7 +1,8 @@
 """The job of making pairs for editors of recorded runs: what the node and the command share.
 
 What needed several turns of thinking becomes one example: the user's own wording and the source, and the best edit as the
-target. The prompts in between are left out: the editor is to learn what the user means.
+target. The prompts in between are left out: the editor is to learn what the user means. The one that made the best edit stands in
+the pair's parameters, for a text encoder that learns to read the user's words as it.
 """
 
 from __future__ import annotations

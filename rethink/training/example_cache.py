@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import lazy_import
-from .edit_model import EditModel, Example
+from .edit_model import EditModel
+from .example import Example
 from .lora_run import save_tensors
 
 VERSION = 2  # of the files; another one finds none of these

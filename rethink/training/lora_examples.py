@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import RethinkError, lazy_import
-from .edit_model import EditModel, Example, join_examples
+from .edit_model import EditModel
+from .example import Example, join_examples
 from .example_cache import ExampleCache
 from .lora_pairs import BatchOrder, LoraPair, split_pairs
 from .lora_settings import KEEP, LoraSettings

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .edit_model import EditModel, Example, changed_places, join_examples
+from .edit_model import EditModel
+from .example import Example, changed_places, join_examples
 from .lora_examples import LoraExamples
 from .lora_pairs import generator_of
 from .text_learning import by_prompts, reading_distance, recorded_reading

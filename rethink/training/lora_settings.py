@@ -21,7 +21,10 @@ FREE = (
     "previews",
     "preview_instruction",
 )  # what may differ when a run goes on: no step depends on it
-LATER = ("megapixels", "text_encoder")  # left out where they are off: runs that were begun before there were these go on
+LATER = (
+    "megapixels",
+    "text_encoder",
+)  # left out where they are off: runs that were begun before there were these go on
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,9 @@ class LoraSettings:
     def __post_init__(self):
         check_limits(self)
         if self.layers == "none" and not self.text_encoder:
-            raise RethinkError("layers: none leaves only the text encoder to learn; turn on text_encoder, or choose family or all.")
+            raise RethinkError(
+                "layers: none leaves only the text encoder to learn; turn on text_encoder, or choose family or all."
+            )
 
     def for_family(self, row: TrainedFamily) -> LoraSettings:
         """With what is left to the family filled in."""

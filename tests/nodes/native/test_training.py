@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from rethink.training.edit_model import Example
+from rethink.training.example import Example
 
 
 @pytest.fixture

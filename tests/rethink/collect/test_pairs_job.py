@@ -43,7 +43,7 @@ def drops(report):
 
 
 def test_a_pair_is_the_users_words_the_source_and_the_best_edit(add, make):
-    run = add(0, (4, 9, 6), options=(("editor", "kontext"), ("thinker", "qwen")))
+    run = add(0, (4, 9, 6), options=(("editor", "kontext"), ("thinker", "qwen"), ("rules", {"base": "source"})))
     report = make()
     (pair,) = report.pairs
     assert pair.instruction == "make 0 nicer" and pair.operation == "thinking"
@@ -51,6 +51,7 @@ def test_a_pair_is_the_users_words_the_source_and_the_best_edit(add, make):
         "run": "0",
         "prompt": "prompt 1",
         "turn": 2,
+        "base": "source",
         "score": 9,
         "editor": "kontext",
         "thinker": "qwen",

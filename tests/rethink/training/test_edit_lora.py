@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from rethink.editors.settings import Settings
-from rethink.training.edit_model import TEXT_MASK, EditModel, join_examples
+from rethink.training.edit_model import EditModel
+from rethink.training.example import TEXT_MASK, join_examples
 from rethink.training.lora_families import TRAINED
 from rethink.training.lora_pairs import generator_of
 from tests.support import editor_miniatures

@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from rethink.editors.loading import add_lora
 from rethink.errors import RethinkError
 from rethink.training import example_cache
-from rethink.training.edit_model import EditModel, Example
+from rethink.training.edit_model import EditModel
+from rethink.training.example import Example
 from rethink.training.example_cache import ExampleCache, read_example, write_example
 from tests.support import editor_miniatures
 

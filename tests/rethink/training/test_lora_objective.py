@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rethink.training.edit_model import changed_places
+from rethink.training.example import changed_places
 from rethink.training.lora_objective import LoraObjective
 from rethink.training.lora_pairs import generator_of
 from tests.support import editor_miniatures

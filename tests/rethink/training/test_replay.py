@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rethink.training.edit_model import EditModel, Example
+from rethink.training.edit_model import EditModel
+from rethink.training.example import Example
 from rethink.training.example_cache import ExampleCache
 from rethink.training.lora_pairs import read_pairs
 from rethink.training.replay import EVERYDAY_EDITS, make_replay, mix_identity
