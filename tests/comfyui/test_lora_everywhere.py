@@ -8,16 +8,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file
 
 from rethink.editors.families import FAMILIES
 from rethink.editors.lora import lora_applied, read_lora
 from rethink.training.edit_model import EditModel
-from rethink.training.lora_families import TRAINED, name_weights
+from rethink.training.lora_families import TEXT_PART, TRAINED, name_weights
 from rethink.training.lora_run import save_tensors
-from tests.comfyui.native_graphs import diffusion_model, node, run
+from rethink.training.trainable_lora import ALL_LAYERS, target_layers
+from tests.comfyui.native_graphs import diffusion_model, difference, edit, native, node, noise, run
 
 RANK, TOKENS, TEXT = 4, 16, 5
+_CLIP = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 3}
 _FLUX = {"num_layers": 1, "num_single_layers": 1, "attention_head_dim": 128, "num_attention_heads": 1}
 _UNET = {
     "in_channels": 8,
@@ -83,10 +86,30 @@ def test_a_file_does_the_same_by_every_loader(server, family, tmp_path):
     assert (ours - theirs).abs().max() < 1e-4 * max(scale, 1) and (ours - core).abs().max() < 1e-4 * max(scale, 1)
 
 
+def test_a_text_encoder_that_has_learned_is_known_to_comfyuis_own_loader(server):
+    """All its layers are; and the edit by ComfyUI's own model is another one for them."""
+    encoder = transformers.CLIPTextModel(transformers.CLIPTextConfig(**_CLIP, vocab_size=8))
+    generator, factors = torch.Generator().manual_seed(1), {}
+    for name, layer in target_layers(encoder, ALL_LAYERS, RANK).items():
+        down, up = torch.randn(RANK, layer.in_features, generator=generator), torch.randn(64, RANK, generator=generator)
+        factors[f"{TEXT_PART}{name}"] = down, up
+    assert len(factors) == 6 * _CLIP["num_hidden_layers"]
+    path = server.log.parent / "models" / "loras" / f"text-{uuid.uuid4().hex}.safetensors"
+    save_tensors(name_weights("kohya", factors, torch.float32), path, {})
+    seen = len(server.log.read_text(errors="replace"))
+    both = {"model": ["model", 0], "clip": ["clip", 0], "strength_model": 1.0, "strength_clip": 1.0}
+    graph = {**native("instruct_pix2pix"), "image": noise(), "edit": edit(editor=["other", 0]), "plain": edit()}
+    graph |= {"loaded": node("LoraLoader", lora_name=path.name, **both)}
+    graph["other"] = {**graph["editor"], "inputs": {**graph["editor"]["inputs"], "clip": ["loaded", 1]}}
+    found = run(server, {**graph, "seen": difference("edit", "plain")})
+    assert found["seen"]["difference"][0] > 1e-3
+    assert "lora key not loaded" not in server.log.read_text(errors="replace")[seen:]
+
+
 def write_lora(family, denoiser, folder):
     """({name in the file: layer}, the file) of a LoRA over the layers that the family trains."""
     row, targets = TRAINED[family], next(each.lora_targets for each in FAMILIES if each.id == family)
-    model = SimpleNamespace(row=row, lora_targets=targets, denoiser=denoiser)
+    model = SimpleNamespace(row=row, lora_targets=targets, denoiser=denoiser, text=None)
     generator, factors = torch.Generator().manual_seed(1), {}
     layers = EditModel.layers(model, "family", RANK)
     for name, layer in layers.items():

@@ -31,7 +31,7 @@ def stems(family: str, choice: str) -> list[str]:
     row, targets = TRAINED[family], next(each.lora_targets for each in FAMILIES if each.id == family)
     with torch.device("meta"):
         denoiser = _denoisers()[family]()
-    layers = EditModel.layers(SimpleNamespace(row=row, lora_targets=targets, denoiser=denoiser), choice, 1)
+    layers = EditModel.layers(SimpleNamespace(row=row, lora_targets=targets, denoiser=denoiser, text=None), choice, 1)
     factors = {name: (torch.zeros(1, 1), torch.zeros(1, 1)) for name in layers}
     names = name_weights(row.names, factors, torch.float32)
     return sorted({name.rsplit(".lora_", 1)[0] for name in names if ".lora_" in name})
