@@ -58,6 +58,7 @@ FIELDS = (
         "previews",
         "preview_instruction",
         "megapixels",
+        "text_encoder",
         "seed",
     ),
 )

@@ -5,8 +5,10 @@ from argparse import Namespace
 
 import pytest
 
-from rethink.cli.train import choose_dtype, open_preview_editor
+from rethink.cli.train import FIELDS, choose_dtype, open_preview_editor
+from rethink.options import options_of
 from rethink.pairs.store import PairStore
+from rethink.training.lora_settings import LoraSettings
 from tests.support.lora_training import write_pairs
 
 
@@ -35,6 +37,10 @@ def test_a_lora_from_pairs_and_an_edit_with_it(editor, photo, rethink, tmp_path)
     assert "32 of 32 layers fit" in done.stdout and "step 2 of 2" in done.stdout and "report.html" in done.stderr
     edited = rethink("edit", photo, "make it red", "--editor", editor, "--lora", lora, "--steps", 1)
     assert edited.returncode == 0 and "32 of 32 layers fit" in edited.stderr
+
+
+def test_the_command_offers_every_setting():
+    assert sorted(FIELDS) == sorted(each.name for each in options_of(LoraSettings))
 
 
 def test_previews_by_another_editor(editor, rethink, tmp_path):
