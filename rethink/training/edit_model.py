@@ -161,10 +161,13 @@ class EditModel:
         """What the denoiser says of noisy latents [B, …] at times [B], in float32."""
         dtype = self.denoiser.dtype
         joined = torch.cat([each.to(dtype) for each in (noisy, example.source, *example.references)], 1)
-        conditions = self.text.encoded(example.inputs, noisy) if self.text else example.inputs
-        inputs = {**conditions, self._main: joined, "timestep": times.to(noisy.device)}
+        inputs = {**self.encoded(example.inputs, noisy), self._main: joined, "timestep": times.to(noisy.device)}
         output = self.denoiser(**inputs, return_dict=False)[0]
         return (output if self.row.layout == "channels" else output[:, : noisy.shape[1]]).float()
+
+    def encoded(self, inputs: dict[str, Any], latents: Tensor) -> dict[str, Any]:
+        """The inputs of an example with the text's states in place of its tokens, where the text encoder learns."""
+        return self.text.encoded(inputs, latents) if self.text else inputs
 
     def drop_conditions(self, example: Example, generator: torch.Generator) -> Example:
         """A batch of which some rows have lost their text, their source or both; one draw a row decides.

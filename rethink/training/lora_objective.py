@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .edit_model import EditModel
-from .example import Example, changed_places, join_examples
+from .example import TEXT, Example, changed_places, join_examples
 from .lora_examples import LoraExamples
+from .lora_families import TEXT_PART
 from .lora_pairs import generator_of
-from .text_learning import by_prompts, reading_distance, recorded_reading
+from .text_learning import Reading, by_prompts
 from .trainable_lora import TrainableLora
 
-READING = 0.5  # the weight of how a text is read, where a text encoder learns
+READING = 2.0  # the weight of how a text is read, where a text encoder learns
 
 
 class LoraObjective:
@@ -27,15 +29,21 @@ class LoraObjective:
     def __init__(self, model: EditModel, lora: TrainableLora, change_weight: float = 1.0, hold_outside: float = 0.0):
         self._model, self._lora = model, lora
         self._change_weight, self._hold_outside = change_weight, hold_outside
+        self._reading = Reading(model.denoiser)
+        self._text_alone = all(name.startswith(TEXT_PART) for name in lora.names)
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        """The mean squared error of the denoiser's answers, in float32; and how it reads the text, where a text encoder learns."""
+        """The mean squared error of the denoiser's answers, in float32; where a text encoder learns, also how it reads the user's
+        words, and that alone where nothing else learns and the words that have made the targets are known."""
         noisy, times, epsilon = self._add_noise(batch, generator)
         seen = self._model.drop_conditions(batch, generator)
+        misread: Tensor | float = 0.0
         if self._model.text:
-            answer, misread = self._read(noisy, times, seen)
-        else:
-            answer, misread = self._model.predict(noisy, times, seen), 0.0
+            inputs, known = by_prompts(seen.inputs)
+            misread = self._misread(noisy, times, seen, inputs, known)
+            if self._text_alone and known.all():
+                return misread
+        answer = self._model.predict(noisy, times, seen)
         error = (answer - self._model.noise.target(batch.target, epsilon, times)).square()
         if self._change_weight == 1 and not self._hold_outside:
             return error.mean() + READING * misread
@@ -46,24 +54,28 @@ class LoraObjective:
             loss = loss + self._hold_outside * outside.mean()
         return loss + READING * misread
 
-    def _read(self, noisy: Tensor, times: Tensor, seen: Example) -> tuple[Tensor, Tensor]:
-        """(the denoiser's answer, how far what it takes in of the text is from what it took in, without the LoRA, of the words that
-        have made the target)."""
-        inputs, known = by_prompts(seen.inputs)
-        with recorded_reading(self._model.denoiser) as wanted:
-            self._base(noisy, times, replace(seen, inputs=inputs))
-        with recorded_reading(self._model.denoiser) as found:
-            answer = self._model.predict(noisy, times, seen)
-        return answer, reading_distance(found, wanted, known)
-
     def drift(self, batch: Example, generator: torch.Generator) -> Tensor:
-        """How far the denoiser's answers are from those without the LoRA, mean squared.
+        """How far the denoiser's answers are from those without the LoRA, mean squared; and how far what it reads is, where a text
+        encoder learns.
 
         Those that have lost their text or source are held too: guidance multiplies what differs from them.
         """
         noisy, times, _ = self._add_noise(batch, generator)
         seen = self._model.drop_conditions(batch, generator)
-        return (self._model.predict(noisy, times, seen) - self._base(noisy, times, seen)).square().mean()
+        misread: Tensor | float = 0.0
+        if self._model.text:
+            everywhere = torch.ones(len(noisy), dtype=torch.bool, device=noisy.device)
+            misread = self._misread(noisy, times, seen, seen.inputs, everywhere)
+            if self._text_alone:
+                return misread
+        error = (self._model.predict(noisy, times, seen) - self._base(noisy, times, seen)).square().mean()
+        return error + READING * misread
+
+    def _misread(self, noisy: Tensor, times: Tensor, seen: Example, inputs: dict[str, Any], rows: Tensor) -> Tensor:
+        """How far what the denoiser takes in of the text is from what it takes in, without the LoRA, with other inputs."""
+        with self._reading.recorded():
+            self._base(noisy, times, replace(seen, inputs=inputs))
+        return self._reading.distance(self._model.encoded(seen.inputs, noisy)[TEXT], rows)
 
     @torch.no_grad()
     def held_out_losses(self, examples: LoraExamples, batch: int) -> list[float]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .example import TEXT
 from .lora_families import TEXT_PART
 from .text_conditions import TextConditions, tokenize, tokenizers_of
 from .trainable_lora import ALL_LAYERS, target_layers
@@ -52,40 +53,43 @@ def by_prompts(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], Tensor]:
     return {**inputs, TOKENS: torch.where(known[:, None, None], inputs[PROMPT], inputs[TOKENS])}, known
 
 
-@contextmanager
-def recorded_reading(denoiser: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Within it what the layers of a U-Net take in of the text, as they compute: by layer [B, …]."""
-    said: dict[str, Tensor] = {}
+class Reading:
+    """What the layers of a U-Net take in of its text: those of cross-attention, and the one that makes a vector of it."""
 
-    def keep(name: str) -> Any:
-        def hook(layer: nn.Module, inputs: Any, output: Tensor) -> None:
-            said[name] = output
+    def __init__(self, denoiser: nn.Module):
+        self._layers = {name: layer for name, layer in denoiser.named_modules() if name.endswith(".attn2")}
+        if (pooling := getattr(denoiser, "add_embedding", None)) is not None:
+            self._layers["add_embedding"] = pooling
+        self._calls: dict[str, tuple[tuple, dict[str, Any]]] = {}
+        self._answers: dict[str, Tensor] = {}
 
-        return hook
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Within it the denoiser computes once, and what each layer was called with and has answered is kept."""
 
-    handles = [layer.register_forward_hook(keep(name)) for name, layer in _reading_layers(denoiser).items()]
-    try:
-        yield said
-    finally:
-        for handle in handles:
-            handle.remove()
+        def keep(name: str) -> Any:
+            def hook(layer: nn.Module, args: tuple, options: dict[str, Any], answer: Tensor) -> None:
+                self._calls[name], self._answers[name] = (args, options), answer
 
+            return hook
 
-def reading_distance(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-    """How far `found` is from `wanted` [B, …]: the mean of all layers, of which one that says nothing is 1 away.
+        hooks = [layer.register_forward_hook(keep(name), with_kwargs=True) for name, layer in self._layers.items()]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
-    rows: bool [B], those that count; without any it is 0.
-    """
-    errors = []
-    for name, want in wanted.items():
-        want = want.float()
-        error = (found[name].float() - want).square().flatten(1).mean(1) / want.square().mean()
-        errors.append((error * rows).sum() / rows.sum().clamp(min=1))
-    return torch.stack(errors).mean()
-
-
-def _reading_layers(denoiser: nn.Module) -> dict[str, nn.Module]:
-    """Cross-attention, and what makes one vector of a text."""
-    found = {name: layer for name, layer in denoiser.named_modules() if name.endswith(".attn2")}
-    pooled = getattr(denoiser, "add_embedding", None)
-    return found if pooled is None else {**found, "add_embedding": pooled}
+    def distance(self, text: Tensor, rows: Tensor) -> Tensor:
+        """How far the layers' answers to another text [B, L, width] are from those that were recorded, all else being as it was
+        then: the mean of all layers, of which one that says nothing is 1 away. rows: bool [B], those that count; of none it is 0."""
+        errors = []
+        for name, layer in self._layers.items():
+            (args, options), wanted = self._calls[name], self._answers[name].float()
+            if TEXT in options:
+                options = {**options, TEXT: text}
+            else:
+                args = (text, *args[1:])
+            error = (layer(*args, **options).float() - wanted).square().flatten(1).mean(1) / wanted.square().mean()
+            errors.append((error * rows).sum() / rows.sum().clamp(min=1))
+        return torch.stack(errors).mean()

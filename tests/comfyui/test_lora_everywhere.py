@@ -17,7 +17,7 @@ from rethink.training.edit_model import EditModel
 from rethink.training.lora_families import TEXT_PART, TRAINED, name_weights
 from rethink.training.lora_run import save_tensors
 from rethink.training.trainable_lora import ALL_LAYERS, target_layers
-from tests.comfyui.native_graphs import diffusion_model, difference, edit, native, node, noise, run
+from tests.comfyui.native_graphs import difference, diffusion_model, edit, native, node, noise, run
 
 RANK, TOKENS, TEXT = 4, 16, 5
 _CLIP = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 3}

@@ -9,9 +9,10 @@ from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from rethink.pairs.store import PairStore
 from rethink.training.edit_model import EditModel
+from rethink.training.example import TEXT
 from rethink.training.lora_pairs import generator_of, read_pairs
 from rethink.training.lora_settings import LoraSettings
-from rethink.training.text_learning import PROMPT, TOKENS, by_prompts, reading_distance, recorded_reading
+from rethink.training.text_learning import PROMPT, TOKENS, Reading, by_prompts
 from tests.support import editor_miniatures
 from tests.support.lora_training import make_job, open_training, write_pairs
 
@@ -70,12 +71,29 @@ def test_rows_without_other_words_keep_their_own(editor):
     assert torch.equal(inputs[TOKENS], expected)
 
 
-def test_distances_are_means_over_the_rows_that_count():
-    wanted = {"a": torch.ones(3, 2, 2), "b": 2 * torch.ones(3, 4)}
-    found = {"a": torch.tensor([1.0, 2.0, 9.0]).view(3, 1, 1).expand(3, 2, 2), "b": 2 * torch.ones(3, 4)}
-    rows = torch.tensor([True, True, False])
-    assert reading_distance(found, wanted, rows).item() == pytest.approx((0 + 1) / 2 / 2)
-    assert reading_distance(found, wanted, torch.zeros(3, dtype=torch.bool)).item() == 0
+def test_another_text_is_as_far_as_the_layers_say_of_the_rows_that_count(editor):
+    torch.manual_seed(0)
+    texts, rows = torch.randn(2, 3, 5, 32), torch.tensor([True, True, False])
+    unet, source = editor.module["unet"], torch.randn(3, 8, 8, 8)
+    reading = Reading(unet)
+    with torch.no_grad():
+        with reading.recorded():
+            unet(source, 500, texts[0])
+        assert reading.distance(texts[0], rows).item() == 0
+        other = torch.cat([texts[0, :2], texts[1, 2:]])
+        assert reading.distance(other, rows).item() == 0 < reading.distance(texts[1], rows).item()
+        nothing = torch.zeros(3, dtype=torch.bool)
+        assert reading.distance(texts[1], nothing).item() == 0
+        layers = [layer for name, layer in unet.named_modules() if name.endswith(".attn2")]
+        seen = {}
+        for layer in layers:
+            layer.register_forward_pre_hook(lambda layer, args: seen.setdefault(layer, args[0]))
+        unet(source, 500, texts[0])
+        errors = []
+        for layer in layers:
+            wanted, found = (layer(seen[layer], encoder_hidden_states=text) for text in texts)
+            errors.append((found - wanted)[:2].square().mean() / wanted.square().mean())
+    assert reading.distance(texts[1], rows).item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-4)
 
 
 def test_it_reads_the_users_words_as_the_thinkers_and_its_file_does_so_in_the_pack_and_in_diffusers(
@@ -108,14 +126,12 @@ def edit(editor, image):
 def distance(training):
     """How far what the denoiser reads in “dye it” is from what it reads, without the LoRA, in the words of the runs."""
     model, batch = training.model, training.examples.load(training.examples.keys)
-    inputs, known = by_prompts(batch.inputs)
+    reading, (inputs, known) = Reading(model.denoiser), by_prompts(batch.inputs)
     noisy, times = torch.zeros_like(batch.target), torch.full((len(batch.target),), 500)
     with model.editor.pipeline(), training.lora.attached():
-        with recorded_reading(model.denoiser) as wanted, training.lora.off():
+        with reading.recorded(), training.lora.off():
             model.predict(noisy, times, replace(batch, inputs=inputs))
-        with recorded_reading(model.denoiser) as found:
-            model.predict(noisy, times, batch)
-    return reading_distance(found, wanted, known).item()
+        return reading.distance(model.encoded(batch.inputs, noisy)[TEXT], known).item()
 
 
 def test_denoiser_and_text_encoder_learn_together_and_a_run_goes_on(editor, pairs, tmp_path):
