@@ -3,8 +3,8 @@
     python benchmarks/learn.py --work FOLDER [--runs N] [--steps N] [--cases N] [--turn-tasks N] [--workers N] …
 
 The built-in editor and thinker think about scenes in unusual words and in words that need reasoning. Trajectories To Pairs makes
-pairs of the runs, with its filters and without; Train Edit LoRA teaches them to the editor, which is held to its plain edits of the
-same scenes. Then it edits held-out scenes in one turn, and thinks about others again. Every stage goes on where it was cut off, if
+pairs of the runs, with its filters and without; Train Edit LoRA teaches them to the editor, whose text encoder learns to read the
+user's words as the thinker's, and which is held to its plain edits of the same scenes. Then it edits held-out scenes in one turn, and thinks about others again. Every stage goes on where it was cut off, if
 --work is the same folder.
 
 Prints a table, then one JSON object; shares are 0…1. distilled_*: success of one turn after it, where before_* is that of the
@@ -78,7 +78,7 @@ def main() -> None:
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, help="folder of all stages; default: one that is thrown away")
-    parser.add_argument("--runs", type=int, default=6000, help="runs that are learned from")
+    parser.add_argument("--runs", type=int, default=1200, help="runs that are learned from")
     parser.add_argument("--turns", type=int, default=3, help="of these, at most")
     parser.add_argument(
         "--start",
@@ -86,10 +86,10 @@ def read_options() -> argparse.Namespace:
         choices=("instruction", "polished"),
         help="their first prompt; polished is faster",
     )
-    parser.add_argument("--steps", type=int, default=3000, help="of either training")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=2500, help="of either training")
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--layers", default="none", choices=("family", "all", "none"), help="of the denoiser")
-    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--rank", type=int, default=32)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--keep", default="high", choices=("off", "low", "default", "high"))
     parser.add_argument("--replay", type=int, default=1000, help="plain edits that are kept")
