@@ -93,7 +93,7 @@ class EditModel:
         self.editor, self._area = self.editor.with_area(area), area
 
     def learn_text(self) -> None:
-        """The text encoder learns too from now on. Raises RethinkError for an editor whose is none of CLIP's alone."""
+        """The text encoder learns too from now on. Raises RethinkError for an editor whose text encoder cannot."""
         if not self.row.text_encoder or not hasattr(self.editor, "embed_texts"):
             raise RethinkError(
                 f"text_encoder: that of {self.editor.name} does not learn; leave it off, or choose an InstructPix2Pix from a "
