@@ -3,15 +3,15 @@
     python benchmarks/learn.py --work FOLDER [--runs N] [--steps N] [--cases N] [--turn-tasks N] [--workers N] …
 
 The built-in editor and thinker think about scenes in unusual words and in words that need reasoning. Trajectories To Pairs makes
-pairs of the runs, with its filters and without; Train Edit LoRA teaches them to the editor, whose text encoder learns to read the
-user's words as the thinker's, and which is held to its plain edits of the same scenes. Then it edits held-out scenes in one turn, and thinks about others again. Every stage goes on where it was cut off, if
---work is the same folder.
+pairs of the runs, with its filters and without; Train Edit LoRA teaches them to the editor, which is held to its plain edits of the
+same scenes: first its text encoder, which learns to read the user's words as the thinker's, then its denoiser. Then it edits held-out
+scenes in one turn, and thinks about others again. Every stage goes on where it was cut off, if --work is the same folder.
 
 Prints a table, then one JSON object; shares are 0…1. distilled_*: success of one turn after it, where before_* is that of the
-editor as it was; distilled_plain_lost: what plain edits lose; new_words_*: the same in wordings that no pair had. unfiltered_*: of the
-LoRA of unfiltered pairs; filter_gain: what the filter brings on unusual wordings. turns_*, thinking_*: of runs of at most five turns.
-cut_off: instructions that are longer than the editor reads. readable_*: how often the new color of a thing can be told from what the
-text encoder makes of an instruction, by a linear readout: what cannot be told from it, the denoiser alone learns hard.
+editor as it was, and words_* that of the text encoder's LoRA alone; *_plain_lost: what plain edits lose; new_words_*: wordings that no
+pair had. unfiltered_*: of the LoRAs of unfiltered pairs; filter_gain: what the filter brings on unusual wordings. turns_*,
+thinking_*: of runs of at most five turns. cut_off: instructions that are longer than the editor reads. readable_*: how often the new
+color of a thing can be told from what the text encoder makes of an instruction, before it learns, by a linear readout.
 """
 
 import argparse
@@ -58,7 +58,8 @@ LEVELS = ("unusual", "unusual", "reasoning")  # of the runs, in turn: unusual wo
 LATER = 10**6  # the number of the first task that is thought about before and after
 # What the figures of a stage depend on, among the options.
 RUNNING = ("runs", "turns", "start")
-TRAINING = ("steps", "batch", "layers", "rank", "rate", "keep", "replay", "strength", "seed")
+WORDS = ("steps", "batch", "rank", "rate", "keep", "replay", "strength", "seed")
+TRAINING = (*WORDS, "denoiser_steps", "denoiser_rate", "denoiser_strength")
 MEASURING = ("cases", "turn_tasks")
 UNFILTERED = RunPairRules(score=0.1, preservation=0, duplicates=-1)  # whatever the thinker gave any points to
 RULES = {"filtered": RunPairRules(), "unfiltered": UNFILTERED}
@@ -86,14 +87,16 @@ def read_options() -> argparse.Namespace:
         choices=("instruction", "polished"),
         help="their first prompt; polished is faster",
     )
-    parser.add_argument("--steps", type=int, default=2500, help="of either training")
+    parser.add_argument("--steps", type=int, default=2500, help="of the text encoder's training")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--layers", default="none", choices=("family", "all", "none"), help="of the denoiser")
     parser.add_argument("--rank", type=int, default=32)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--keep", default="high", choices=("off", "low", "default", "high"))
     parser.add_argument("--replay", type=int, default=1000, help="plain edits that are kept")
-    parser.add_argument("--strength", type=float, default=1.0, help="of the LoRA, wherever it is measured")
+    parser.add_argument("--strength", type=float, default=1.0, help="of its LoRA, wherever it is measured")
+    parser.add_argument("--denoiser-steps", type=int, default=1000, help="of the denoiser's training; 0: none")
+    parser.add_argument("--denoiser-rate", type=float, default=7e-4)
+    parser.add_argument("--denoiser-strength", type=float, default=1.0)
     parser.add_argument("--cases", type=int, default=400, help="edits judged of every level")
     parser.add_argument("--turn-tasks", type=int, default=100, help="tasks thought about before and after")
     parser.add_argument("--seed", type=int, default=0, help="of the trainings")
@@ -138,27 +141,36 @@ class Distillation:
         return RunPairsJob(tuple(self.folders), store, RULES[name]).run().pairs
 
     def taught(self, name: str) -> Any:
-        """The editor with the LoRA that it learned from such pairs."""
-        options, pairs = self.options, self.pairs(name)
-        settings = LoraSettings(
-            steps=options.steps,
-            rank=options.rank,
-            layers=options.layers,
-            text_encoder=True,
-            learning_rate=options.rate,
-            batch=options.batch,
+        """The editor with what it learned from such pairs: after its words, a LoRA over the denoiser."""
+        options, editor = self.options, self.taught_words(name)
+        if not options.denoiser_steps:
+            return editor
+        settings = {"layers": "all", "steps": options.denoiser_steps, "learning_rate": options.denoiser_rate}
+        return self.learned(f"{name}-denoiser", editor, options.denoiser_strength, rank=16, batch=16, **settings)
+
+    def taught_words(self, name: str) -> Any:
+        """The editor with a LoRA over its text encoder."""
+        options = self.options
+        settings = {"layers": "none", "text_encoder": True, "steps": options.steps, "learning_rate": options.rate}
+        return self.learned(name, self.editor, options.strength, rank=options.rank, batch=options.batch, **settings)
+
+    def learned(self, name: str, editor: Any, strength: float, **settings: Any) -> Any:
+        """The editor with a LoRA of this name over it."""
+        options, pairs = self.options, self.pairs(name.split("-")[0])
+        chosen = LoraSettings(
+            **settings,
             accumulate=1,
             keep=options.keep,
             keep_instructions=plain_edits(pairs),
             replay=options.replay,
-            save_every=max(1, options.steps // 5),
+            save_every=max(1, settings["steps"] // 5),
             seed=options.seed,
         )
-        job = TrainEditLoraJob(pairs, self.work / f"{name}.safetensors", self.work / "training", settings)
+        job = TrainEditLoraJob(pairs, self.work / f"{name}.safetensors", self.work / "training", chosen)
         started = time.monotonic()
-        report = job.run(self.editor, lambda progress: print(f"\r{progress.line:<110}", end="", flush=True))
+        report = job.run(editor, lambda progress: print(f"\r{progress.line:<110}", end="", flush=True))
         print(f"\n{name}: {time.monotonic() - started:.0f} s; {report}", flush=True)
-        return self.editor.with_lora(report.output, options.strength)[0]
+        return editor.with_lora(report.output, strength)[0]
 
     def once(self, name: str, find: Callable[[], dict[str, float]], names: Sequence[str]) -> dict[str, float]:
         """Figures of a stage, measured once for the same options of these names."""
@@ -180,10 +192,15 @@ def measure(stages: Distillation) -> dict[str, Any]:
     figures: dict[str, Any] = {"bench": "learn", "runs": options.runs, "steps": options.steps, "seed": options.seed}
     before = stages.once("before", lambda: measure_editor(stages.editor, options), MEASURING)
     pairs = stages.once("pairs", lambda: measure_pairs(stages), RUNNING)
+    words = stages.once(
+        "words", lambda: measure_turn(stages.taught_words("filtered"), options.cases), (*RUNNING, *WORDS, *MEASURING)
+    )
     everything = (*RUNNING, *TRAINING, *MEASURING)
     after = stages.once("filtered", lambda: measure_editor(stages.taught("filtered"), options), everything)
     figures |= {f"distilled_{level}": after[level] for level in HARD}
     figures["distilled_plain_lost"] = before["plain"] - after["plain"]
+    figures |= {f"words_{level}": words[level] for level in HARD}
+    figures["words_plain_lost"] = before["plain"] - words["plain"]
     for side, found in (("before", before), ("after", after)):
         figures |= {f"turns_{side}": found["turns"], f"thinking_{side}": found["thinking"]}
     figures |= {f"before_{name}": before[name] for name in (*HARD, "plain")}
