@@ -35,8 +35,8 @@ ASKED, EXPECTED = ". Asked: ", ". Expected: "  # what a lesson on language ends 
 # Shares of batches: what is asked for, from the source alone and from an edit; whole answers of both;
 # checklists; boxes; old lessons.
 SHARES = {
-    "request": 0.45,
-    "request of an edit": 0.13,
+    "request": 0.30,
+    "request of an edit": 0.28,
     "polish": 0.05,
     "critique": 0.08,
     "checklist": 0.06,

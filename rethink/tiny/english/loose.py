@@ -47,7 +47,7 @@ _EVERYDAY = (
     " next long short time times day week year morning evening moment minute hour world life people person man woman child kid friend"
     " boss client mother father brother sister team house work job thing idea reason way point fact case problem question answer"
     " word story plan deal rule law name part kind sort lot bit one two three nobody everybody somebody anybody nothing everything"
-    " something anything picture image photo drawing eye eyes mind heart's hand hands near away together apart well badly quickly"
+    " something anything picture image photo drawing eye eyes mind memory hand hands near away together apart well badly quickly"
     " slowly exactly simply finally honestly frankly obviously suddenly actually instead of it it's that's there's I'd I've I'm you'd"
     " you're we'd we're they'd who's what's let's doesn't isn't"
 )
