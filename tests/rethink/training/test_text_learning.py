@@ -5,9 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rethink.builtin import EDITOR_FOLDER
+from rethink.editors.loading import load_editor
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
-from rethink.pairs.store import PairStore
+from rethink.pairs.store import EditPair, PairStore
+from rethink.tiny import judge, render, sample_task
+from rethink.tiny.teacher import plain_requests
 from rethink.training.edit_model import EditModel
 from rethink.training.example import TEXT
 from rethink.training.lora_pairs import generator_of, read_pairs
@@ -171,3 +175,36 @@ def test_a_text_encoder_in_fp16_learns_in_fp32_and_is_afterwards_what_it_was(pai
     report = make_job(tmp_path, pairs, **{**FEW, "rank": 2}).run(editor)
     assert all(torch.equal(weight, before[name]) for name, weight in editor.module.state_dict().items())
     assert report.check.matched == report.record.layers
+
+
+@pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet")
+def test_the_built_in_editor_learns_words_from_runs_and_keeps_the_plain_ones(tmp_path):
+    """By the oracle: instructions that it did not understand, it follows at once."""
+    editor = load_editor(EDITOR_FOLDER)
+    tasks = [
+        task
+        for task in (sample_task(seed, "unusual", split="train") for seed in range(12))
+        if not follows(editor, task)
+    ]
+    prompts = [plain_requests(task)[0] for task in tasks]
+    store = PairStore(tmp_path / "pairs")
+    with store.writing():
+        for number, (task, prompt) in enumerate(zip(tasks, prompts)):
+            id, source = f"{number:016x}", render([task.source])
+            paths = [store.image_path(id, role) for role in ("input", "target")]
+            for path, image in zip(paths, (source, editor.edit(editor.prepare(source), [prompt], [0]))):
+                store.write_image(path, (image[0] * 255).round().byte().numpy())
+            known = {"prompt": prompt, "turn": 2, "base": "source"}
+            store.add(EditPair(id, *paths, task.instruction, operation="thinking", parameters=known, source=id))
+    settings = {"steps": 80, "save_every": 80, "batch": 12, "learning_rate": 6e-3, "rank": 16, "hold_out": 0.0}
+    kept = tuple(sample_task(seed, split="train").instruction for seed in range(24))
+    settings |= {"keep": "high", "keep_instructions": kept, "replay": 24, "layers": "none", "text_encoder": True}
+    job = make_job(tmp_path, store, **settings)
+    taught = editor.with_lora(job.run(editor).output, 1.0)[0]
+    assert len(tasks) >= 8 and sum(follows(taught, task) for task in tasks) >= 0.7 * len(tasks)
+    plain = [sample_task(seed) for seed in range(10)]
+    assert sum(follows(taught, task) for task in plain) >= sum(follows(editor, task) for task in plain) - 1
+
+
+def follows(editor, task):
+    return judge(editor.edit(editor.prepare(render([task.source])), [task.instruction], [0]), task).success
