@@ -18,6 +18,7 @@ from .english.meanings import word_meanings
 from .phrasings import HELD_OUT_REASONING, HELD_OUT_UNUSUAL, REASONING_WORDINGS, SYNONYMS, UNUSUAL_WORDINGS
 
 SEED = 0
+END = "</w>"  # of a word's last token
 
 
 def unlearned_words() -> list[str]:
@@ -46,10 +47,16 @@ def add_words(pipe: Any, folder: Path) -> None:
 
 
 def _rows(known: Tensor, before: dict[str, int], now: dict[str, int]) -> Tensor:
-    """Of all tokens [tokens, width]: the known ones where they are known."""
-    learned = torch.stack([known[number] for token, number in before.items() if re.fullmatch(r"[a-z]{2,}</w>", token)])
+    """Of all tokens [tokens, width]: the known ones where they are known; what is a part of a word only says as little as its letters."""
+    learned = torch.stack([known[number] for token, number in before.items() if re.fullmatch(rf"[a-z]{{2,}}{END}", token)])
     generator = torch.Generator().manual_seed(SEED)
     rows = torch.randn(len(now), known.shape[1], generator=generator) * learned.std()
-    for token in now.keys() & before.keys():
-        rows[now[token]] = known[before[token]]
+    words = {f"{word}{END}" for word in unlearned_words()}
+    for token, number in now.items():
+        if token in before:
+            rows[number] = known[before[token]]
+        elif token not in words:
+            *letters, last = token.removesuffix(END)
+            spelled = [*letters, f"{last}{END}" if token.endswith(END) else last]
+            rows[number] = known[[before[letter] for letter in spelled]].mean(0)
     return rows
