@@ -48,7 +48,9 @@ def add_words(pipe: Any, folder: Path) -> None:
 
 def _rows(known: Tensor, before: dict[str, int], now: dict[str, int]) -> Tensor:
     """Of all tokens [tokens, width]: the known ones where they are known; what is a part of a word only says as little as its letters."""
-    learned = torch.stack([known[number] for token, number in before.items() if re.fullmatch(rf"[a-z]{{2,}}{END}", token)])
+    learned = torch.stack(
+        [known[number] for token, number in before.items() if re.fullmatch(rf"[a-z]{{2,}}{END}", token)]
+    )
     generator = torch.Generator().manual_seed(SEED)
     rows = torch.randn(len(now), known.shape[1], generator=generator) * learned.std()
     words = {f"{word}{END}" for word in unlearned_words()}
