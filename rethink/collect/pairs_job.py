@@ -2,7 +2,7 @@
 
 What needed several turns of thinking becomes one example: the user's own wording and the source, and the best edit as the
 target. The prompts in between are left out: the editor is to learn what the user means. The one that made the best edit stands in
-the pair's parameters, for a text encoder that learns to read the user's words as it.
+the pair's parameters: a text encoder can learn to read the user's words as it reads that prompt.
 """
 
 from __future__ import annotations

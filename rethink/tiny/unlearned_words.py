@@ -1,7 +1,7 @@
 """Words that the built-in editor can tell apart, as the text encoders of real editors can, though it has learned nothing of them.
 
-Its own training has plain words alone. Spelled letter by letter others would be longer than it reads; and where a token stands
-for a letter, there is nothing that a LoRA could learn a word by.
+Its own training has plain words alone. Spelled letter by letter, others are often longer than it reads; and of letters a LoRA
+learns a word much more slowly.
 """
 
 from __future__ import annotations
