@@ -1,26 +1,33 @@
-"""Does reinforcement teach a thinker? By the exact oracle of the built-in world, in wide English of rules that it was not trained on.
+"""Does reinforcement teach a thinker? By the exact oracle of the built-in world, in wide English.
 
-    python benchmarks/learn_thinker.py [--steps N] [--tasks N] [--held-out N] [--seed N] [--thinker FOLDER] [--work FOLDER] [OPTIONS]
+    python benchmarks/learn_thinker.py --thinker FOLDER [--seeds N …] [--steps N] [--tasks N] [--held-out N] [--work FOLDER] [OPTIONS]
 
-First every task is edited once, by its own words. From these edits the thinker learns by GRPO: its prompts are edited by the
-built-in editor, the oracle judges. Then it and the thinker it was think over other scenes, in sentences of held-out rules, and the
-oracle says what came of it, and of the editor without a thinker. Prints a line a step and the figures as one JSON object; busy:
-the share of the time of all steps in which editor, judge or policy were at work. OPTIONS: those of `train-thinker --method grpo`
-that begin with --rollouts, --prompts, --batch, --learning-rate, --preset and --lora-rank.
+First every task is edited once, by its own words. From these edits the thinker of FOLDER learns by GRPO, anew with every seed: its
+prompts are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. Then it and the
+thinkers that it has become think over other scenes, in sentences of those rules and of held-out ones, half each, and the oracle says
+what came of it, and of the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the share of the
+time of all steps in which editor, judge or policy were at work. What is there in the folder of --work is not made again. OPTIONS:
+those of `train-thinker --method grpo` that begin with --rollouts, --prompts, --batch, --learning-rate, --preset and --lora-rank.
 """
 
 import argparse
 import hashlib
 import json
+import os
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import torch
+
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
-from rethink.evaluation.statistics import paired_difference
+from rethink.evaluation.statistics import mean_interval, paired_difference
 from rethink.images import save_image
 from rethink.options import option_of
 from rethink.thinkers.backends.local_folder import load_thinker
@@ -36,9 +43,12 @@ from rethink.training.thinker_grpo import GRPOTask, train
 from rethink.training.thinker_rewards import RewardRules
 from rethink.training.thinker_rollouts import Rollouts
 from rethink.training.thinker_settings import GRPOConfig
+from rethink.training.thinker_sft import save
 from rethink.training.thinker_steps import ThinkerStep, hold_out
 
 QUESTION = "{source}{edited}{instruction}\n{prompt}"
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+MOST_PROCESSES = 12  # that make the first edits
 TUNED = ("rollouts", "prompts", "batch", "learning_rate", "lora_rank")
 
 
@@ -55,48 +65,112 @@ class OracleJudge:
         task = self.tasks.get((fingerprint(images[0]), instruction))
         if task is None:
             raise ThinkerError(f"judge: no task has this source and “{instruction}”.")
-        return format_critique(criticize(task, observe(images[-1], task), prompt))
+        return format_critique(criticize(task, observe(images[-1].to(DEVICE), task), prompt))
 
 
 def fingerprint(image):
     return hashlib.sha256((image * 255).round().byte().numpy().tobytes()).hexdigest()
 
 
+def make_steps(numbers, folder):
+    """The questions about the edits of these tasks by their own words; what is there in the folder is not edited again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shares = min(os.cpu_count() or 1, MOST_PROCESSES, len(numbers))
+    with ProcessPoolExecutor(shares, get_context("spawn"), torch.set_num_threads, (1,)) as processes:
+        parts = [processes.submit(edit_tasks, numbers[share::shares], folder) for share in range(shares)]
+        found = {number: step for part in parts for number, step in part.result().items()}
+    return [found[number] for number in numbers]
+
+
+def edit_tasks(numbers, folder):
+    editor = load_editor(EDITOR_FOLDER)
+    return {number: make_step(editor, task, number, folder) for number, task in sample_training(numbers).items()}
+
+
 def make_step(editor, task, number, folder):
     """The question about the edit of a task by its own words."""
     source = render([task.source])
     files = folder / f"{number}-source.png", folder / f"{number}-edited.png"
-    edited = editor.edit(editor.prepare(source), [task.instruction], [number], editor.defaults)
-    for image, file in zip((source, edited), files):
-        save_image(image, file)
+    if not all(file.exists() for file in files):
+        edited = editor.edit(editor.prepare(source), [task.instruction], [number], editor.defaults)
+        for image, file in zip((source, edited), files):
+            save_image(image, file)
     messages = critique_messages(TEMPLATE, instruction=task.instruction, prompt=task.instruction)
     return ThinkerStep(messages, files, *files, task.instruction, task.instruction)
 
 
-def sample(numbers, **options):
-    return {number: sample_task(number, WIDE, **options) for number in numbers}
+def sample_training(numbers):
+    return {number: sample_task(number, WIDE, split="train") for number in numbers}
 
 
-def compare(editor, before, after, tasks):
-    """{figure: value} of two thinkers over the same held-out tasks."""
-    outcomes = [list(think_about(editor, thinker, tasks)) for thinker in (before, after)]
-    success = [{str(n): float(outcome.thinking) for n, outcome in enumerate(found)} for found in outcomes]
-    figures = {"no_thinker_success": sum(outcome.alone for outcome in outcomes[0]) / len(tasks)}
-    for name, found, good in zip(("before", "after"), outcomes, success):
-        figures[f"{name}_success"] = sum(good.values()) / len(good)
-        figures[f"{name}_turns"] = sum(outcome.turns for outcome in found) / len(found)
-        figures[f"{name}_harm"] = sum(outcome.harmed for outcome in found) / len(found)
-    figures["grpo_points_over_sft"] = 100 * (figures["after_success"] - figures["before_success"])
-    difference = paired_difference(*success[::-1])
+def sample_held_out(count):
+    """Of held-out scenes, in turn in sentences of rules that were trained on and of held-out ones."""
+    wordings = ("known", "held_out")
+    return {10**6 + n: sample_task(10**6 + n, WIDE, wording=wordings[n % 2]) for n in range(count)}
+
+
+def train_thinker(seed, options, work):
+    """The folder of the thinker that GRPO makes of --thinker."""
+    folder = work / f"thinker-{seed}"
+    if (folder / "config.json").exists():
+        return folder
+    numbers = range(options.tasks)
+    steps, held_out = hold_out(make_steps(numbers, work / "edits"), options.watched)
+    editor = load_editor(EDITOR_FOLDER, dtype="fp32", device=DEVICE)
+    config = GRPOConfig(
+        steps=options.steps,
+        answer_tokens=TOKENS,
+        precision="no",
+        checkpointing=False,
+        save_every=max(1, options.steps // 5),
+        seed=seed,
+        reward=RewardRules(preset=options.preset),
+        **{name: getattr(options, name) for name in TUNED},
+    )
+    judge = OracleJudge(sample_training(numbers).values())
+    rollouts = Rollouts(editor, Thinker(judge, QUESTION), editor.defaults, seed)
+    chat = load_thinker(options.thinker, dtype="fp32", device=DEVICE)
+    result = train(GRPOTask(chat, TEMPLATE, steps, held_out, rollouts, config, work / f"training-{seed}"))
+    print(json.dumps({"seed": seed, "best": result.best and result.best.record, "busy": dict(result.busy)}))
+    save(result.model, options.thinker, folder)
+    return folder
+
+
+def think(folder, held_out, file):
+    """What came of the held-out tasks, {figure: [of every task]}; kept in the file."""
+    if not file.exists():
+        editor = load_editor(EDITOR_FOLDER)
+        thinker = Thinker(load_thinker(folder, dtype="fp32"), max_tokens=TOKENS)
+        outcomes = list(think_about(editor, thinker, sample_held_out(held_out)))
+        figures = {name: [float(getattr(o, name)) for o in outcomes] for name in ("alone", "thinking", "turns", "harmed")}
+        file.write_text(json.dumps(figures), encoding="utf-8")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def compare(before, after):
+    """{figure: value} of the thinker before and of those that it has become, over the same tasks."""
+    figures = {"tasks": len(before["thinking"]), "no_thinker_success": fmean(before["alone"])}
+    for name, found in (("before", [before]), ("after", after)):
+        figures[f"{name}_success"] = [fmean(each["thinking"]) for each in found]
+        figures[f"{name}_interval"] = mean_interval([fmean(task) for task in zip(*(e["thinking"] for e in found))]).text(3)
+        figures[f"{name}_turns"] = fmean(fmean(each["turns"]) for each in found)
+        figures[f"{name}_harm"] = fmean(fmean(each["harmed"]) for each in found)
+    for name, first in (("known", 0), ("held_out", 1)):
+        rows = [fmean(fmean(each["thinking"][first::2]) for each in found) for found in ([before], after)]
+        figures[f"{name}_success"] = rows
+    means = {str(n): fmean(task) for n, task in enumerate(zip(*(each["thinking"] for each in after)))}
+    difference = paired_difference(means, {str(n): value for n, value in enumerate(before["thinking"])})
+    figures["grpo_points_over_sft"] = 100 * (fmean(figures["after_success"]) - figures["before_success"][0])
     return {**figures, "words": f"{difference.verdict}: {difference.words}"}
 
 
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in {"--steps": 50, "--tasks": 200, "--held-out": 200, "--seed": 0}.items():
+    for name, default in {"--steps": 50, "--tasks": 2000, "--watched": 24, "--held-out": 200}.items():
         parser.add_argument(name, type=int, default=default)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER, help="the thinker before, after SFT")
-    parser.add_argument("--work", type=Path, help="checkpoints and the log; default: a folder that is thrown away")
+    parser.add_argument("--work", type=Path, help="folder to keep everything in; default: one that is thrown away")
     parser.add_argument("--preset", default="paper")
     for name in TUNED:
         found = option_of(GRPOConfig, name)
@@ -109,29 +183,15 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        editor, tasks = load_editor(EDITOR_FOLDER), sample(range(options.tasks), split="train")
-        steps = [make_step(editor, task, number, work) for number, task in tasks.items()]
-        steps, held_out = hold_out(steps, 24)
-        config = GRPOConfig(
-            steps=options.steps,
-            answer_tokens=TOKENS,
-            precision="no",
-            checkpointing=False,
-            save_every=max(1, options.steps // 5),
-            seed=options.seed,
-            reward=RewardRules(preset=options.preset),
-            **{name: getattr(options, name) for name in TUNED},
-        )
-        rollouts = Rollouts(editor, Thinker(OracleJudge(tasks.values()), QUESTION), editor.defaults, options.seed)
-        chat = load_thinker(options.thinker, dtype="fp32")
-        result = train(GRPOTask(chat, TEMPLATE, steps, held_out, rollouts, config, work / "training"))
-        chat.module = result.model.eval()
-        before = load_thinker(options.thinker, dtype="fp32")
-        others = sample(range(10**6, 10**6 + options.held_out), wording="held_out")
-        figures = compare(editor, *(Thinker(each, max_tokens=TOKENS) for each in (before, chat)), others)
-        best = result.best and result.best.record
-        busy = {"busy": sum(result.busy.values()), "busy_shares": result.busy}
-        print(json.dumps({"bench": "learn_thinker", "seed": options.seed, "best": best, **busy, **figures}))
+        thinkers = {"before": options.thinker}
+        thinkers |= {f"after-{seed}": train_thinker(seed, options, work) for seed in options.seeds}
+        if not options.held_out:
+            return
+        shares = min(os.cpu_count() or 1, len(thinkers))
+        with ProcessPoolExecutor(shares, get_context("spawn"), torch.set_num_threads, (1,)) as processes:
+            files = [work / f"{name}-{options.held_out}.json" for name in thinkers]
+            before, *after = processes.map(think, thinkers.values(), [options.held_out] * len(files), files)
+        print(json.dumps({"bench": "learn_thinker", "seeds": options.seeds, **compare(before, after)}))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_the_oracle_judges_edits_of_the_tasks_that_it_knows(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(PACK_ROOT / "benchmarks"), *sys.path])
     import learn_thinker
 
-    task, other = learn_thinker.sample(range(2)).values()
+    task, other = learn_thinker.sample_training(range(2)).values()
     judge = learn_thinker.Thinker(learn_thinker.OracleJudge([task]), learn_thinker.QUESTION)
     source, right = (learn_thinker.render([scene]) for scene in (task.source, task.accepted[0]))
     good, bad = critique(judge, source, [right, source], task.instruction, ["a", "b"], [0, 0])

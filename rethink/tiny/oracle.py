@@ -82,9 +82,9 @@ def verdict(observation: Observation, task: Task) -> Verdict:
 
 
 def observe(image: torch.Tensor, task: Task) -> Observation:
-    """What an IMAGE [1, 128, 128, 3] shows where the task looks. Things are looked for on the background that is there,
-    where one should be; in a cell that should be empty, where the source had one."""
-    images = render([task.source, *task.accepted])
+    """What an IMAGE [1, 128, 128, 3] shows where the task looks, computed where the image lies. Things are looked for on the
+    background that is there, where one should be; in a cell that should be empty, where the source had one."""
+    images = render([task.source, *task.accepted], image.device)
     source, answers = images[:1], images[1:]
     answer = int((answers - image).square().mean((1, 2, 3)).argmin())
     scene = task.accepted[answer]
@@ -102,7 +102,7 @@ def nearest_object(
     place = (known.dx, known.dy) if known else (0, 0)
     things = _things_at(cell, place)
     shown = split_cells(image)[0, cell]
-    distances = _distances_to_nearest(background, cell // 2, place)
+    distances = _distances_to_nearest(background, cell // 2, place, image.device)
     for guess in {0, things.index(visible_object(known))}:  # nothing, and what is known
         error = _errors(shown, [things[guess]], background, cell).item()
         if error < 0.49 * distances[guess]:  # then all others are further, as the distance is a metric
@@ -121,19 +121,24 @@ def _errors(
     shown: torch.Tensor, things: list[SceneObject | None], background: tuple[str, bool], cell: int
 ) -> torch.Tensor:
     """How far a cell [64, 64, 3] is from each of the things [N] (RMS)."""
-    return (_draw(things, background, cell) - shown).square().mean((1, 2, 3)).sqrt()
+    return (_draw(things, background, cell, shown.device) - shown).square().mean((1, 2, 3)).sqrt()
 
 
-def _draw(things: list[SceneObject | None], background: tuple[str, bool], cell: int) -> torch.Tensor:
+def _draw(
+    things: list[SceneObject | None], background: tuple[str, bool], cell: int, device: torch.device
+) -> torch.Tensor:
     """The cell with each of the things [N, 64, 64, 3]."""
-    under = split_cells(render([Scene(*background, ())]))[0, cell]
-    return draw_cells(torch.tensor([encode_object(t) for t in things]), under.expand(len(things), -1, -1, -1))
+    under = split_cells(render([Scene(*background, ())], device))[0, cell]
+    looks = torch.tensor([encode_object(t) for t in things], device=device)
+    return draw_cells(looks, under.expand(len(things), -1, -1, -1))
 
 
 @cache
-def _distances_to_nearest(background: tuple[str, bool], row: int, place: tuple[int, int]) -> list[float]:
+def _distances_to_nearest(
+    background: tuple[str, bool], row: int, place: tuple[int, int], device: torch.device
+) -> list[float]:
     """Of each of the things at a place in a row of cells: how far the most similar other one is (RMS)."""
-    pixels = _draw(_things_at(2 * row, place), background, 2 * row).flatten(1)
+    pixels = _draw(_things_at(2 * row, place), background, 2 * row, device).flatten(1)
     distances = torch.cdist(pixels, pixels).fill_diagonal_(torch.inf).amin(1)
     return (distances / pixels.shape[1] ** 0.5).tolist()
 
@@ -151,10 +156,11 @@ def visible_object(thing: SceneObject | None) -> SceneObject | None:
 
 
 def _nearest_background(image: torch.Tensor, scenes: list[Scene]) -> tuple[tuple[str, bool], float]:
-    empty = render([replace(scene, things=()) for scene in scenes])
-    free = ((render(scenes) - empty).abs().amax(-1) < 1 / 255).all(0)  # pixels that only show background
-    names = torch.arange(len(BACKGROUNDS)).repeat_interleave(2)
-    backgrounds = render_background(names, torch.arange(2).repeat(len(BACKGROUNDS)))
+    empty = render([replace(scene, things=()) for scene in scenes], image.device)
+    things = (render(scenes, image.device) - empty).abs()
+    free = (things.amax(-1) < 1 / 255).all(0)  # pixels that only show background
+    names = torch.arange(len(BACKGROUNDS), device=image.device).repeat_interleave(2)
+    backgrounds = render_background(names, torch.arange(2, device=image.device).repeat(len(BACKGROUNDS)))
     error = (backgrounds - image).square().mean(-1)[:, free].mean(1).sqrt()
     nearest = int(error.argmin())
     return (tuple(BACKGROUNDS)[nearest // 2], bool(nearest % 2)), float(error[nearest])

@@ -159,9 +159,9 @@ def encode_object(thing: SceneObject | None) -> tuple[int, ...]:
     return *look, thing.size, JITTER.index(thing.dx), JITTER.index(thing.dy), int(thing.covered)
 
 
-def render(scenes: list[Scene]) -> torch.Tensor:
-    """Images of the scenes: IMAGE [B, 128, 128, 3]."""
-    return render_arrays(torch.from_numpy(np.stack([encode(scene) for scene in scenes])))
+def render(scenes: list[Scene], device: torch.device | str = "cpu") -> torch.Tensor:
+    """Images of the scenes: IMAGE [B, 128, 128, 3], made where the device says."""
+    return render_arrays(torch.from_numpy(np.stack([encode(scene) for scene in scenes])).to(device))
 
 
 def render_arrays(arrays: torch.Tensor) -> torch.Tensor:

@@ -182,6 +182,7 @@ def understood(chat: TransformersChat, tasks: list[Task], batch: int = 24) -> fl
     asked = chat.tokenizer.convert_tokens_to_ids(ASKED)
     for start in range(0, len(tasks), batch):
         rows = collate([ask_for_request(task) for task in tasks[start : start + batch]])
+        rows = {name: value.to(chat.device) for name, value in rows.items()}
         labels = rows.pop("labels")[:, 1:]
         guesses = cast(Any, chat.module)(**rows).logits[:, :-1].argmax(-1)
         after = (labels == asked).cumsum(1) - (labels == asked).long() > 0
