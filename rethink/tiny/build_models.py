@@ -202,14 +202,14 @@ def publish(work: Path, out: Path) -> None:
         pipe = lazy_import("diffusers").StableDiffusionInstructPix2PixPipeline.from_pretrained(
             work / "editor", torch_dtype=torch.float16
         )
-        add_words(pipe, work / "words")
+        add_words(pipe)
         pipe.text_encoder.half()
         shutil.rmtree(editor, ignore_errors=True)
         pipe.save_pretrained(editor)
         instruct_pix2pix.add_old_prefix(editor / "text_encoder" / "model.safetensors")
         strip_local_paths(editor)
         for name in ("vocab.json", "merges.txt"):  # transformers 4 reads these, transformers 5 tokenizer.json
-            shutil.copy(work / "words" / name, editor / "tokenizer" / name)
+            shutil.copy(work / "tokenizer" / name, editor / "tokenizer" / name)
         write_json(editor / "rethink.json", DEFAULTS)
     thinkers = (work / name for name in ("thinker-wide", "thinker-trained"))
     trained = next((folder for folder in thinkers if (folder / "config.json").exists()), None)

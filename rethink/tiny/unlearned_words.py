@@ -7,18 +7,17 @@ learns a word much more slowly.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .architectures import make_text_encoder, write_tokenizer
+from .architectures import make_text_encoder
 from .english.meanings import word_meanings
 from .phrasings import HELD_OUT_REASONING, HELD_OUT_UNUSUAL, REASONING_WORDINGS, SYNONYMS, UNUSUAL_WORDINGS
 
 SEED = 0
-END = "</w>"  # of a word's last token
+END = "</w>"  # of the last token of a word that was learned
 
 
 def unlearned_words() -> list[str]:
@@ -29,36 +28,29 @@ def unlearned_words() -> list[str]:
     return sorted({*found, *word_meanings()})
 
 
-def add_words(pipe: Any, folder: Path) -> None:
-    """Gives the tokenizer of a pipeline a token for each of `unlearned_words`, and its text encoder a random row for it, as long as
-    those of the words that it has learned. What it makes of plain words stays the same to the bit. folder: for the tokenizer's
-    files."""
-    from transformers import CLIPTokenizer
+def add_words(pipe: Any) -> None:
+    """Gives the tokenizer of a pipeline a token for each of `unlearned_words` that has none, and its text encoder a random row for
+    it, as long as those of the words that it has learned.
 
-    length = pipe.tokenizer.model_max_length
-    write_tokenizer(folder, length, unlearned_words())
-    tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=length)
-    encoder = make_text_encoder(tokenizer)
+    All else is spelled as before, so that what it makes of it stays the same to the bit: tokens of their own are looked for before
+    a text is spelled (transformers 4 does not find those that are capitalized or stand before a comma, and spells them).
+    """
+    from tokenizers import AddedToken
+
+    before = pipe.tokenizer.get_vocab()
+    words = [word for word in unlearned_words() if f"{word}{END}" not in before]
+    pipe.tokenizer.add_tokens([AddedToken(word, single_word=True) for word in words])
     weights = pipe.text_encoder.float().state_dict()
     name = next(name for name in weights if name.endswith("token_embedding.weight"))
-    rows = _rows(weights[name], pipe.tokenizer.get_vocab(), tokenizer.get_vocab())
-    encoder.load_state_dict({**weights, name: rows})
-    pipe.tokenizer, pipe.text_encoder = tokenizer, encoder
+    encoder = make_text_encoder(pipe.tokenizer)
+    encoder.load_state_dict({**weights, name: torch.cat([weights[name], _draw_rows(weights[name], before, len(words))])})
+    pipe.text_encoder = encoder
 
 
-def _rows(known: Tensor, before: dict[str, int], now: dict[str, int]) -> Tensor:
-    """Of all tokens [tokens, width]: the known ones where they are known; what is a part of a word only says as little as its letters."""
+def _draw_rows(known: Tensor, before: dict[str, int], count: int) -> Tensor:
+    """Rows [count, width] like the known ones [tokens, width] of whole words."""
     learned = torch.stack(
         [known[number] for token, number in before.items() if re.fullmatch(rf"[a-z]{{2,}}{END}", token)]
     )
     generator = torch.Generator().manual_seed(SEED)
-    rows = torch.randn(len(now), known.shape[1], generator=generator) * learned.std()
-    words = {f"{word}{END}" for word in unlearned_words()}
-    for token, number in now.items():
-        if token in before:
-            rows[number] = known[before[token]]
-        elif token not in words:
-            *letters, last = token.removesuffix(END)
-            spelled = [*letters, f"{last}{END}" if token.endswith(END) else last]
-            rows[number] = known[[before[letter] for letter in spelled]].mean(0)
-    return rows
+    return torch.randn(count, known.shape[1], generator=generator) * learned.std()

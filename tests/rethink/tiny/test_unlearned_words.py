@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
+from rethink.builtin import EDITOR_FOLDER
 from rethink.tiny import sample_task
 from rethink.tiny.architectures import TEXT_TOKENS, make_text_encoder, make_tokenizer
 from rethink.tiny.unlearned_words import add_words, unlearned_words
@@ -25,7 +26,8 @@ def open_parts(folder):
 def test_plain_instructions_mean_the_same_to_the_bit_and_a_new_word_is_one_token(tmp_path):
     pipe = open_parts(tmp_path / "old")
     old = SimpleNamespace(**vars(pipe))
-    add_words(pipe, tmp_path / "new")
+    pipe.tokenizer = make_tokenizer(tmp_path / "new", TEXT_TOKENS)
+    add_words(pipe)
     pipe.text_encoder.eval()
     for number in range(40):
         for wording in ("known", "held_out"):
@@ -44,14 +46,28 @@ def test_the_words_are_those_of_all_levels():
     assert all(word.isalpha() for word in words)
 
 
-def test_what_is_only_a_part_of_a_word_says_as_little_as_its_letters(tmp_path):
+def test_every_other_word_is_spelled_as_before(tmp_path):
     pipe = open_parts(tmp_path / "old")
-    old, before = pipe.text_encoder.get_input_embeddings().weight, pipe.tokenizer.get_vocab()
-    add_words(pipe, tmp_path / "new")
-    rows, now = pipe.text_encoder.get_input_embeddings().weight, pipe.tokenizer.get_vocab()
-    words = {f"{word}</w>" for word in unlearned_words()}
-    parts = [token for token in now.keys() - before.keys() - words if not token.endswith("</w>")]
-    assert len(parts) > 100
-    for token in parts:
-        letters = old[[before[letter] for letter in token]]
-        assert torch.allclose(rows[now[token]], letters.mean(0), atol=1e-6), token
+    old = SimpleNamespace(**vars(pipe))
+    pipe.tokenizer = make_tokenizer(tmp_path / "new", TEXT_TOKENS)
+    add_words(pipe)
+    pipe.text_encoder.eval()
+    for text in ("take the noise away", "a watermark, a beard; no fog!", "Dyeing crimsonish", "THE BLURRED STICKERS"):
+        assert pipe.tokenizer.tokenize(text) == old.tokenizer.tokenize(text)
+        assert torch.equal(encode(pipe, text), encode(old, text)), text
+
+
+def test_a_word_is_its_token_wherever_it_stands(tmp_path):
+    pipe = open_parts(tmp_path)
+    add_words(pipe)
+    (token,) = pipe.tokenizer.tokenize("crimson")
+    for text in ("Crimson, please", "make it CRIMSON.", "a crimson-red star", "(crimson)"):
+        assert token in pipe.tokenizer.tokenize(text), text
+
+
+def test_the_shipped_tokenizer_has_them_too():
+    from transformers import CLIPTokenizer
+
+    tokenizer = CLIPTokenizer.from_pretrained(EDITOR_FOLDER / "tokenizer")
+    assert all(len(tokenizer.tokenize(word)) == 1 for word in unlearned_words())
+    assert len(tokenizer.tokenize("noise")) > 1
