@@ -72,31 +72,36 @@ def fingerprint(image):
     return hashlib.sha256((image * 255).round().byte().numpy().tobytes()).hexdigest()
 
 
-def make_steps(numbers, folder):
-    """The questions about the edits of these tasks by their own words; what is there in the folder is not edited again."""
+def make_steps(tasks, folder):
+    """The questions about the edits of tasks {number: task} by their own words; what is there in the folder is not edited again."""
     folder.mkdir(parents=True, exist_ok=True)
-    shares = min(os.cpu_count() or 1, MOST_PROCESSES, len(numbers))
-    with ProcessPoolExecutor(shares, get_context("spawn"), torch.set_num_threads, (1,)) as processes:
-        parts = [processes.submit(edit_tasks, numbers[share::shares], folder) for share in range(shares)]
-        found = {number: step for part in parts for number, step in part.result().items()}
-    return [found[number] for number in numbers]
+    missing = [number for number in tasks if not all(file.exists() for file in edit_files(number, folder))]
+    if missing:
+        shares = min(os.cpu_count() or 1, MOST_PROCESSES, len(missing))
+        with ProcessPoolExecutor(shares, get_context("spawn"), torch.set_num_threads, (1,)) as processes:
+            parts = [processes.submit(edit_tasks, missing[share::shares], folder) for share in range(shares)]
+            for part in parts:
+                part.result()
+    return [make_step(task.instruction, edit_files(number, folder)) for number, task in tasks.items()]
+
+
+def edit_files(number, folder):
+    return folder / f"{number}-source.png", folder / f"{number}-edited.png"
 
 
 def edit_tasks(numbers, folder):
     editor = load_editor(EDITOR_FOLDER)
-    return {number: make_step(editor, task, number, folder) for number, task in sample_training(numbers).items()}
-
-
-def make_step(editor, task, number, folder):
-    """The question about the edit of a task by its own words."""
-    source = render([task.source])
-    files = folder / f"{number}-source.png", folder / f"{number}-edited.png"
-    if not all(file.exists() for file in files):
+    for number, task in sample_training(numbers).items():
+        source = render([task.source])
         edited = editor.edit(editor.prepare(source), [task.instruction], [number], editor.defaults)
-        for image, file in zip((source, edited), files):
+        for image, file in zip((source, edited), edit_files(number, folder)):
             save_image(image, file)
-    messages = critique_messages(TEMPLATE, instruction=task.instruction, prompt=task.instruction)
-    return ThinkerStep(messages, files, *files, task.instruction, task.instruction)
+
+
+def make_step(instruction, files):
+    """The question about an edit by the user's own words. files: of the source and of the edit."""
+    messages = critique_messages(TEMPLATE, instruction=instruction, prompt=instruction)
+    return ThinkerStep(messages, files, *files, instruction, instruction)
 
 
 def sample_training(numbers):
@@ -114,8 +119,8 @@ def train_thinker(seed, options, work):
     folder = work / f"thinker-{seed}"
     if (folder / "config.json").exists():
         return folder
-    numbers = range(options.tasks)
-    steps, held_out = hold_out(make_steps(numbers, work / "edits"), options.watched)
+    tasks = sample_training(range(options.tasks))
+    steps, held_out = hold_out(make_steps(tasks, work / "edits"), options.watched)
     editor = load_editor(EDITOR_FOLDER, dtype="fp32", device=DEVICE)
     config = GRPOConfig(
         steps=options.steps,
@@ -127,7 +132,7 @@ def train_thinker(seed, options, work):
         reward=RewardRules(preset=options.preset),
         **{name: getattr(options, name) for name in TUNED},
     )
-    judge = OracleJudge(sample_training(numbers).values())
+    judge = OracleJudge(tasks.values())
     rollouts = Rollouts(editor, Thinker(judge, QUESTION), editor.defaults, seed)
     chat = load_thinker(options.thinker, dtype="fp32", device=DEVICE)
     result = train(GRPOTask(chat, TEMPLATE, steps, held_out, rollouts, config, work / f"training-{seed}"))
