@@ -2,8 +2,14 @@
 
 By group, as those of wide English, and kind of edit; placeholders as in `phrasings`, and {bare} for the thing that changes without
 "the", {oldshape} for its shape.
+
+BY_OTHERS is what was written without sight of the rules, the lessons and the other sentences, after all training.
 """
 
+import json
+from pathlib import Path
+
+BY_OTHERS = json.loads(Path(__file__).with_name("handwritten_by_others.json").read_text(encoding="utf-8"))
 HANDWRITTEN = {
     "forms": {
         "recolor": [

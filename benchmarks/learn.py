@@ -55,11 +55,12 @@ from rethink.training.lora_settings import LoraSettings
 
 HARD = ("unusual", "reasoning")
 LEVELS = ("unusual", "unusual", "reasoning")  # of the runs, in turn: unusual words are many, rules are few
+MORE = 10**5  # the number of the first of more runs of reasoning, from which the denoiser learns too
 LATER = 10**6  # the number of the first task that is thought about before and after
 # What the figures of a stage depend on, among the options.
 RUNNING = ("runs", "turns", "start")
 WORDS = ("steps", "batch", "rank", "rate", "keep", "replay", "strength", "seed")
-TRAINING = (*WORDS, "denoiser_steps", "denoiser_rate", "denoiser_strength")
+TRAINING = (*WORDS, "more_reasoning", "denoiser_steps", "denoiser_rate", "denoiser_strength")
 MEASURING = ("cases", "turn_tasks")
 UNFILTERED = RunPairRules(score=0.1, preservation=0, duplicates=-1)  # whatever the thinker gave any points to
 RULES = {"filtered": RunPairRules(), "unfiltered": UNFILTERED}
@@ -80,6 +81,7 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, help="folder of all stages; default: one that is thrown away")
     parser.add_argument("--runs", type=int, default=1200, help="runs that are learned from")
+    parser.add_argument("--more-reasoning", type=int, default=900, help="runs of reasoning for the denoiser beside these")
     parser.add_argument("--turns", type=int, default=3, help="of these, at most")
     parser.add_argument(
         "--start",
@@ -123,8 +125,16 @@ class Distillation:
     @cached_property
     def folders(self) -> list[Path]:
         """The runs, thought to their ends. Numbers from which they were made are their names."""
+        return self._think(range(self.options.runs))
+
+    @cached_property
+    def more_folders(self) -> list[Path]:
+        """More of them, of reasoning alone."""
+        return self._think(range(MORE, MORE + self.options.more_reasoning))
+
+    def _think(self, numbers: Iterable[int]) -> list[Path]:
         options, runs = self.options, self.work / f"runs-{self.options.start}-{self.options.turns}"
-        folders = [runs / f"{number:06d}" for number in range(options.runs)]
+        folders = [runs / f"{number:06d}" for number in numbers]
         waiting = [folder for folder in folders if not has_ended(folder)]
         think = partial(think_over, turns=options.turns, start=options.start)
         parts = [waiting[part :: options.workers] for part in range(options.workers)]
@@ -135,10 +145,12 @@ class Distillation:
             think(waiting)
         return folders
 
-    def pairs(self, name: str) -> PairStore:
-        """Those of all runs, by one of RULES."""
-        store = self.work / f"pairs-{name}-{self.options.runs}"
-        return RunPairsJob(tuple(self.folders), store, RULES[name]).run().pairs
+    def pairs(self, name: str, more: bool = False) -> PairStore:
+        """Those of the runs by one of RULES. more: of more runs of reasoning too."""
+        options = self.options
+        folders = [*self.folders, *self.more_folders] if more else self.folders
+        count = f"{options.runs}-{options.more_reasoning}" if more else options.runs
+        return RunPairsJob(tuple(folders), self.work / f"pairs-{name}-{count}", RULES[name]).run().pairs
 
     def taught(self, name: str) -> Any:
         """The editor with what it learned from such pairs: after its words, a LoRA over the denoiser."""
@@ -146,17 +158,19 @@ class Distillation:
         if not options.denoiser_steps:
             return editor
         settings = {"layers": "all", "steps": options.denoiser_steps, "learning_rate": options.denoiser_rate}
-        return self.learned(f"{name}-denoiser", editor, options.denoiser_strength, rank=16, batch=16, **settings)
+        pairs = self.pairs(name, more=True)
+        return self.learned(f"{name}-denoiser", pairs, editor, options.denoiser_strength, rank=16, batch=16, **settings)
 
     def taught_words(self, name: str) -> Any:
         """The editor with a LoRA over its text encoder."""
         options = self.options
         settings = {"layers": "none", "text_encoder": True, "steps": options.steps, "learning_rate": options.rate}
-        return self.learned(name, self.editor, options.strength, rank=options.rank, batch=options.batch, **settings)
+        sizes = {"rank": options.rank, "batch": options.batch}
+        return self.learned(name, self.pairs(name), self.editor, options.strength, **sizes, **settings)
 
-    def learned(self, name: str, editor: Any, strength: float, **settings: Any) -> Any:
-        """The editor with a LoRA of this name over it."""
-        options, pairs = self.options, self.pairs(name.split("-")[0])
+    def learned(self, name: str, pairs: PairStore, editor: Any, strength: float, **settings: Any) -> Any:
+        """The editor with a LoRA of this name over it, from these pairs."""
+        options = self.options
         chosen = LoraSettings(
             **settings,
             accumulate=1,
@@ -223,7 +237,8 @@ def has_ended(folder: Path) -> bool:
 def task_of(folder: Path) -> Task:
     """What a run was about: of a scene that no test has."""
     number = int(folder.name)
-    return sample_task(number, LEVELS[number % len(LEVELS)], split="train")
+    level = "reasoning" if number >= MORE else LEVELS[number % len(LEVELS)]
+    return sample_task(number, level, split="train")
 
 
 def think_over(folders: Sequence[Path], turns: int, start: Any) -> None:

@@ -1,6 +1,6 @@
 """Thinking in wide English, by the exact oracle: sentences of rules that the thinker never saw, and sentences written by hand.
 
-    python benchmarks/think_wide.py [--tasks N] [--workers N] [--editor FOLDER] [--thinker FOLDER]
+    python benchmarks/think_wide.py [--tasks N] [--groups NAME …] [--workers N] [--editor FOLDER] [--thinker FOLDER]
 
 N tasks of held-out scenes of each group: new constructions of known words; words never seen; other verbs in polite, wordy,
 mistyped requests. Prints for each how often the first edit was right, and what won of at most five turns; how often thinking
@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from handwritten import HANDWRITTEN
+from handwritten import BY_OTHERS, HANDWRITTEN
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
@@ -32,6 +32,7 @@ from rethink.tiny.teacher import plain_requests, plain_words
 from rethink.tiny.think_benchmark import TOKENS, think_about
 
 BY_HAND = {f"{group}, by hand": sentences for group, sentences in HANDWRITTEN.items()}
+BY_HAND |= {f"{group}, by others": sentences for group, sentences in BY_OTHERS.items()}
 ALL = (*GROUPS, *BY_HAND)
 COLUMNS = {"alone": "one edit", "thinking": "thinking", "harmed": "harm", "prompt": "prompts right"}
 
@@ -45,7 +46,7 @@ def measure(arguments):
     return [
         measure_task(editor, thinker, group, number)
         for number in range(part, options.tasks, options.workers)
-        for group in ALL
+        for group in options.groups
     ]
 
 
@@ -69,7 +70,8 @@ def measure_task(editor, thinker, group, number):
 
 def summarize(rows):
     """By group, and for all: shares of tasks, and the mean number of turns."""
-    groups = {group: [row for row in rows if group in ("all", row["group"])] for group in ("all", *ALL)}
+    found = dict.fromkeys(row["group"] for row in rows)
+    groups = {group: [row for row in rows if group in ("all", row["group"])] for group in ("all", *found)}
     return {
         group: {name: statistics.mean(row[name] for row in members) for name in (*COLUMNS, "turns")}
         for group, members in groups.items()
@@ -85,6 +87,7 @@ def report(found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=100)
+    parser.add_argument("--groups", nargs="+", default=ALL, choices=ALL)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--editor", type=Path, default=EDITOR_FOLDER)
     parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER)
