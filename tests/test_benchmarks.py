@@ -55,3 +55,17 @@ def test_the_oracle_judges_edits_of_the_tasks_that_it_knows(monkeypatch):
     assert good.overall >= 8 > bad.overall
     (unknown,) = critique(judge, learn_thinker.render([other.source]), [right], other.instruction, ["a"], [0])
     assert unknown.status == "failed"
+
+
+def test_every_sentence_by_hand_names_what_its_task_is_about(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(PACK_ROOT / "benchmarks"), *sys.path])
+    import think_wide
+
+    for group, sentences in think_wide.BY_HAND.items():
+        assert set(sentences) == set(think_wide.KINDS), group
+        longest = max(map(len, sentences.values()))
+        for number in range(longest * len(think_wide.KINDS)):
+            task = think_wide.draw_task(group, number)
+            assert not set("{}") & set(task.instruction)
+            changed = {thing for thing in {*task.source.things, *task.target.things} if thing.shape in task.instruction}
+            assert changed or task.kind == "background", task.instruction
