@@ -81,7 +81,9 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, help="folder of all stages; default: one that is thrown away")
     parser.add_argument("--runs", type=int, default=1200, help="runs that are learned from")
-    parser.add_argument("--more-reasoning", type=int, default=900, help="runs of reasoning for the denoiser beside these")
+    parser.add_argument(
+        "--more-reasoning", type=int, default=900, help="runs of reasoning for the denoiser beside these"
+    )
     parser.add_argument("--turns", type=int, default=3, help="of these, at most")
     parser.add_argument(
         "--start",

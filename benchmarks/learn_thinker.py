@@ -3,7 +3,8 @@
     python benchmarks/learn_thinker.py --thinker FOLDER [--seeds N …] [--steps N] [--tasks N] [--held-out N] [--work FOLDER] [OPTIONS]
 
 First every task is edited once, by its own words. From these edits the thinker of FOLDER learns by GRPO, anew with every seed: its
-prompts are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. Then it and the
+prompts are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. The save is kept
+that does best on so many other tasks of these as --watched says; 0: the last one. Then it and the
 thinkers that it has become think over other scenes, in sentences of those rules and of held-out ones, half each, and the oracle says
 what came of it, and of the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the share of the
 time of all steps in which editor, judge or policy were at work. What is there in the folder of --work is not made again. OPTIONS:
@@ -147,7 +148,9 @@ def think(folder, held_out, file):
         editor = load_editor(EDITOR_FOLDER)
         thinker = Thinker(load_thinker(folder, dtype="fp32"), max_tokens=TOKENS)
         outcomes = list(think_about(editor, thinker, sample_held_out(held_out)))
-        figures = {name: [float(getattr(o, name)) for o in outcomes] for name in ("alone", "thinking", "turns", "harmed")}
+        figures = {
+            name: [float(getattr(o, name)) for o in outcomes] for name in ("alone", "thinking", "turns", "harmed")
+        }
         file.write_text(json.dumps(figures), encoding="utf-8")
     return json.loads(file.read_text(encoding="utf-8"))
 
@@ -157,7 +160,8 @@ def compare(before, after):
     figures = {"tasks": len(before["thinking"]), "no_thinker_success": fmean(before["alone"])}
     for name, found in (("before", [before]), ("after", after)):
         figures[f"{name}_success"] = [fmean(each["thinking"]) for each in found]
-        figures[f"{name}_interval"] = mean_interval([fmean(task) for task in zip(*(e["thinking"] for e in found))]).text(3)
+        by_task = [fmean(task) for task in zip(*(each["thinking"] for each in found))]
+        figures[f"{name}_interval"] = mean_interval(by_task).text(3)
         figures[f"{name}_turns"] = fmean(fmean(each["turns"]) for each in found)
         figures[f"{name}_harm"] = fmean(fmean(each["harmed"]) for each in found)
     for name, first in (("known", 0), ("held_out", 1)):

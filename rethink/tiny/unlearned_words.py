@@ -43,7 +43,8 @@ def add_words(pipe: Any) -> None:
     weights = pipe.text_encoder.float().state_dict()
     name = next(name for name in weights if name.endswith("token_embedding.weight"))
     encoder = make_text_encoder(pipe.tokenizer)
-    encoder.load_state_dict({**weights, name: torch.cat([weights[name], _draw_rows(weights[name], before, len(words))])})
+    rows = torch.cat([weights[name], _draw_rows(weights[name], before, len(words))])
+    encoder.load_state_dict({**weights, name: rows})
     pipe.text_encoder = encoder
 
 
