@@ -12,18 +12,9 @@ from ..scene import Scene, SceneObject
 PLAIN_WORD = 0.4  # chance that a thing has its plain name
 PHRASE = 0.12  # chance of a phrase ("the color of a carrot") where one may stand
 _LONG = re.compile(r"\b(color of|like|as|between|warm|darkest|dark navy)\b")
-# Parts of invented words: short ones sound as a language makes them up, long ones are built as English builds its own.
-ONSETS = (
-    "b|bl|br|c|ch|cl|cr|d|dr|f|fl|fr|g|gl|gr|h|j|k|kn|l|m|n|p|ph|pl|pr|qu|r|s|sc|sh|sk|sl|sm|sn|sp|spr|squ|st|str|sw|t|th|tr|tw|v|w|wr"
-    "|y|z|"
-)
-VOWELS = "a|e|i|o|u|ai|ea|ee|oa|oo|ou|au|ie|y"
-CODAS = (
-    "b|ck|d|ff|g|k|l|ll|m|mf|mp|n|nd|ng|nge|nk|nt|p|pse|r|rb|rch|rk|rl|rm|rn|rp|rt|rve|sh|sk|ss|st|t|tch|x|zz|ze|ve|ce|se|te|de|gue|ggle"
-    "|bble|ndle|mble|ckle|tter|ster|nish|ft|lk|lt|pt|ct|"
-)
-PREFIXES = "re|un|de|dis|over|out|up|be|en|ex|e|ob|ab|ad|con|per|pre|trans|sub|in|mis|fore|inter|co|pro|sur|under|off"
-SUFFIXES = "ize|ify|ate|en|er|le|ish|ure|ave|ine|age|ite|ect|ict|ude|ose|ute|ide|uct|orb|ulge|oint|ex|ax"
+STARTS = ("gl", "br", "sn", "fl", "tr", "z", "m", "v", "qu", "sp", "w", "k", "d", "pl")
+MIDDLES = ("oo", "i", "a", "e", "u", "or")
+ENDINGS = ("rp", "mf", "nk", "zz", "ggle", "bble", "x", "st", "lk", "ft", "rt", "ngle", "pify", "ndle", "sh")
 
 
 class UnfitError(LookupError):
@@ -90,17 +81,8 @@ class Grammar:
         return getattr(self, f"say_{slot}")()
 
     def invent(self) -> str:
-        """A word that most likely there is not, of one to three syllables."""
-        draw = self.rng.random()
-        word = self._draw(ONSETS, VOWELS, CODAS)
-        if 0.45 <= draw < 0.72:
-            word = self._draw(PREFIXES) + word
-        if 0.65 <= draw < 0.9:
-            word += self._draw(SUFFIXES)
-        return word + self._draw(ONSETS, VOWELS, CODAS) if draw >= 0.9 else word
-
-    def _draw(self, *tables: str) -> str:
-        return "".join(self.rng.choice(table.split("|")) for table in tables)
+        """A word that there is not."""
+        return "".join(self.rng.choice(part) for part in (STARTS, MIDDLES, ENDINGS))
 
     def word(self, table: tuple[str, str], phrases: bool = False) -> str:
         """A known word for it, most often the plain one. phrases: whether "the color of a carrot" may stand there."""

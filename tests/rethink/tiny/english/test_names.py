@@ -16,7 +16,6 @@ def says(text, pair):
 
 def fits(text, thing, scene):
     """Whether nothing that the name says of color, shape, place and size rules this thing out."""
-    text = re.sub(r"(left|right|hand) spot\b", r"\1 corner", text)  # a place, and no circle
     for table, value in (
         (words.COLOR_WORDS, thing.color),
         (words.SHAPE_WORDS, thing.shape),
