@@ -82,7 +82,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="folder of all stages; default: one that is thrown away")
     parser.add_argument("--runs", type=int, default=1200, help="runs that are learned from")
     parser.add_argument(
-        "--more-reasoning", type=int, default=900, help="runs of reasoning for the denoiser beside these"
+        "--more-reasoning", type=int, default=1200, help="runs of reasoning for the denoiser beside these"
     )
     parser.add_argument("--turns", type=int, default=3, help="of these, at most")
     parser.add_argument(
@@ -100,7 +100,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--strength", type=float, default=1.0, help="of its LoRA, wherever it is measured")
     parser.add_argument("--denoiser-steps", type=int, default=2500, help="of the denoiser's training; 0: none")
     parser.add_argument("--denoiser-rate", type=float, default=1e-3)
-    parser.add_argument("--denoiser-strength", type=float, default=1.0)
+    parser.add_argument("--denoiser-strength", type=float, default=0.75)
     parser.add_argument("--cases", type=int, default=400, help="edits judged of every level")
     parser.add_argument("--turn-tasks", type=int, default=100, help="tasks thought about before and after")
     parser.add_argument("--seed", type=int, default=0, help="of the trainings")
