@@ -2,8 +2,8 @@
 
     python benchmarks/learn_thinker.py --thinker FOLDER [--seeds N …] [--steps N] [--tasks N] [--held-out N] [--work FOLDER] [OPTIONS]
 
-First every task is edited once, by its own words. From these edits the thinker of FOLDER learns by GRPO, anew with every seed: its
-prompts are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. The save is kept
+First every task is edited twice, by its own words and by plain ones. From these edits the thinker of FOLDER learns by GRPO, anew with every
+seed: its prompts are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. The save is kept
 that does best on so many other tasks of these as --watched says; 0: the last one. Then it and the
 thinkers that it has become think over other scenes, in sentences of those rules and of held-out ones, half each, and the oracle says
 what came of it, and of the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the share of the
@@ -38,7 +38,7 @@ from rethink.thinkers.protocol import ThinkerError
 from rethink.tiny import render, sample_task
 from rethink.tiny.oracle import observe
 from rethink.tiny.tasks import WIDE
-from rethink.tiny.teacher import criticize
+from rethink.tiny.teacher import criticize, plain_requests
 from rethink.tiny.think_benchmark import TOKENS, think_about
 from rethink.training.thinker_grpo import GRPOTask, train
 from rethink.training.thinker_rewards import RewardRules
@@ -74,7 +74,7 @@ def fingerprint(image):
 
 
 def make_steps(tasks, folder):
-    """The questions about the edits of tasks {number: task} by their own words; what is there in the folder is not edited again."""
+    """The questions about both edits of tasks {number: task}; what is there in the folder is not edited again."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [number for number in tasks if not all(file.exists() for file in edit_files(number, folder))]
     if missing:
@@ -83,26 +83,34 @@ def make_steps(tasks, folder):
             parts = [processes.submit(edit_tasks, missing[share::shares], folder) for share in range(shares)]
             for part in parts:
                 part.result()
-    return [make_step(task.instruction, edit_files(number, folder)) for number, task in tasks.items()]
+    return [step for number, task in tasks.items() for step in ask_about(task, *edit_files(number, folder))]
+
+
+def first_prompts(task):
+    """The user's own words, by which few edits are right, and plain ones for them, by which most are: who is asked about the first alone
+    learns to find fault with everything."""
+    return task.instruction, min(plain_requests(task))
 
 
 def edit_files(number, folder):
-    return folder / f"{number}-source.png", folder / f"{number}-edited.png"
+    """Of the source, and of the edit by each of `first_prompts`."""
+    return [folder / f"{number}-{name}.png" for name in ("source", "own", "plain")]
 
 
 def edit_tasks(numbers, folder):
     editor = load_editor(EDITOR_FOLDER)
     for number, task in sample_training(numbers).items():
         source = render([task.source])
-        edited = editor.edit(editor.prepare(source), [task.instruction], [number], editor.defaults)
-        for image, file in zip((source, edited), edit_files(number, folder)):
+        edited = editor.edit(editor.prepare(source), first_prompts(task), [number] * 2, editor.defaults)
+        for image, file in zip((source, *edited.split(1)), edit_files(number, folder)):
             save_image(image, file)
 
 
-def make_step(instruction, files):
-    """The question about an edit by the user's own words. files: of the source and of the edit."""
-    messages = critique_messages(TEMPLATE, instruction=instruction, prompt=instruction)
-    return ThinkerStep(messages, files, *files, instruction, instruction)
+def ask_about(task, source, *edits):
+    """The question about each edit by `first_prompts`; files."""
+    for prompt, edited in zip(first_prompts(task), edits):
+        messages = critique_messages(TEMPLATE, instruction=task.instruction, prompt=prompt)
+        yield ThinkerStep(messages, (source, edited), source, edited, task.instruction, prompt)
 
 
 def sample_training(numbers):
