@@ -1,11 +1,12 @@
 """What thinking has found out is taught to the editor: how much of it one turn can do afterwards. Judged by the exact oracle.
 
-    python benchmarks/learn.py --work FOLDER [--runs N] [--steps N] [--cases N] [--turn-tasks N] [--workers N] …
+    python benchmarks/learn.py --work FOLDER [--runs N] [--more-reasoning N] [--steps N] [--cases N] [--turn-tasks N] [--workers N] …
 
 The built-in editor and thinker think about scenes in unusual words and in words that need reasoning. Trajectories To Pairs makes
 pairs of the runs, with its filters and without; Train Edit LoRA teaches them to the editor, which is held to its plain edits of the
-same scenes: first its text encoder, which learns to read the user's words as the thinker's, then its denoiser. Then it edits held-out
-scenes in one turn, and thinks about others again. Every stage goes on where it was cut off, if --work is the same folder.
+same scenes: first its text encoder, which learns to read the user's words as the thinker's, then its denoiser, from more runs that need
+reasoning too. Then it edits held-out scenes in one turn, and thinks about others again. Every stage goes on where it was cut off, if
+--work is the same folder.
 
 Prints a table, then one JSON object; shares are 0…1. distilled_*: success of one turn after it, where before_* is that of the
 editor as it was, and words_* that of the text encoder's LoRA alone; *_plain_lost: what plain edits lose; new_words_*: wordings that no
