@@ -26,7 +26,7 @@ def open_parts(folder):
 def test_plain_instructions_mean_the_same_to_the_bit_and_a_new_word_is_one_token(tmp_path):
     pipe = open_parts(tmp_path / "old")
     old = SimpleNamespace(**vars(pipe))
-    pipe.tokenizer = make_tokenizer(tmp_path / "new", TEXT_TOKENS)
+    pipe.tokenizer = make_tokenizer(tmp_path / "old", TEXT_TOKENS)  # the same, read once more
     add_words(pipe)
     pipe.text_encoder.eval()
     for number in range(40):
@@ -49,7 +49,7 @@ def test_the_words_are_those_of_all_levels():
 def test_every_other_word_is_spelled_as_before(tmp_path):
     pipe = open_parts(tmp_path / "old")
     old = SimpleNamespace(**vars(pipe))
-    pipe.tokenizer = make_tokenizer(tmp_path / "new", TEXT_TOKENS)
+    pipe.tokenizer = make_tokenizer(tmp_path / "old", TEXT_TOKENS)  # the same, read once more
     add_words(pipe)
     pipe.text_encoder.eval()
     for text in ("take the noise away", "a watermark, a beard; no fog!", "Dyeing crimsonish", "THE BLURRED STICKERS"):
