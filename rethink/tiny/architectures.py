@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,11 @@ def make_tokenizer(folder: Path, length: int):
     return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
 
 
-def write_tokenizer(folder: Path, length: int, more: Sequence[str] = ()) -> None:
-    """The files of a CLIPTokenizer that has a token for every word of plain instructions, and for `more` of them."""
+def write_tokenizer(folder: Path, length: int) -> None:
+    """The files of a CLIPTokenizer that has a token for every word of plain instructions."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    words = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, *PLACES, "bigger", "smaller", "an", "on", "and", "nothing", *more]
+    words = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, *PLACES, "bigger", "smaller", "an", "on", "and", "nothing"]
     words += [w for table in (WORDINGS, HELD_OUT_WORDINGS) for lines in table.values() for w in lines]
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
