@@ -2,13 +2,13 @@
 
     python benchmarks/learn_thinker.py --thinker FOLDER [--seeds N …] [--steps N] [--tasks N] [--held-out N] [--work FOLDER] [OPTIONS]
 
-First every task is edited twice, by its own words and by plain ones. From these edits the thinker of FOLDER learns by GRPO, anew with every
-seed: its prompts are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. The save is kept
-that does best on so many other tasks of these as --watched says; 0: the last one. Then it and the
-thinkers that it has become think over other scenes, in sentences of those rules and of held-out ones, half each, and the oracle says
-what came of it, and of the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the share of the
-time of all steps in which editor, judge or policy were at work. What is there in the folder of --work is not made again. OPTIONS:
-those of `train-thinker --method grpo` that begin with --rollouts, --prompts, --batch, --learning-rate, --preset and --lora-rank.
+First every task is edited twice, by its own words and by plain ones. From these edits the thinker of FOLDER learns by GRPO, anew with
+every seed: its prompts are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. The
+save is kept that does best on so many other tasks of these as --watched says; 0: the last one. Then it and the thinkers that it has
+become think over other scenes, in sentences of those rules and of held-out ones, half each, and the oracle says what came of it, and of
+the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the share of the time of all steps in which
+editor, judge or policy were at work. What is there in the folder of --work is not made again. OPTIONS: those of
+`train-thinker --method grpo` that begin with --rollouts, --prompts, --batch, --learning-rate, --preset and --lora-rank.
 """
 
 import argparse
@@ -73,13 +73,18 @@ def fingerprint(image):
     return hashlib.sha256((image * 255).round().byte().numpy().tobytes()).hexdigest()
 
 
+def open_processes(most):
+    """At most so many, of one thread each."""
+    return ProcessPoolExecutor(min(os.cpu_count() or 1, most), get_context("spawn"), torch.set_num_threads, (1,))
+
+
 def make_steps(tasks, folder):
     """The questions about both edits of tasks {number: task}; what is there in the folder is not edited again."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [number for number in tasks if not all(file.exists() for file in edit_files(number, folder))]
     if missing:
-        shares = min(os.cpu_count() or 1, MOST_PROCESSES, len(missing))
-        with ProcessPoolExecutor(shares, get_context("spawn"), torch.set_num_threads, (1,)) as processes:
+        shares = min(MOST_PROCESSES, len(missing))
+        with open_processes(shares) as processes:
             parts = [processes.submit(edit_tasks, missing[share::shares], folder) for share in range(shares)]
             for part in parts:
                 part.result()
@@ -204,8 +209,7 @@ def main():
         thinkers |= {f"after-{seed}": train_thinker(seed, options, work) for seed in options.seeds}
         if not options.held_out:
             return
-        shares = min(os.cpu_count() or 1, len(thinkers))
-        with ProcessPoolExecutor(shares, get_context("spawn"), torch.set_num_threads, (1,)) as processes:
+        with open_processes(len(thinkers)) as processes:
             files = [work / f"{name}-{options.held_out}.json" for name in thinkers]
             before, *after = processes.map(think, thinkers.values(), [options.held_out] * len(files), files)
         print(json.dumps({"bench": "learn_thinker", "seeds": options.seeds, **compare(before, after)}))
