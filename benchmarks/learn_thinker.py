@@ -2,13 +2,13 @@
 
     python benchmarks/learn_thinker.py --thinker FOLDER [--seeds N …] [--steps N] [--tasks N] [--held-out N] [--work FOLDER] [OPTIONS]
 
-First every task is edited twice, by its own words and by plain ones. From these edits the thinker of FOLDER learns by GRPO, anew with
-every seed: its prompts are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. The
-save is kept that does best on so many other tasks of these as --watched says; 0: the last one. Then it and the thinkers that it has
+First the thinker of FOLDER takes two turns over every task, and is asked about both edits: that by the user's own words, nearly always
+wrong, and that by its own prompt, right where it understood. From these questions it learns by GRPO, anew with every seed: its prompts
+are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. The save is kept that does best on so many other tasks of these as --watched says; 0: the last one. Then it and the thinkers that it has
 become think over other scenes, in sentences of those rules and of held-out ones, half each, and the oracle says what came of it, and of
 the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the share of the time of all steps in which
 editor, judge or policy were at work. What is there in the folder of --work is not made again. OPTIONS: those of
-`train-thinker --method grpo` that begin with --rollouts, --prompts, --batch, --learning-rate, --preset and --lora-rank.
+`train-thinker --method grpo` that begin with --rollouts, --prompts, --batch, --learning-rate, --kl, --preset and --lora-rank.
 """
 
 import argparse
@@ -32,13 +32,13 @@ from rethink.evaluation.statistics import mean_interval, paired_difference
 from rethink.images import save_image
 from rethink.options import option_of
 from rethink.thinkers.backends.local_folder import load_thinker
-from rethink.thinkers.critique import TEMPLATE, Thinker, critique_messages
+from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
 from rethink.thinkers.critique_format import format_critique
 from rethink.thinkers.protocol import ThinkerError
 from rethink.tiny import render, sample_task
 from rethink.tiny.oracle import observe
 from rethink.tiny.tasks import WIDE
-from rethink.tiny.teacher import criticize, plain_requests
+from rethink.tiny.teacher import criticize
 from rethink.tiny.think_benchmark import TOKENS, think_about
 from rethink.training.thinker_grpo import GRPOTask, train
 from rethink.training.thinker_rewards import RewardRules
@@ -50,7 +50,7 @@ from rethink.training.thinker_steps import ThinkerStep, hold_out
 QUESTION = "{source}{edited}{instruction}\n{prompt}"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 MOST_PROCESSES = 12  # that make the first edits
-TUNED = ("rollouts", "prompts", "batch", "learning_rate", "lora_rank")
+TUNED = ("rollouts", "prompts", "batch", "learning_rate", "kl", "lora_rank")
 
 
 class OracleJudge:
@@ -78,42 +78,42 @@ def open_processes(most):
     return ProcessPoolExecutor(min(os.cpu_count() or 1, most), get_context("spawn"), torch.set_num_threads, (1,))
 
 
-def make_steps(tasks, folder):
-    """The questions about both edits of tasks {number: task}; what is there in the folder is not edited again."""
+def make_steps(thinker, tasks, folder):
+    """The questions of the first two turns of a thinker (folder) over tasks {number: task}: about the edit by the user's own words,
+    and about the one by what it makes of them. What is there in the folder is not made again."""
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [number for number in tasks if not all(file.exists() for file in edit_files(number, folder))]
+    missing = [number for number in tasks if not (folder / f"{number}.json").exists()]
     if missing:
         shares = min(MOST_PROCESSES, len(missing))
         with open_processes(shares) as processes:
-            parts = [processes.submit(edit_tasks, missing[share::shares], folder) for share in range(shares)]
+            parts = [processes.submit(take_turns, thinker, missing[share::shares], folder) for share in range(shares)]
             for part in parts:
                 part.result()
-    return [step for number, task in tasks.items() for step in ask_about(task, *edit_files(number, folder))]
+    return [step for number, task in tasks.items() for step in ask_about(task, folder / str(number))]
 
 
-def first_prompts(task):
-    """The user's own words, by which few edits are right, and plain ones for them, by which most are: who is asked about the first alone
-    learns to find fault with everything."""
-    return task.instruction, min(plain_requests(task))
-
-
-def edit_files(number, folder):
-    """Of the source, and of the edit by each of `first_prompts`."""
-    return [folder / f"{number}-{name}.png" for name in ("source", "own", "plain")]
-
-
-def edit_tasks(numbers, folder):
-    editor = load_editor(EDITOR_FOLDER)
+def take_turns(thinker, numbers, folder):
+    editor, thinker = load_editor(EDITOR_FOLDER), Thinker(load_thinker(thinker, dtype="fp32"), max_tokens=TOKENS)
     for number, task in sample_training(numbers).items():
         source = render([task.source])
-        edited = editor.edit(editor.prepare(source), first_prompts(task), [number] * 2, editor.defaults)
-        for image, file in zip((source, *edited.split(1)), edit_files(number, folder)):
-            save_image(image, file)
+        prepared = editor.prepare(source)
+        first = editor.edit(prepared, [task.instruction], [number], editor.defaults)
+        (answer,) = critique(thinker, source, [first], task.instruction, [task.instruction], [number])
+        images = {"source": source, "first": first}
+        if answer.next_prompt and answer.next_prompt != task.instruction:
+            images["second"] = editor.edit(prepared, [answer.next_prompt], [number], editor.defaults)
+        for name, image in images.items():
+            save_image(image, folder / f"{number}-{name}.png")
+        (folder / f"{number}.json").write_text(json.dumps(answer.next_prompt), encoding="utf-8")
 
 
-def ask_about(task, source, *edits):
-    """The question about each edit by `first_prompts`; files."""
-    for prompt, edited in zip(first_prompts(task), edits):
+def ask_about(task, path):
+    """The questions about the edits whose files begin as the path does."""
+    source, first, second = (Path(f"{path}-{name}.png") for name in ("source", "first", "second"))
+    made = {first: task.instruction}
+    if second.exists():
+        made[second] = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))
+    for edited, prompt in made.items():
         messages = critique_messages(TEMPLATE, instruction=task.instruction, prompt=prompt)
         yield ThinkerStep(messages, (source, edited), source, edited, task.instruction, prompt)
 
@@ -134,7 +134,7 @@ def train_thinker(seed, options, work):
     if (folder / "config.json").exists():
         return folder
     tasks = sample_training(range(options.tasks))
-    steps, held_out = hold_out(make_steps(tasks, work / "edits"), options.watched)
+    steps, held_out = hold_out(make_steps(options.thinker, tasks, work / "turns"), options.watched)
     editor = load_editor(EDITOR_FOLDER, dtype="fp32", device=DEVICE)
     config = GRPOConfig(
         steps=options.steps,

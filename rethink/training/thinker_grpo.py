@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -31,6 +32,9 @@ from .thinker_settings import GRPOConfig
 from .thinker_sft import add_adapters, freeze_vision
 from .thinker_steps import ThinkerStep
 from .thinker_watch import HeldOut, Referee, measure_tasks, sum_up
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 BEST = "best.safetensors"
 SAMPLES = 3  # answers to read, of every logged step
@@ -56,8 +60,8 @@ class RolloutReward:
             scored = self.rollouts.score(steps, [answer.next_prompt for answer in answers])
         rewards = [reward_of(answer, each.before, each.after, self.rules) for answer, each in zip(answers, scored)]
         values = [None if reward is None else reward.value for reward in rewards]
-        pairs = gather_object(list(zip(index, values)))
-        self.log.add(count_groups(pairs), gather_object([reward for reward in rewards if reward is not None]))
+        answered = gather_object([(at, value, each.before) for at, value, each in zip(index, values, scored)])
+        self.log.add(count_groups(answered), gather_object([reward for reward in rewards if reward is not None]))
         samples = [Sample.of(*row) for row in zip(steps, texts, answers, scored, rewards)]
         self.log.keep_samples(_extremes(samples, rewards))
         return values
@@ -91,12 +95,14 @@ class GRPOTask:
 @dataclass(frozen=True, eq=False)
 class GRPOResult:
     """model: adapters merged. measured: on held-out tasks, in the order of the steps. best: that of the model; None where nothing
-    could be measured, and the model is the last one. busy: of the time of all steps, the shares in which who was at work."""
+    could be measured, and the model is the last one. busy: of the time of all steps, the shares in which who was at work. warning:
+    `thinker_rewards.warn_of_questions` of all steps."""
 
     model: torch.nn.Module
     measured: tuple[HeldOut, ...]
     best: HeldOut | None
     busy: Mapping[str, float] = field(default_factory=dict)
+    warning: str = ""
 
 
 def train(task: GRPOTask) -> GRPOResult:
@@ -123,7 +129,7 @@ def train(task: GRPOTask) -> GRPOResult:
         model=model,
         reward_funcs=RolloutReward(task, log),
         args=_arguments(trl, config, task.work),
-        train_dataset=_lazy_dataset(task.steps),
+        train_dataset=_lazy_dataset(task.steps, config.prompts),
         processing_class=make_processor(task.chat),
     )
     _quiet(trainer)
@@ -133,21 +139,26 @@ def train(task: GRPOTask) -> GRPOResult:
     watch.load_best()
     trained = trainer.accelerator.unwrap_model(trainer.model)
     model = trained.merge_and_unload() if config.lora_rank else trained
-    return GRPOResult(model, tuple(log.measured), log.best, log.busy())
+    return GRPOResult(model, tuple(log.measured), log.best, log.busy(), log.warn_of_questions())
 
 
 def _step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
-def _lazy_dataset(steps: Sequence[ThinkerStep]):
-    """Rows for trl whose images are opened when they are needed."""
+def _lazy_dataset(steps: Sequence[ThinkerStep], at_once: int):
+    """Rows for trl whose images are opened when they are needed. at_once: questions of a step, for whose answers and batches trl
+    asks again and again."""
     from datasets import Dataset
 
+    @lru_cache(at_once)
+    def open_images(index: int) -> list[Image.Image]:
+        return [pil for image in steps[index].images for pil in to_pil(load_image(image))]
+
     def rows(batch: dict[str, list[int]]) -> dict[str, list]:
-        found = [steps[index] for index in batch["index"]]
-        images = [[pil for image in step.images for pil in to_pil(load_image(image))] for step in found]
-        return {"index": batch["index"], "prompt": [step.messages for step in found], "images": images}
+        indices = batch["index"]
+        prompts = [steps[index].messages for index in indices]
+        return {"index": indices, "prompt": prompts, "images": [open_images(index) for index in indices]}
 
     return Dataset.from_dict({"index": list(range(len(steps)))}).with_transform(rows)
 

@@ -134,7 +134,7 @@ class GRPOReport:
     @staticmethod
     def of(output: Path, result: GRPOResult, same_judge: bool) -> GRPOReport:
         measured = result.measured
-        warnings = [warn_of_reward(measured), NOT_INDEPENDENT if same_judge else ""]
+        warnings = [warn_of_reward(measured), result.warning, NOT_INDEPENDENT if same_judge else ""]
         first, last = (measured[0], measured[-1]) if measured else (None, None)
         return GRPOReport(output, first, last, result.best, tuple(filter(None, warnings)), result.busy)
 

@@ -14,7 +14,7 @@ from ..atomic import atomic_write
 from ..pairs.jsonl_log import JsonlLog
 from ..steps import Critique
 from .process_group import is_first_process
-from .thinker_rewards import GroupCounts, Reward
+from .thinker_rewards import GroupCounts, Reward, warn_of_questions
 from .thinker_rollouts import Rollouts, Scored
 from .thinker_steps import ThinkerStep
 from .thinker_watch import HeldOut, is_better, read_held_out, warn_of_reward
@@ -66,10 +66,13 @@ class GRPOLog:
         self._samples: list[Sample] = []
         self._rewards: list[float] = []
         self._last: tuple[int, float] = after, 0.0
+        self._judged, self._warned = (0, 0), False
         if self._is_main:
             _cut(self._file, after)
         self.measured = [read_held_out(record["held_out"]) for record in self._file if _is_measured(record, after)]
         self.best: HeldOut | None = None
+        for record in self._file:
+            self._count_judged(record)
 
     @property
     def last_measured(self) -> int | None:
@@ -106,6 +109,8 @@ class GRPOLog:
             "answers_without_reward": sum(each.unrewarded for each in self._groups),
             "groups": sum(each.groups for each in self._groups),
             "groups_skipped": sum(each.skipped for each in self._groups),
+            "edits_judged": sum(each.judged for each in self._groups),
+            "edits_accepted": sum(each.good for each in self._groups),
             **{name: int(counts.get(name, 0)) for name in ("edits", *_COUNTED)},
             "busy": busy_shares(counts, logs.get("step_time") or 0.0, step - last_step, now - since),
             "seconds": round(now - since, 3),
@@ -117,6 +122,8 @@ class GRPOLog:
         if is_main:
             self._file.append(record)
             self._report(line_of(record, self._total))
+            self._count_judged(record)
+            self._warn_once()
 
     def take_rewards(self) -> list[float]:
         """The rewards since the last call."""
@@ -142,6 +149,19 @@ class GRPOLog:
     def busy(self) -> dict[str, float]:
         """`busy_shares` of the whole run, by the time that its steps took; none before the first step."""
         return mean_busy([record for record in self._file if "busy" in record])
+
+    def warn_of_questions(self) -> str:
+        """`thinker_rewards.warn_of_questions` of the whole run."""
+        return warn_of_questions(*self._judged)
+
+    def _count_judged(self, record: dict[str, Any]) -> None:
+        judged, accepted = self._judged
+        self._judged = judged + record.get("edits_judged", 0), accepted + record.get("edits_accepted", 0)
+
+    def _warn_once(self) -> None:
+        if not self._warned and (warning := self.warn_of_questions()):
+            self._warned = True
+            self._report(warning)
 
     def best_metadata(self) -> dict[str, str]:
         """What a file with the best weights says of them."""

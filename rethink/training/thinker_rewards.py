@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import RethinkError
+from ..loop_config import ACCEPT
 from ..options import check_limits, option
 from ..steps import Critique
 
 Measure = Literal["semantic", "both"]
 AS_PRESET = -1.0
+ENOUGH, ONE_SIDED = 48, 0.1  # questions that tell of a data set, and the share of one kind of edits that is too little
 
 
 @dataclass(frozen=True)
@@ -154,21 +156,41 @@ def _improvement(before: Scores, after: Scores, measure: Measure) -> float:
 @dataclass(frozen=True)
 class GroupCounts:
     """Of the groups of a step: answers without reward; groups; of these, those from which nothing is learned, as all their
-    rewards are equal or there is at most one."""
+    rewards are equal or there is at most one; those whose question is about an edit that the judge has scored, and would accept."""
 
     unrewarded: int
     groups: int
     skipped: int
+    judged: int = 0
+    good: int = 0
 
 
-def count_groups(rewards: Iterable[tuple[Hashable, float | None]]) -> GroupCounts:
-    """rewards: (its group, its reward or None) of every answer of a step."""
+def count_groups(answers: Iterable[tuple[Hashable, float | None, Scores | None]]) -> GroupCounts:
+    """answers: of a step: (its group, its reward or None, the judge's scores of the edit that the question is about)."""
     groups: dict[Hashable, list[float | None]] = {}
-    for group, reward in rewards:
+    before: dict[Hashable, Scores] = {}
+    for group, reward, scores in answers:
         groups.setdefault(group, []).append(reward)
+        if scores is not None:
+            before[group] = scores
     skipped = sum(_is_flat([reward for reward in found if reward is not None]) for found in groups.values())
-    return GroupCounts(sum(found.count(None) for found in groups.values()), len(groups), skipped)
+    unrewarded = sum(found.count(None) for found in groups.values())
+    good = sum(min(scores.semantic, scores.quality) >= ACCEPT for scores in before.values())
+    return GroupCounts(unrewarded, len(groups), skipped, len(before), good)
 
 
 def _is_flat(rewards: Sequence[float]) -> bool:
     return len(rewards) < 2 or max(rewards) - min(rewards) < 1e-6
+
+
+def warn_of_questions(judged: int, good: int) -> str:
+    """A sentence where (nearly) all of the edits that a thinker is asked about are wrong, or right: it is rewarded for saying always
+    the same then, and learns to; "" where not, or before ENOUGH of them are known."""
+    share = good / judged if judged >= ENOUGH else 0.5
+    if ONE_SIDED <= share <= 1 - ONE_SIDED:
+        return ""
+    kind, verdict, others = ("wrong", "find fault with", "right") if share < 0.5 else ("right", "approve", "wrong")
+    return (
+        f"Of {judged} questions, {good} are about edits that the judge accepts. A thinker that is asked about {kind} edits alone learns to "
+        f"{verdict} everything, while its reward goes up; add runs with edits that are {others}."
+    )

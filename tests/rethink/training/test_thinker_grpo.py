@@ -100,6 +100,19 @@ def test_it_learns_says_how_it_goes_and_goes_on_where_it_was_cut_off(folder, ste
     assert [each["samples"] for each in records_in(tmp_path / "cut")] == [each["samples"] for each in records]
 
 
+def test_an_image_is_opened_once_a_step_however_many_answers_and_batches_are_of_it(
+    folder, steps, tmp_path, monkeypatch
+):
+    opened = []
+    load_image = thinker_grpo.load_image
+    monkeypatch.setattr(thinker_grpo, "load_image", lambda file: opened.append(file) or load_image(file))
+    config = replace(CONFIG, steps=1, prompts=2, rollouts=4)  # four batches
+    result = train(task_of(folder, steps[:2], tmp_path / "work", config))
+    assert sorted(opened) == sorted(image for step in steps[:2] for image in step.images)
+    (record,) = records_in(tmp_path / "work")
+    assert record["edits_judged"] == 2 and result.warning == ""  # two questions tell nothing yet
+
+
 class Ended(BaseException):
     """What a front end raises where the user wants no more."""
 

@@ -69,6 +69,16 @@ def test_a_step_without_any_reward_has_none(log):
     assert "reward none · 1 of 1" in log.lines[0] and "8 answers without reward" in log.lines[0]
 
 
+def test_questions_of_one_kind_are_said_once_and_of_the_whole_run(log, tmp_path):
+    for step in range(1, 5):
+        log.add(GroupCounts(0, 24, 0, judged=24), [])
+        log.write(step, {"reward": 0.5}, float(step), True)
+    said = [line for line in log.lines if "find fault" in line]
+    assert len(said) == 1 and said[0].startswith("Of 48 questions, 0 are")
+    assert log.warn_of_questions().startswith("Of 96 questions, 0 are")
+    assert GRPOLog(tmp_path, Counted(), 9, print, after=4).warn_of_questions() == log.warn_of_questions()
+
+
 def test_measurements_say_which_is_the_best(log, tmp_path):
     assert log.add_measurement(HeldOut(0, 0.5, 2.0, 10))
     assert not log.add_measurement(None)

@@ -4,7 +4,7 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.steps import Critique
-from rethink.training.thinker_rewards import PRESETS, RewardRules, Scores, count_groups, reward_of
+from rethink.training.thinker_rewards import PRESETS, RewardRules, Scores, count_groups, reward_of, warn_of_questions
 
 
 def answer(semantic=4.0, quality=9.0, prompt="paint it red", status="ok"):
@@ -65,9 +65,26 @@ def test_only_the_form_that_was_asked_for_has_the_reward_of_form():
 def test_groups_whose_rewards_are_all_equal_are_counted():
     """Also where only one answer has a reward, and whatever the order in which answers come."""
     rewards = [("a", 0.5), ("b", 0.1), ("a", 0.5), ("b", 0.2), ("c", None), ("c", 0.3), ("d", None)]
-    counts = count_groups(rewards)
-    assert (counts.unrewarded, counts.groups, counts.skipped) == (2, 4, 3)
+    counts = count_groups([(*row, None) for row in rewards])
+    assert (counts.unrewarded, counts.groups, counts.skipped, counts.judged) == (2, 4, 3, 0)
     assert count_groups([]).groups == 0
+
+
+def test_questions_about_edits_that_the_judge_accepts_are_counted_once_each():
+    """Both scores have to be good; an edit that could not be judged is of neither kind."""
+    scores = {"a": Scores(9, 8), "b": Scores(9, 3), "c": None}
+    counts = count_groups([(group, 0.5, scores[group]) for group in "aabbbc"])
+    assert (counts.groups, counts.judged, counts.good) == (3, 2, 1)
+
+
+def test_questions_about_wrong_edits_alone_or_right_ones_alone_are_warned_of():
+    """As a thinker that was asked so has learned to find fault with right edits, while its reward rose."""
+    wrong, right = warn_of_questions(100, 4), warn_of_questions(100, 95)
+    assert (
+        wrong.startswith("Of 100 questions, 4 are") and "find fault with everything" in wrong and "are right." in wrong
+    )
+    assert "approve everything" in right and right.endswith("are wrong.")
+    assert warn_of_questions(100, 20) == warn_of_questions(100, 80) == warn_of_questions(10, 0) == ""
 
 
 def test_wrong_rules_are_refused():
