@@ -25,6 +25,7 @@ from statistics import fmean
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from together import map_together
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
@@ -93,18 +94,23 @@ def make_steps(thinker, tasks, folder):
 
 
 def take_turns(thinker, numbers, folder):
-    editor, thinker = load_editor(EDITOR_FOLDER), Thinker(load_thinker(thinker, dtype="fp32"), max_tokens=TOKENS)
-    for number, task in sample_training(numbers).items():
+    editor = load_editor(EDITOR_FOLDER)
+
+    def take(asker, numbered):
+        number, task = numbered
         source = render([task.source])
         prepared = editor.prepare(source)
         first = editor.edit(prepared, [task.instruction], [number], editor.defaults)
-        (answer,) = critique(thinker, source, [first], task.instruction, [task.instruction], [number])
+        asked = Thinker(asker, max_tokens=TOKENS)
+        (answer,) = critique(asked, source, [first], task.instruction, [task.instruction], [number])
         images = {"source": source, "first": first}
         if answer.next_prompt and answer.next_prompt != task.instruction:
             images["second"] = editor.edit(prepared, [answer.next_prompt], [number], editor.defaults)
         for name, image in images.items():
             save_image(image, folder / f"{number}-{name}.png")
         (folder / f"{number}.json").write_text(json.dumps(answer.next_prompt), encoding="utf-8")
+
+    map_together(take, sample_training(numbers).items(), load_thinker(thinker, dtype="fp32"))
 
 
 def ask_about(task, path):
@@ -158,9 +164,12 @@ def train_thinker(seed, options, work):
 def think(folder, held_out, file):
     """What came of the held-out tasks, {figure: [of every task]}; kept in the file."""
     if not file.exists():
-        editor = load_editor(EDITOR_FOLDER)
-        thinker = Thinker(load_thinker(folder, dtype="fp32"), max_tokens=TOKENS)
-        outcomes = list(think_about(editor, thinker, sample_held_out(held_out)))
+        editor, thinker = load_editor(EDITOR_FOLDER), load_thinker(folder, dtype="fp32")
+
+        def run(asker, numbered):
+            return next(think_about(editor, Thinker(asker, max_tokens=TOKENS), dict([numbered])))
+
+        outcomes = map_together(run, sample_held_out(held_out).items(), thinker)
         figures = {
             name: [float(getattr(o, name)) for o in outcomes] for name in ("alone", "thinking", "turns", "harmed")
         }

@@ -7,7 +7,10 @@ import sys
 import pytest
 import torch
 
-from rethink.thinkers.critique import critique
+from rethink.builtin import THINKER_FOLDER
+from rethink.thinkers.backends.local_folder import load_thinker
+from rethink.thinkers.critique import Thinker, critique, polish_instruction
+from rethink.tiny import render
 from tests.support.hosts import PACK_ROOT
 
 COMPARED_WITH = ("cv2", "skimage", "sklearn")  # a benchmark's alone, and not among what the tests install
@@ -55,6 +58,26 @@ def test_the_oracle_judges_edits_of_the_tasks_that_it_knows(monkeypatch):
     assert good.overall >= 8 > bad.overall
     (unknown,) = critique(judge, learn_thinker.render([other.source]), [right], other.instruction, ["a"], [0])
     assert unknown.status == "failed"
+
+
+def test_many_tasks_at_once_are_answered_as_each_is_alone(monkeypatch):
+    """Whatever their lengths, and however often each asks; one that fails ends all, and says why."""
+    monkeypatch.setattr(sys, "path", [str(PACK_ROOT / "benchmarks"), *sys.path])
+    from learn_thinker import sample_held_out
+    from together import map_together
+
+    chat = load_thinker(THINKER_FOLDER, dtype="fp32")
+
+    def ask(asker, task):
+        thinker, source = Thinker(asker, max_tokens=30), render([task.source])
+        (found,) = critique(thinker, source, [source], task.instruction, [task.instruction], [0])
+        return found, polish_instruction(thinker, source, task.instruction, 0) if task in tasks[::2] else ""
+
+    tasks = list(sample_held_out(5).values())
+    assert map_together(ask, tasks, chat, 3) == [ask(chat, task) for task in tasks]
+    assert map_together(ask, [], chat) == []
+    with pytest.raises(ZeroDivisionError):
+        map_together(lambda asker, task: ask(asker, task) and 1 / 0, tasks, chat, 3)
 
 
 def test_every_sentence_by_hand_names_what_its_task_is_about(monkeypatch):
