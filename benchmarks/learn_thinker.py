@@ -1,11 +1,14 @@
-"""Does reinforcement teach a thinker? By the exact oracle of the built-in world, in wide English.
+"""No thinker < SFT < SFT + GRPO? EditThinker's order in miniature, by the exact oracle of the built-in world, in wide English.
 
-    python benchmarks/learn_thinker.py --thinker FOLDER [--seeds N …] [--steps N] [--tasks N] [--held-out N] [--work FOLDER] [OPTIONS]
+    python benchmarks/learn_thinker.py [--thinker FOLDER] [--sft-steps N] [--seeds N …] [--steps N] [--tasks N] [--held-out N] [--work FOLDER]
+        [OPTIONS]
 
-First the thinker of FOLDER takes two turns over every task, and is asked about both edits: that by the user's own words, nearly always
-wrong, and that by its own prompt, right where it understood. From these questions it learns by GRPO, anew with every seed: its prompts
-are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. The save is kept that does best on so many other tasks of these as --watched says; 0: the last one. Then it and the thinkers that it has
-become think over other scenes, in sentences of those rules and of held-out ones, half each, and the oracle says what came of it, and of
+First SFT: the thinker of FOLDER learns from a teacher that does not know the editor (`unaware_teacher.py`), for so many steps; 0: GRPO
+begins with the thinker of FOLDER itself. That thinker takes two turns over every task, and is asked about both edits: by the user's own
+words, nearly always wrong, and by its own prompt, right where the editor understood. From these questions it learns by GRPO, anew with
+every seed: its prompts are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. The
+save is kept that does best on so many other tasks of these as --watched says; 0: the last one. Then the thinkers before and after
+GRPO think over other scenes, in sentences of those rules and of held-out ones, half each, and the oracle says what came of it, and of
 the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the share of the time of all steps in which
 editor, judge or policy were at work. What is there in the folder of --work is not made again. OPTIONS: those of
 `train-thinker --method grpo` that begin with --rollouts, --prompts, --batch, --learning-rate, --kl, --preset and --lora-rank.
@@ -26,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from together import map_together
+from unaware_teacher import teach
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
@@ -134,13 +138,24 @@ def sample_held_out(count):
     return {10**6 + n: sample_task(10**6 + n, WIDE, wording=wordings[n % 2]) for n in range(count)}
 
 
-def train_thinker(seed, options, work):
-    """The folder of the thinker that GRPO makes of --thinker."""
+def teach_thinker(options, work):
+    """The folder of the thinker after SFT."""
+    folder = work / "sft"
+    if not options.sft_steps:
+        return options.thinker
+    if not (folder / "config.json").exists():
+        chat = load_thinker(options.thinker, dtype="fp32", device=DEVICE)
+        save(teach(chat, options.sft_steps, work / "training-sft"), options.thinker, folder)
+    return folder
+
+
+def train_thinker(seed, begin, options, work):
+    """The folder of the thinker that GRPO makes of that of the folder `begin`."""
     folder = work / f"thinker-{seed}"
     if (folder / "config.json").exists():
         return folder
     tasks = sample_training(range(options.tasks))
-    steps, held_out = hold_out(make_steps(options.thinker, tasks, work / "turns"), options.watched)
+    steps, held_out = hold_out(make_steps(begin, tasks, work / "turns"), options.watched)
     editor = load_editor(EDITOR_FOLDER, dtype="fp32", device=DEVICE)
     config = GRPOConfig(
         steps=options.steps,
@@ -154,10 +169,10 @@ def train_thinker(seed, options, work):
     )
     judge = OracleJudge(tasks.values())
     rollouts = Rollouts(editor, Thinker(judge, QUESTION), editor.defaults, seed)
-    chat = load_thinker(options.thinker, dtype="fp32", device=DEVICE)
+    chat = load_thinker(begin, dtype="fp32", device=DEVICE)
     result = train(GRPOTask(chat, TEMPLATE, steps, held_out, rollouts, config, work / f"training-{seed}"))
     print(json.dumps({"seed": seed, "best": result.best and result.best.record, "busy": dict(result.busy)}))
-    save(result.model, options.thinker, folder)
+    save(result.model, begin, folder)
     return folder
 
 
@@ -197,10 +212,10 @@ def compare(before, after):
 
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in {"--steps": 50, "--tasks": 2000, "--watched": 24, "--held-out": 200}.items():
+    for name, default in {"--sft-steps": 60, "--steps": 40, "--tasks": 400, "--watched": 24, "--held-out": 200}.items():
         parser.add_argument(name, type=int, default=default)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER, help="the thinker before, after SFT")
+    parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER, help="where SFT begins")
     parser.add_argument("--work", type=Path, help="folder to keep everything in; default: one that is thrown away")
     parser.add_argument("--preset", default="paper")
     for name in TUNED:
@@ -214,8 +229,8 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        thinkers = {"before": options.thinker}
-        thinkers |= {f"after-{seed}": train_thinker(seed, options, work) for seed in options.seeds}
+        thinkers = {"before": (begin := teach_thinker(options, work))}
+        thinkers |= {f"after-{seed}": train_thinker(seed, begin, options, work) for seed in options.seeds}
         if not options.held_out:
             return
         with open_processes(len(thinkers)) as processes:

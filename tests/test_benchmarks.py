@@ -3,6 +3,8 @@
 import importlib
 import re
 import sys
+from random import Random
+from statistics import fmean
 
 import pytest
 import torch
@@ -10,7 +12,11 @@ import torch
 from rethink.builtin import THINKER_FOLDER
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker, critique, polish_instruction
-from rethink.tiny import render
+from rethink.thinkers.critique_format import parse_critique
+from rethink.tiny import render, sample_task
+from rethink.tiny.phrasings import WORDINGS
+from rethink.tiny.tasks import WIDE
+from rethink.tiny.teacher import criticize, draw_example, plain_words
 from tests.support.hosts import PACK_ROOT
 
 COMPARED_WITH = ("cv2", "skimage", "sklearn")  # a benchmark's alone, and not among what the tests install
@@ -58,6 +64,28 @@ def test_the_oracle_judges_edits_of_the_tasks_that_it_knows(monkeypatch):
     assert good.overall >= 8 > bad.overall
     (unknown,) = critique(judge, learn_thinker.render([other.source]), [right], other.instruction, ["a"], [0])
     assert unknown.status == "failed"
+
+
+def test_the_teacher_that_does_not_know_the_editor_judges_rightly_and_says_a_third_in_its_words(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(PACK_ROOT / "benchmarks"), *sys.path])
+    from unaware_teacher import Lessons, say
+
+    tasks = [sample_task(number, WIDE) for number in range(300)]
+    plain = [say(task, Random(number)) in all_plain(task) for number, task in enumerate(tasks)]
+    assert 0.25 < fmean(plain) < 0.45
+    repeated = []
+    for number in range(30):
+        lesson, example = Lessons()[number], draw_example(number, level=WIDE)
+        answer = parse_critique(lesson.answer)
+        right = criticize(example.task, example.observation, example.prompt)
+        assert (answer.semantic, answer.quality) == (right.semantic, right.quality)
+        repeated.append(answer.next_prompt == example.prompt)
+        assert repeated[-1] == (answer.semantic == 10)
+    assert 0 < sum(repeated) < 30
+
+
+def all_plain(task):
+    return [wording.format(**plain_words(task)) for wording in WORDINGS[task.kind]]
 
 
 def test_many_tasks_at_once_are_answered_as_each_is_alone(monkeypatch):

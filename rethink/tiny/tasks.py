@@ -121,7 +121,7 @@ def _try_task(rng: Random, level: str, kind: str, wording: str, looks: str) -> T
         group = _group(rng, wording)
         return Task(source, write_request(rng, Edit(kind, source, accepted), group), accepted, kind, level, group)
     if level == "unusual":
-        words = {name: _with_synonyms(rng, text) for name, text in words.items()}
+        words = {name: with_synonyms(rng, text) for name, text in words.items()}
     wording = rng.choice(TABLES[level][wording][kind])
     return Task(source, _with_articles(wording.format(**words)), accepted, kind, level, wording)
 
@@ -140,7 +140,8 @@ def _held_out_change(source: Scene, target: Scene) -> bool:
     return any(thing.look in HELD_OUT_LOOKS for thing in changed)
 
 
-def _with_synonyms(rng: Random, text: str) -> str:
+def with_synonyms(rng: Random, text: str) -> str:
+    """A text with other words in the place of most that have `SYNONYMS`."""
     for word, others in SYNONYMS.items():
         whole = rf"\b{word}\b"
         if re.search(whole, text) and rng.random() < 0.7:

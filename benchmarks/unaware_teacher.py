@@ -1,0 +1,47 @@
+"""A thinker after SFT by a teacher that does not know the editor: no benchmark, but where `learn_thinker.py` begins.
+
+EditThinker's first stage learns from GPT-4.1, which sees what is wrong and knows what is meant, but not which words the editor at hand
+understands (arXiv 2512.05965, section 4). So does this teacher: it judges exactly, and says the request in any words that people have for
+it in the built-in world, of which the editor has learned a third. What the editor understands is left to reinforcement.
+"""
+
+from dataclasses import replace
+from random import Random
+
+from rethink.thinkers.critique import TEMPLATE, critique_messages
+from rethink.thinkers.critique_format import format_critique
+from rethink.tiny.phrasings import UNUSUAL_WORDINGS, WORDINGS
+from rethink.tiny.tasks import WIDE, with_synonyms
+from rethink.tiny.teacher import criticize, draw_example, plain_words
+from rethink.training.conversations import Conversation
+from rethink.training.thinker_settings import SFTConfig
+from rethink.training.thinker_sft import train
+
+KNOWN = 1 / 3  # share of its prompts that are in words of the editor's training
+CONFIG = SFTConfig(batch=16, accumulate=2, learning_rate=2e-4, checkpointing=False, precision="no", workers=0)
+
+
+class Lessons:
+    """A sequence of Conversations: critiques of drawn edits of tasks in wide English."""
+
+    def __getitem__(self, number):
+        example = draw_example(number, level=WIDE)
+        task, critique = example.task, criticize(example.task, example.observation, example.prompt)
+        if critique.next_prompt != example.prompt:
+            critique = replace(critique, next_prompt=say(task, Random(f"said-{number}")))
+        question = critique_messages(TEMPLATE, instruction=task.instruction, prompt=example.prompt)
+        return Conversation(question, (example.source, example.edited), format_critique(critique))
+
+
+def say(task, rng):
+    """What the task asks for, in words that the teacher happens to use."""
+    words = plain_words(task)
+    if rng.random() < KNOWN:
+        return rng.choice(WORDINGS[task.kind]).format(**words)
+    words = {name: with_synonyms(rng, text) for name, text in words.items()}
+    return rng.choice(UNUSUAL_WORDINGS[task.kind]).format(**words)
+
+
+def teach(chat, steps, work):
+    """The model of a TransformersChat after so many steps."""
+    return train(chat, Lessons(), CONFIG, work, length=steps * CONFIG.batch * CONFIG.accumulate)
