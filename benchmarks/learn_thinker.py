@@ -56,6 +56,7 @@ QUESTION = "{source}{edited}{instruction}\n{prompt}"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 MOST_PROCESSES = 12  # that make the first edits
 TUNED = ("rollouts", "prompts", "batch", "learning_rate", "kl", "lora_rank")
+DEFAULTS = {"prompts": 12, "learning_rate": 1e-4}  # of these where they are others than for large thinkers
 
 
 class OracleJudge:
@@ -212,15 +213,15 @@ def compare(before, after):
 
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in {"--sft-steps": 60, "--steps": 40, "--tasks": 400, "--watched": 24, "--held-out": 200}.items():
+    for name, default in {"--sft-steps": 60, "--steps": 40, "--tasks": 400, "--watched": 0, "--held-out": 400}.items():
         parser.add_argument(name, type=int, default=default)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER, help="where SFT begins")
     parser.add_argument("--work", type=Path, help="folder to keep everything in; default: one that is thrown away")
     parser.add_argument("--preset", default="paper")
     for name in TUNED:
-        found = option_of(GRPOConfig, name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(found.default), default=found.default)
+        usual = option_of(GRPOConfig, name).default
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(usual), default=DEFAULTS.get(name, usual))
     return parser.parse_args()
 
 
