@@ -72,7 +72,8 @@ class GRPOLog:
         self.measured = [read_held_out(record["held_out"]) for record in self._file if _is_measured(record, after)]
         self.best: HeldOut | None = None
         for record in self._file:
-            self._count_judged(record)
+            if _is_kept(record, after):
+                self._count_judged(record)
 
     @property
     def last_measured(self) -> int | None:
@@ -239,13 +240,17 @@ def _add_up(counts: Sequence[dict[str, float]]) -> dict[str, float]:
 def _is_measured(record: dict[str, Any], after: int) -> bool:
     """Whether it is a measurement of the run that goes on; of a new run none is, whatever an old log holds: all processes have to
     find the same, also while the first one cuts the log."""
-    return after > 0 and "held_out" in record and record["step"] <= after
+    return "held_out" in record and _is_kept(record, after)
+
+
+def _is_kept(record: dict[str, Any], after: int) -> bool:
+    return after > 0 and isinstance(record.get("step"), int) and record["step"] <= after
 
 
 def _cut(log: JsonlLog, after: int) -> None:
     """Leave only the records up to a step; those after it are made again."""
     if not log.path.is_file():
         return
-    kept = [record for record in log if after and isinstance(record.get("step"), int) and record["step"] <= after]
+    kept = [record for record in log if _is_kept(record, after)]
     with atomic_write(log.path) as part:
         part.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
