@@ -192,5 +192,5 @@ def warn_of_questions(judged: int, good: int) -> str:
     kind, verdict, others = ("wrong", "find fault with", "right") if share < 0.5 else ("right", "approve", "wrong")
     return (
         f"Of {judged} questions, {good} are about edits that the judge accepts. A thinker that is asked about {kind} edits alone learns to "
-        f"{verdict} everything, while its reward goes up; add runs with edits that are {others}."
+        f"{verdict} everything, whatever its reward says; add runs with edits that are {others}."
     )
