@@ -28,7 +28,6 @@ from statistics import fmean
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from together import map_together
 from unaware_teacher import teach
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
@@ -54,7 +53,7 @@ from rethink.training.thinker_steps import ThinkerStep, hold_out
 
 QUESTION = "{source}{edited}{instruction}\n{prompt}"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-MOST_PROCESSES = 12  # that make the first edits
+MOST_PROCESSES = 12  # that take the first turns
 TUNED = ("rollouts", "prompts", "batch", "learning_rate", "kl", "lora_rank")
 DEFAULTS = {"prompts": 12, "learning_rate": 1e-4}  # of these where they are others than for large thinkers
 
@@ -99,23 +98,18 @@ def make_steps(thinker, tasks, folder):
 
 
 def take_turns(thinker, numbers, folder):
-    editor = load_editor(EDITOR_FOLDER)
-
-    def take(asker, numbered):
-        number, task = numbered
+    editor, thinker = load_editor(EDITOR_FOLDER), Thinker(load_thinker(thinker, dtype="fp32"), max_tokens=TOKENS)
+    for number, task in sample_training(numbers).items():
         source = render([task.source])
         prepared = editor.prepare(source)
         first = editor.edit(prepared, [task.instruction], [number], editor.defaults)
-        asked = Thinker(asker, max_tokens=TOKENS)
-        (answer,) = critique(asked, source, [first], task.instruction, [task.instruction], [number])
+        (answer,) = critique(thinker, source, [first], task.instruction, [task.instruction], [number])
         images = {"source": source, "first": first}
         if answer.next_prompt and answer.next_prompt != task.instruction:
             images["second"] = editor.edit(prepared, [answer.next_prompt], [number], editor.defaults)
         for name, image in images.items():
             save_image(image, folder / f"{number}-{name}.png")
         (folder / f"{number}.json").write_text(json.dumps(answer.next_prompt), encoding="utf-8")
-
-    map_together(take, sample_training(numbers).items(), load_thinker(thinker, dtype="fp32"))
 
 
 def ask_about(task, path):
@@ -180,12 +174,9 @@ def train_thinker(seed, begin, options, work):
 def think(folder, held_out, file):
     """What came of the held-out tasks, {figure: [of every task]}; kept in the file."""
     if not file.exists():
-        editor, thinker = load_editor(EDITOR_FOLDER), load_thinker(folder, dtype="fp32")
-
-        def run(asker, numbered):
-            return next(think_about(editor, Thinker(asker, max_tokens=TOKENS), dict([numbered])))
-
-        outcomes = map_together(run, sample_held_out(held_out).items(), thinker)
+        editor = load_editor(EDITOR_FOLDER)
+        thinker = Thinker(load_thinker(folder, dtype="fp32"), max_tokens=TOKENS)
+        outcomes = list(think_about(editor, thinker, sample_held_out(held_out)))
         figures = {
             name: [float(getattr(o, name)) for o in outcomes] for name in ("alone", "thinking", "turns", "harmed")
         }

@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from handwritten import BY_OTHERS, HANDWRITTEN
-from together import map_together
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
 from rethink.editors.loading import load_editor
@@ -43,13 +42,12 @@ def measure(arguments):
     options, part = arguments
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", "instruction:", UserWarning)  # many are longer than the editor reads
-    editor = load_editor(options.editor)
-    rows = [(group, number) for number in range(part, options.tasks, options.workers) for group in options.groups]
-
-    def run(asker, row):
-        return measure_task(editor, Thinker(asker, max_tokens=TOKENS), *row)
-
-    return map_together(run, rows, load_thinker(options.thinker))
+    editor, thinker = load_editor(options.editor), Thinker(load_thinker(options.thinker), max_tokens=TOKENS)
+    return [
+        measure_task(editor, thinker, group, number)
+        for number in range(part, options.tasks, options.workers)
+        for group in options.groups
+    ]
 
 
 def draw_task(group, number):

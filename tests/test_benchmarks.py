@@ -9,11 +9,9 @@ from statistics import fmean
 import pytest
 import torch
 
-from rethink.builtin import THINKER_FOLDER
-from rethink.thinkers.backends.local_folder import load_thinker
-from rethink.thinkers.critique import Thinker, critique, polish_instruction
+from rethink.thinkers.critique import critique
 from rethink.thinkers.critique_format import parse_critique
-from rethink.tiny import render, sample_task
+from rethink.tiny import sample_task
 from rethink.tiny.phrasings import WORDINGS
 from rethink.tiny.tasks import WIDE
 from rethink.tiny.teacher import criticize, draw_example, plain_words
@@ -86,26 +84,6 @@ def test_the_teacher_that_does_not_know_the_editor_judges_rightly_and_says_a_thi
 
 def all_plain(task):
     return [wording.format(**plain_words(task)) for wording in WORDINGS[task.kind]]
-
-
-def test_many_tasks_at_once_are_answered_as_each_is_alone(monkeypatch):
-    """Whatever their lengths, and however often each asks; one that fails ends all, and says why."""
-    monkeypatch.setattr(sys, "path", [str(PACK_ROOT / "benchmarks"), *sys.path])
-    from learn_thinker import sample_held_out
-    from together import map_together
-
-    chat = load_thinker(THINKER_FOLDER, dtype="fp32")
-
-    def ask(asker, task):
-        thinker, source = Thinker(asker, max_tokens=30), render([task.source])
-        (found,) = critique(thinker, source, [source], task.instruction, [task.instruction], [0])
-        return found, polish_instruction(thinker, source, task.instruction, 0) if task in tasks[::2] else ""
-
-    tasks = list(sample_held_out(5).values())
-    assert map_together(ask, tasks, chat, 3) == [ask(chat, task) for task in tasks]
-    assert map_together(ask, [], chat) == []
-    with pytest.raises(ZeroDivisionError):
-        map_together(lambda asker, task: ask(asker, task) and 1 / 0, tasks, chat, 3)
 
 
 def test_every_sentence_by_hand_names_what_its_task_is_about(monkeypatch):

@@ -119,11 +119,11 @@ class TransformersChat:
             **inputs,
             generation_config=GenerationConfig(
                 max_new_tokens=max_tokens,
-                do_sample=False,  # a row draws from its own seed, see Draw
+                do_sample=False,  # a row draws from its own seed, see _Draw
                 eos_token_id=self.tokenizer.eos_token_id if stop is None else stop,
                 pad_token_id=self.tokenizer.pad_token_id or 0,
             ),
-            logits_processor=[Draw(seeds, temperature)] if temperature else [],
+            logits_processor=[_Draw(seeds, temperature)] if temperature else [],
             stopping_criteria=[_ProgressCriteria(length, max_tokens, on_token)] if on_token else [],
         )
         return self.tokenizer.batch_decode(generated[:, length:], skip_special_tokens=True)
@@ -233,7 +233,7 @@ class ProcessorEncoder:
         return Encoded(inputs.pop("input_ids")[0], 0, inputs)
 
 
-class Draw:
+class _Draw:
     """Makes the likeliest token a draw at `temperature`, each row by its own seed (the Gumbel-max trick).
 
     Noise comes from the CPU, so that a row's answer depends neither on the other rows nor on the device.
