@@ -24,9 +24,8 @@ from ..editors.loading import load_editor
 from ..errors import lazy_import
 from ..thinkers.backends.local_folder import load_thinker
 from ..training import instruct_pix2pix, pair_dataset
-from ..training.thinker_settings import SFTConfig
 from ..training.train_loop import TrainConfig, main_process_first, train_loop, write_json
-from . import build_thinker, train_autoencoder, train_clip, wide_thinker
+from . import build_thinker, train_autoencoder, train_clip, train_thinker
 from .architectures import (
     CLIP_TOKENS,
     TEXT_TOKENS,
@@ -187,7 +186,8 @@ def make_trajectories(work: Path, count: int, minutes: float, device: str, repor
     """By every process its own part; they wait for each other, as the thinker learns from all of them."""
     from accelerate import PartialState
 
-    state, editor = PartialState(), load_editor(work / "editor", device=device)
+    built, state = work / "editor", PartialState()
+    editor = load_editor(built if (built / "model_index.json").exists() else EDITOR_FOLDER, device=device)
     part = state.process_index, state.num_processes
     build_thinker.make_trajectories(editor, work / "trajectories", count, minutes, *part, report)
     state.wait_for_everyone()
@@ -300,23 +300,11 @@ def main(arguments: list[str] | None = None) -> int:
     if wanted("trajectories"):
         make_trajectories(options.work, max(4, int(12_000 * options.scale)), options.minutes, options.device, report)
     if wanted("thinker"):
-        recipe = SFTConfig(
-            batch=max(1, options.batch // WORDY),
-            accumulate=1,
-            learning_rate=1e-3,
-            warmup=0.02,
-            train_vision=True,
-            checkpointing=False,
-            minutes=options.minutes,
-            precision=options.precision,
-            workers=options.workers,
-            save_every=250,
-            log_every=50,
-        )
-        build_thinker.train(options.work, recipe, max(1, int(30_000 * options.scale)))
+        first = plan(4_000, 3e-3, warmup=50, decay_from=0.4, ema=0.99, save_every=250, log_every=50)
+        train_thinker.train_first(options.work, replace(first, batch=max(1, options.batch // WORDY)), report)
     if wanted("wide"):
-        wide = plan(8_000, 6e-4, warmup=30, decay_from=0.3, ema=0.99, save_every=100, log_every=20)
-        wide_thinker.train(options.work, replace(wide, batch=max(1, options.batch // WORDY)), report)
+        wide = plan(4_000, 1.5e-3, warmup=50, decay_from=0.3, ema=0.99, save_every=250, log_every=50)
+        train_thinker.train_wide(options.work, replace(wide, batch=max(1, options.batch // WORDY)), report)
     if wanted("publish"):
         publish(options.work, options.out)
     return 0

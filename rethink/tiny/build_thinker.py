@@ -1,39 +1,29 @@
-"""The built-in thinker: a Qwen3-VL of a few million weights, its tokens, and the examples it is trained on."""
+"""The built-in thinker: a Qwen3-VL of a few million weights, its tokens, and runs of real edits that it learns from."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
-from random import Random
-from typing import Any, cast
-
-import torch
 
 from ..think_job import ThinkJob, start_run
 from ..think_loop import LoopConfig, ThinkTask
-from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, critique_messages
 from ..training import thinker_sft
-from ..training.conversations import Conversation, from_folders
-from ..training.thinker_settings import SFTConfig
 from ..training.train_loop import write_json
 from . import teacher
 from .english.meanings import word_meanings
 from .phrasings import SYNONYMS
 from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, render
-from .tasks import LEVELS, TABLES, sample_task
+from .tasks import LEVELS, TABLES, WIDE, sample_task
 
 PATCH, MERGE = 16, 2  # 16 tokens an image
 VOCABULARY = 2048
 TEXT = {"hidden_size": 160, "intermediate_size": 448, "num_hidden_layers": 6, "num_attention_heads": 5, "head_dim": 32}
 VISION = {"hidden_size": 128, "intermediate_size": 384, "depth": 4, "num_heads": 4}
-POLISH_SHARE, SPLIT_SHARE, WITH_CHECKLIST = 0.04, 0.02, 0.05  # shares of examples that are not plain critiques
 TURNS = 4  # of the trajectories that are learned from
-GAPS, GAP = 0.3, 0.25  # share of examples whose instruction lacks words, and of the words in `LIGHT` that it lacks
-REAL_EDITS = 0.2  # share of examples that come from them
+ASKED = (*LEVELS, WIDE)  # in them, in turn
 SPECIAL = {
     "pad": "<|pad|>",
     "start": "<|im_start|>",
@@ -73,47 +63,6 @@ FORMS = (
     "</boxes>",
     *teacher.BOX_LINES.values(),
 )
-# Words that an instruction can do without, mostly: who learns from the others understands wordings never seen.
-LIGHT = {
-    "make",
-    "turn",
-    "change",
-    "paint",
-    "color",
-    "draw",
-    "put",
-    "place",
-    "set",
-    "move",
-    "shift",
-    "bring",
-    "take",
-    "give",
-    "let",
-    "go",
-    "show",
-    "insert",
-    "i'd",
-    "i",
-    "like",
-    "see",
-    "want",
-    "should",
-    "would",
-    "how",
-    "about",
-    "be",
-    "become",
-    "to",
-    "into",
-    "at",
-    "in",
-    "of",
-    "it",
-    "is",
-    "so",
-    "that",
-}
 TEMPLATE_WORDS = "10 background yes no a an the on at and little off all over user assistant"
 CHAT_TEMPLATE = """\
 {%- for message in messages %}{{ '<|im_start|>' + message.role + '\\n' }}\
@@ -121,50 +70,6 @@ CHAT_TEMPLATE = """\
 {%- if part.type == 'text' %}{{ part.text }}{% else %}{{ '<|vision_start|><|image_pad|><|vision_end|>' }}{% endif %}\
 {%- endfor %}{% endif %}{{ '<|im_end|>\\n' }}{% endfor %}\
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
-
-
-@dataclass(frozen=True)
-class CritiqueExamples:
-    """`examples[index]` is a Conversation, drawn anew from its index; one in `1 / share` comes from `edits`, trajectories
-    of real edits."""
-
-    edits: tuple[Conversation, ...] = ()
-    share: float = 0.0
-
-    def __getitem__(self, index: int) -> Conversation:
-        rng = Random(f"lessons-{index}")
-        if self.edits and rng.random() < self.share:
-            return rng.choice(self.edits)
-        return conversation(teacher.draw_example(index), rng)
-
-
-def conversation(example: teacher.CritiqueExample, rng: Random) -> Conversation:
-    """An example as what is asked and what is to be answered: mostly a critique."""
-    task, draw = example.task, rng.random()
-    if rng.random() < GAPS:
-        example = _with_gaps(example, rng)
-        task = example.task
-    if draw < POLISH_SHARE:
-        return Conversation(
-            critique_messages(POLISH, instruction=task.instruction), (example.source,), teacher.write_polished(task)
-        )
-    if draw < POLISH_SHARE + SPLIT_SHARE:
-        return Conversation(
-            critique_messages(SPLIT, instruction=task.instruction), (example.source,), teacher.write_checklist(task)
-        )
-    checklist = teacher.split(task) if draw > 1 - WITH_CHECKLIST else ()
-    question = critique_messages(TEMPLATE, instruction=task.instruction, prompt=example.prompt, checklist=checklist)
-    return Conversation(
-        question, (example.source, example.edited), teacher.write_critique(example, with_checklist=bool(checklist))
-    )
-
-
-def _with_gaps(example: teacher.CritiqueExample, rng: Random) -> teacher.CritiqueExample:
-    """The example with words left out of its instruction, and of a prompt that repeats it."""
-    before = example.task.instruction
-    words = [word for word in before.split() if word.lower() not in LIGHT or rng.random() >= GAP]
-    task = replace(example.task, instruction=" ".join(words))
-    return replace(example, task=task, prompt=task.instruction if example.prompt == before else example.prompt)
 
 
 def write_folder(folder: Path) -> None:
@@ -334,32 +239,10 @@ def make_trajectories(editor, folder: Path, count: int, minutes: float, first: i
             break
         if (folder / f"{seed:06d}").exists():
             continue
-        task = sample_task(seed, LEVELS[seed % len(LEVELS)], split="train")
+        task = sample_task(seed, ASKED[seed % len(ASKED)], split="train")
         config = LoopConfig(turns=TURNS, seed=seed)
         thought = ThinkTask(render([task.source]), task.instruction, teacher.Teacher(task).thinker(), config=config)
         with start_run(folder / f"{seed:06d}", thought, {"kind": f"{task.level} {task.kind}"}) as run:
             ThinkJob(thought, editor).run(run, lambda trajectory: None)
         if seed // step % 100 == 0:
             report(f"trajectory {seed}")
-
-
-def train(work: Path, recipe: SFTConfig, steps: int) -> None:
-    """Trains work/thinker from nothing, on examples and, where there are any, on work/trajectories."""
-    from accelerate import PartialState
-
-    folder, state = work / "thinker", PartialState()
-    with state.main_process_first():
-        if not (folder / "model.safetensors").exists():
-            write_folder(folder)
-            torch.manual_seed(recipe.seed)
-            make_model(folder).save_pretrained(folder)
-    edits = from_folders([work / "trajectories"]) if (work / "trajectories").exists() else []
-    examples = CritiqueExamples(tuple(edits), REAL_EDITS)
-    chat = load_thinker(folder, dtype="fp32")
-    cast(Any, chat.module).set_attn_implementation("eager")  # the fastest for rows this short
-    model = thinker_sft.train(
-        chat, examples, recipe, work / "thinker-checkpoints", length=steps * recipe.batch * state.num_processes
-    )
-    with state.main_process_first():
-        if state.is_main_process:
-            save(model, folder, work / "thinker-trained")

@@ -1,4 +1,4 @@
-"""The optimization loop of whole models, the built-in ones too: AdamW, warm-up, EMA, mixed precision, checkpoints that resume.
+"""The optimization loop of whole models, the built-in ones too: warm-up, EMA, mixed precision, checkpoints that resume.
 
 A trainer brings a module whose `forward(batch)` returns the loss, and a dataset. Everything else (several GPUs,
 gradient accumulation, precision) is accelerate's.
@@ -91,6 +91,12 @@ class TrainWatch(Protocol):
         ...
 
 
+def adamw(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+    """One optimizer of all that requires gradients."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    return [torch.optim.AdamW(weights, rate, betas=(0.9, 0.99), weight_decay=0.01)]
+
+
 def train_loop(
     model: nn.Module,
     dataset: torch.utils.data.Dataset,
@@ -100,17 +106,19 @@ def train_loop(
     collate: Callable | None = None,
     report: Callable[[str], None] = print,
     watch: TrainWatch | None = None,
+    optimizers: Callable[[nn.Module, float], list[torch.optim.Optimizer]] = adamw,
 ) -> None:
     """Trains the parameters of `model` that require gradients and leaves their moving average in it.
 
-    folder: checkpoints go to `folder/checkpoint`; a run that finds one goes on from it.
+    folder: checkpoints go to `folder/checkpoint`; a run that finds one goes on from it. optimizers: made of the model and the
+    learning rate, which all of them follow.
     Raises Diverged if the loss stops being a number; the checkpoint is of the last save before that.
     """
     accelerator = _accelerator(config)
     weights = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, config.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    made = optimizers(model, config.learning_rate)
     loader, order = _loader(dataset, config, collate)
-    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    model, loader, *made = accelerator.prepare(model, loader, *made)
     average = MovingAverage(weights, config.ema)
     progress = TrainState()
     accelerator.register_for_checkpointing(average, progress)
@@ -135,8 +143,10 @@ def train_loop(
         done = mean_across_processes(accelerator, fraction_done(progress, config))
         if done >= 1:
             break
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * lr_factor(progress.step, done, config)
+        rate = config.learning_rate * lr_factor(progress.step, done, config)
+        for optimizer in made:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         log.see(batch)
         with accelerator.accumulate(model):
             loss = model(batch)
@@ -145,14 +155,15 @@ def train_loop(
                 norm = accelerator.clip_grad_norm_(weights, 1.0)
                 if norm is not None and accelerator.scaler is None:  # in fp16 steps of infinite gradients are not taken
                     loss = loss + 0 * norm  # no number where the gradients are none
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in made:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
         if not accelerator.sync_gradients:
             continue
         average.update(weights, progress.step)
         progress.step += 1
         progress.seconds = time.monotonic() - started
-        log.step(progress.step, done, loss.detach(), optimizer.param_groups[0]["lr"])
+        log.step(progress.step, done, loss.detach(), rate)
         if progress.step % config.save_every == 0:
             if watch:
                 with average.in_place(weights):

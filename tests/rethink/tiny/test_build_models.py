@@ -5,11 +5,11 @@ import torch
 from rethink.editors.loading import load_editor
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker, critique
-from rethink.tiny import build_models, render, sample_task, wide_thinker
+from rethink.tiny import build_models, render, sample_task, train_thinker
 
 
 def test_it_builds_models_that_load(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(wide_thinker, "CHECKED", 1)
+    monkeypatch.setattr(train_thinker, "CHECKED", 1)
     arguments = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), "--device", "cpu"]
     arguments += ["--scale", "0.0001", "--batch", "8", "--workers", "0", "--precision", "no"]
     assert build_models.main(arguments) == 0

@@ -1,10 +1,13 @@
 """What is learned is the answer, after the question as it is asked."""
 
+from random import Random
+
 import pytest
 import torch
 
 from rethink.thinkers.backends.local_folder import load_thinker
-from rethink.tiny import build_thinker
+from rethink.tiny import teacher
+from rethink.tiny.thinker_lessons import as_conversation
 from rethink.training.conversation_batches import IGNORED, DataCollator
 from rethink.training.conversations import load_images
 from tests.support.miniature_thinkers import write_world_thinker
@@ -16,8 +19,8 @@ def chat(tmp_path_factory):
 
 
 def rows(count):
-    examples = build_thinker.CritiqueExamples()
-    return [{"conversation": examples[index]} for index in range(count)]
+    examples = (teacher.draw_example(index) for index in range(count))
+    return [{"conversation": as_conversation(example, Random(index))} for index, example in enumerate(examples)]
 
 
 def test_what_is_learned_is_the_answer_after_the_question_as_it_is_asked(chat):

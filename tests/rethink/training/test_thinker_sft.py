@@ -2,13 +2,15 @@
 
 import shutil
 from dataclasses import replace
+from random import Random
 
 import pytest
 import torch
 
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker, critique, critique_messages
-from rethink.tiny import build_thinker, teacher
+from rethink.tiny import teacher
+from rethink.tiny.thinker_lessons import as_conversation
 from rethink.training.thinker_settings import SFTConfig
 from rethink.training.thinker_sft import SFTJob, main, train
 from tests.support.miniature_thinkers import write_thinker, write_world_thinker
@@ -39,8 +41,8 @@ CONFIG = SFTConfig(
 
 
 def rows(count):
-    examples = build_thinker.CritiqueExamples()
-    return [{"conversation": examples[index]} for index in range(count)]
+    examples = (teacher.draw_example(index) for index in range(count))
+    return [{"conversation": as_conversation(example, Random(index))} for index, example in enumerate(examples)]
 
 
 def test_whole_questions_and_known_words_are_few_tokens(chat):

@@ -1,0 +1,186 @@
+"""Trains the built-in thinker: first to see and to judge edits, then in wide English, in which its sight stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..builtin import THINKER_FOLDER
+from ..thinkers.backends.local_folder import load_thinker
+from ..thinkers.transformers_chat import TransformersChat
+from ..training.conversation_batches import IGNORED
+from ..training.conversations import from_folders
+from ..training.thinker_sft import freeze_vision
+from ..training.train_loop import TrainConfig, TrainStep, main_process_first, train_loop
+from . import build_thinker
+from .english import GROUPS
+from .english.meanings import word_meanings
+from .tasks import WIDE, Task, sample_task
+from .thinker_lessons import ASKED, FIRST, WIDE_ENGLISH, LessonCollator, Lessons, ask_for_request
+
+NEAR = 0.7  # how near to the plain word a new one begins: 1 is the same
+TRAINED = {"thinker": "thinker-trained", "wide": "thinker-wide"}  # what a stage ends in
+CHECKED = 48  # held-out sentences of each group that are looked at with every checkpoint
+
+
+def train_first(work: Path, plan: TrainConfig, report: Callable[[str], None]) -> None:
+    """Trains a thinker from nothing into work/thinker-trained."""
+    folder = work / "thinker" / "begin"
+    with main_process_first():
+        if not (folder / "model.safetensors").exists():
+            begin(folder)
+    _train(work, "thinker", FIRST, plan, report)
+
+
+def train_wide(work: Path, plan: TrainConfig, report: Callable[[str], None]) -> None:
+    """Trains work/thinker-trained, or the thinker that ships where there is none, into work/thinker-wide."""
+    trained, folder = work / "thinker-trained", work / "wide" / "begin"
+    with main_process_first():
+        if not (folder / "model.safetensors").exists():
+            go_on(trained if (trained / "config.json").exists() else THINKER_FOLDER, folder)
+    _train(work, "wide", WIDE_ENGLISH, plan, report)
+
+
+def _train(work: Path, stage: str, shares: dict[str, float], plan: TrainConfig, report: Callable[[str], None]) -> None:
+    """Trains work/`stage`/begin into the folder of `TRAINED`, on the trajectories in work/trajectories too."""
+    folder, edits = work / stage / "begin", work / "trajectories"
+    chat = load_thinker(folder, dtype="fp32")
+    cast(Any, chat.module).set_attn_implementation("eager")  # the fastest for rows this short
+    if stage == "wide":
+        freeze_vision(chat.module)
+    lessons = Lessons(plan.batch, shares, from_folders([edits]) if edits.exists() else ())
+    collate, watch = LessonCollator(chat, pack=False), RequestCheck(chat, report)
+    loss = AnswerLoss(chat.module)
+    train_loop(loss, lessons, plan, work / stage, collate=collate, report=report, watch=watch, optimizers=muon)
+    with main_process_first() as first:
+        if first:
+            build_thinker.save(chat.module, folder, work / TRAINED[stage])
+
+
+def muon(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024, scaled like Adam's steps as in arXiv 2502.16982) for the matrices of the layers, AdamW for embeddings, norms and biases."""
+    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    matrices = [name for name, weight in weights.items() if weight.ndim == 2 and "embed" not in name]
+    others = [weight for name, weight in weights.items() if name not in matrices]
+    return [
+        torch.optim.Muon([weights[name] for name in matrices], rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, rate, betas=(0.9, 0.99), weight_decay=0.01),
+    ]
+
+
+class AnswerLoss(nn.Module):
+    """`forward(batch)`: of the answers of a batch of `LessonCollator`; what is not learned is not predicted either."""
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        batch = dict(batch)
+        labels = batch.pop("labels")[:, 1:]
+        states = self.model.model(**batch).last_hidden_state[:, :-1]
+        learned = labels != IGNORED
+        return nn.functional.cross_entropy(self.model.lm_head(states[learned]).float(), labels[learned])
+
+
+class RequestCheck:
+    """A TrainWatch that reports how often held-out sentences are understood."""
+
+    def __init__(self, chat: TransformersChat, report: Callable[[str], None]):
+        self.chat, self.report = chat, report
+
+    def go_on(self, step: int) -> None:
+        pass
+
+    def step(self, taken: TrainStep) -> None:
+        pass
+
+    def save(self, step: int, seconds: float) -> None:
+        found = {name: understood(self.chat, held_out_tasks(name, CHECKED)) for name in ("known", *GROUPS)}
+        self.report(f"step {step}, {seconds / 60:.1f} min: " + ", ".join(f"{k} {v:.1%}" for k, v in found.items()))
+
+    def end(self) -> None:
+        pass
+
+    def rescue(self, why: str) -> bool:
+        return False
+
+
+def held_out_tasks(wording: str, count: int) -> list[Task]:
+    """Tasks of held-out scenes in wide English, by group ("known": rules that were trained on)."""
+    return [sample_task(seed, WIDE, wording=wording) for seed in range(count)]
+
+
+@torch.no_grad()
+def understood(chat: TransformersChat, tasks: list[Task], batch: int = 24) -> float:
+    """The share of tasks whose plain wording the model would write word for word, given what the source shows."""
+    collate, right = LessonCollator(chat, pack=False), 0
+    asked = chat.tokenizer.convert_tokens_to_ids(ASKED)
+    for start in range(0, len(tasks), batch):
+        rows = collate([ask_for_request(task) for task in tasks[start : start + batch]])
+        rows = {name: value.to(chat.device) for name, value in rows.items()}
+        labels = rows.pop("labels")[:, 1:]
+        guesses = cast(Any, chat.module)(**rows).logits[:, :-1].argmax(-1)
+        after = (labels == asked).cumsum(1) - (labels == asked).long() > 0
+        right += int((~after | (labels == IGNORED) | (guesses == labels)).all(1).sum())
+    return right / len(tasks)
+
+
+def begin(folder: Path) -> None:
+    """Writes a thinker that has learned nothing into `folder`; the embedding of a synonym is near that of the plain word."""
+    build_thinker.write_folder(folder)
+    torch.manual_seed(0)
+    model, tokenizer = build_thinker.make_model(folder), load_tokenizer(folder)
+    rows = model.get_input_embeddings().weight
+    draw_near(rows, tokenizer, set(tokenizer.get_vocab()))
+    model.save_pretrained(folder)
+
+
+def go_on(trained: Path, folder: Path) -> None:
+    """Writes the thinker of `trained` into `folder` with the tokens of today: what is said by both keeps its embedding, and
+    a new word begins near the plain word for it."""
+    old = load_thinker(trained, dtype="fp32")
+    build_thinker.write_folder(folder)
+    model, tokenizer = build_thinker.make_model(folder), load_tokenizer(folder)
+    rows = carry_over(old, tokenizer)
+    state = {k: v for k, v in old.module.state_dict().items() if v.shape[:1] != (len(old.tokenizer),)}
+    model.load_state_dict(state, strict=False)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.copy_(rows)
+    model.save_pretrained(folder)
+
+
+def load_tokenizer(folder: Path):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+@torch.no_grad()
+def carry_over(old: TransformersChat, tokenizer) -> Tensor:
+    """Embeddings [tokens, width] for `tokenizer`, from those that `old` has."""
+    before = old.tokenizer.get_vocab()
+    weights = cast(Any, old.module).get_input_embeddings().weight
+    rows = torch.empty(len(tokenizer), weights.shape[1])
+    for token, number in tokenizer.get_vocab().items():
+        if token in before:
+            rows[number] = weights[before[token]]
+        else:
+            pieces = old.tokenizer(tokenizer.decode([number]), add_special_tokens=False).input_ids
+            rows[number] = weights[pieces].mean(0)
+    draw_near(rows, tokenizer, tokenizer.get_vocab().keys() - before.keys())
+    return rows
+
+
+@torch.no_grad()
+def draw_near(rows: Tensor, tokenizer, tokens: Set[str]) -> None:
+    """Moves the embeddings of `tokens`, in `rows` [tokens, width], to that of the plain word for each."""
+    numbers = tokenizer.get_vocab()
+    for word, plain in word_meanings().items():
+        token, there = f"\u0120{word}", numbers.get(f"\u0120{plain}")
+        if token in tokens and there is not None:
+            rows[numbers[token]].lerp_(rows[there], NEAR)
