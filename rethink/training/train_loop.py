@@ -25,6 +25,7 @@ from ..options import check_limits, option
 from .endless_order import EndlessOrder
 from .lora_run import save_tensors
 from .loss_watch import Diverged
+from .moving_average import MovingAverage
 
 MAX_SEED = 2**32 - 1  # of numpy
 TRAINED = "trained-{}.safetensors"  # of a checkpoint, by the number of the model
@@ -345,45 +346,6 @@ class TrainState:
 
     def load_state_dict(self, state: dict) -> None:
         vars(self).update(state)
-
-
-class MovingAverage:
-    """An exponential moving average of weights in float32, warmed up so that early steps do not linger."""
-
-    def __init__(self, weights: list[nn.Parameter], decay: float) -> None:
-        self.decay = decay
-        self.values = [w.detach().float().clone() for w in weights]
-
-    @torch.no_grad()
-    def update(self, weights: list[nn.Parameter], step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        fresh = [w.detach().float() for w in weights]
-        # One kernel for all weights: torch has no public name for it.
-        torch._foreach_lerp_(self.values, fresh, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
-
-    @torch.no_grad()
-    def copy_to(self, weights: list[nn.Parameter]) -> None:
-        for weight, value in zip(weights, self.values):
-            weight.copy_(value)
-
-    @contextmanager
-    def in_place(self, weights: list[nn.Parameter]) -> Iterator[None]:
-        """Within it the weights are their averages."""
-        kept = [weight.detach().to("cpu", copy=True) for weight in weights]
-        self.copy_to(weights)
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for weight, value in zip(weights, kept):
-                    weight.copy_(value)
-
-    def state_dict(self) -> dict:
-        return {"values": self.values}
-
-    def load_state_dict(self, state: dict) -> None:
-        for mine, theirs in zip(self.values, state["values"]):
-            mine.copy_(theirs)
 
 
 def _silent(said: object) -> None:

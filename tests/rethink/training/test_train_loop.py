@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from rethink.errors import RethinkError
 from rethink.training.loss_watch import Diverged
-from rethink.training.train_loop import MovingAverage, TrainConfig, TrainLog, TrainStep, lr_factor, train_loop
+from rethink.training.train_loop import TrainConfig, TrainLog, TrainStep, lr_factor, train_loop
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -151,17 +151,6 @@ def test_the_rate_warms_up_and_falls():
     assert lr_factor(0, 0.0, config) == pytest.approx(0.1)
     assert lr_factor(100, 0.5, config) == 1
     assert lr_factor(100, 1.0, config) == pytest.approx(0.01)
-
-
-def test_the_average_follows_the_weights_quickly_at_first():
-    weight = torch.nn.Parameter(torch.zeros(2))
-    average = MovingAverage([weight], 0.999)
-    with torch.no_grad():
-        weight.fill_(1.0)
-    average.update([weight], 0)
-    assert average.values[0].tolist() == pytest.approx([0.9, 0.9])
-    average.copy_to([weight])
-    assert weight.tolist() == pytest.approx([0.9, 0.9])
 
 
 def test_a_loss_that_is_no_number_ends_the_run():
