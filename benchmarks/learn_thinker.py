@@ -10,7 +10,8 @@ every seed: its prompts are edited by the built-in editor, the oracle judges; th
 save is kept that does best on so many other tasks of these as --watched says; 0: the last one. Then the thinkers before and after
 GRPO think over other scenes, in sentences of those rules and of held-out ones, half each, and the oracle says what came of it, and of
 the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the share of the time of all steps in which
-editor, judge or policy were at work. What is there in the folder of --work is not made again. OPTIONS: those of
+editor, judge or policy were at work. What is there in the folder of --work is not made again, and only --seeds and --held-out
+may be others then. OPTIONS: those of
 `train-thinker --method grpo` that begin with --rollouts, --prompts, --batch, --learning-rate, --kl, --preset and --lora-rank.
 """
 
@@ -216,11 +217,22 @@ def read_arguments():
     return parser.parse_args()
 
 
+def check_work(options, folder):
+    """Keeps the options in the folder that is made by them; exits where others made what is there."""
+    chosen = {name: str(value) for name, value in vars(options).items() if name not in ("seeds", "work", "held_out")}
+    file = folder / "options.json"
+    if file.exists() and (there := json.loads(file.read_text(encoding="utf-8"))) != chosen:
+        others = ", ".join(sorted(name for name in chosen if there.get(name) != chosen[name]))
+        sys.exit(f"--work: what is in {folder} was made with other options ({others}); name another folder.")
+    file.write_text(json.dumps(chosen, indent=2) + "\n", encoding="utf-8")
+
+
 def main():
     options = read_arguments()
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
+        check_work(options, work)
         thinkers = {"before": (begin := teach_thinker(options, work))}
         thinkers |= {f"after-{seed}": train_thinker(seed, begin, options, work) for seed in options.seeds}
         if not options.held_out:

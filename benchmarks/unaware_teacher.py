@@ -11,7 +11,7 @@ from random import Random
 from rethink.thinkers.critique import TEMPLATE, critique_messages
 from rethink.thinkers.critique_format import format_critique
 from rethink.tiny.phrasings import UNUSUAL_WORDINGS, WORDINGS
-from rethink.tiny.tasks import WIDE, with_synonyms
+from rethink.tiny.tasks import WIDE, with_articles, with_synonyms
 from rethink.tiny.teacher import criticize, draw_example, plain_words
 from rethink.training.conversations import Conversation
 from rethink.training.thinker_settings import SFTConfig
@@ -37,9 +37,9 @@ def say(task, rng):
     """What the task asks for, in words that the teacher happens to use."""
     words = plain_words(task)
     if rng.random() < KNOWN:
-        return rng.choice(WORDINGS[task.kind]).format(**words)
+        return with_articles(rng.choice(WORDINGS[task.kind]).format(**words))
     words = {name: with_synonyms(rng, text) for name, text in words.items()}
-    return rng.choice(UNUSUAL_WORDINGS[task.kind]).format(**words)
+    return with_articles(rng.choice(UNUSUAL_WORDINGS[task.kind]).format(**words))
 
 
 def teach(chat, steps, work):

@@ -1,5 +1,6 @@
 """The benchmarks' own models still go through the code that they measure."""
 
+import argparse
 import importlib
 import re
 import sys
@@ -13,7 +14,7 @@ from rethink.thinkers.critique import critique
 from rethink.thinkers.critique_format import parse_critique
 from rethink.tiny import sample_task
 from rethink.tiny.phrasings import WORDINGS
-from rethink.tiny.tasks import WIDE
+from rethink.tiny.tasks import WIDE, with_articles
 from rethink.tiny.teacher import criticize, draw_example, plain_words
 from tests.support.hosts import PACK_ROOT
 
@@ -83,7 +84,20 @@ def test_the_teacher_that_does_not_know_the_editor_judges_rightly_and_says_a_thi
 
 
 def all_plain(task):
-    return [wording.format(**plain_words(task)) for wording in WORDINGS[task.kind]]
+    return [with_articles(wording.format(**plain_words(task))) for wording in WORDINGS[task.kind]]
+
+
+def test_what_was_made_with_other_options_is_not_taken(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [str(PACK_ROOT / "benchmarks"), *sys.path])
+    import learn_thinker
+
+    def options(**others):
+        return argparse.Namespace(**{"steps": 40, "seeds": [0], "held_out": 400, "work": tmp_path, **others})
+
+    learn_thinker.check_work(options(), tmp_path)
+    learn_thinker.check_work(options(seeds=[0, 1], held_out=20), tmp_path)
+    with pytest.raises(SystemExit, match="steps"):
+        learn_thinker.check_work(options(steps=20), tmp_path)
 
 
 def test_every_sentence_by_hand_names_what_its_task_is_about(monkeypatch):

@@ -123,7 +123,7 @@ def _try_task(rng: Random, level: str, kind: str, wording: str, looks: str) -> T
     if level == "unusual":
         words = {name: with_synonyms(rng, text) for name, text in words.items()}
     wording = rng.choice(TABLES[level][wording][kind])
-    return Task(source, _with_articles(wording.format(**words)), accepted, kind, level, wording)
+    return Task(source, with_articles(wording.format(**words)), accepted, kind, level, wording)
 
 
 def _group(rng: Random, wording: str) -> str:
@@ -149,7 +149,8 @@ def with_synonyms(rng: Random, text: str) -> str:
     return text
 
 
-def _with_articles(text: str) -> str:
+def with_articles(text: str) -> str:
+    """A text of this world with “an” where English has it."""
     return re.sub(r"\ba (?=(orange|emerald|ivory|enormous|ash)\b)", "an ", text)
 
 

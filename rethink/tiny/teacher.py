@@ -19,7 +19,7 @@ from ..thinkers.protocol import Placement
 from .oracle import CELL_RMS, Observation, Verdict, nearest_object, observe, verdict, visible_object
 from .phrasings import WORDINGS
 from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, SceneObject, has_held_out_look, render
-from .tasks import LEVELS, Task, other_task, sample_task
+from .tasks import LEVELS, Task, other_task, sample_task, with_articles
 
 REQUESTS = 3  # plain wordings of a task, tried one after another
 RIGHT, UNTOUCHED, PERTURBED, WRONG = 0.3, 0.05, 0.35, 0.2  # shares of what a drawn edit did; the rest is wrong all over
@@ -111,7 +111,7 @@ def quality_score(observation: Observation) -> int:
 
 def plain_requests(task: Task) -> tuple[str, ...]:
     """The task in the words that the editor was taught, everything worked out that was left to be inferred."""
-    return tuple(wording.format(**plain_words(task)) for wording in WORDINGS[task.kind][:REQUESTS])
+    return tuple(with_articles(wording.format(**plain_words(task))) for wording in WORDINGS[task.kind][:REQUESTS])
 
 
 def split(task: Task) -> list[str]:

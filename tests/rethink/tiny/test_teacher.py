@@ -1,5 +1,6 @@
 """The teacher of the built-in world says what the oracle sees, in the words that a thinker learns."""
 
+import re
 from random import Random
 
 from rethink.thinkers.critique_format import parse_critique
@@ -83,3 +84,9 @@ def test_the_teacher_leads_an_editor_that_knows_plain_words_only():
         source = render([task.source])
         steps = list(start_thinking(DrawingEditor(task), teacher.Teacher(task).thinker(), source, task.instruction))
         assert [judge(step.image, task).success for step in steps] == [False, True]
+
+
+def test_plain_requests_are_good_english():
+    requests = [text for seed in range(400) for text in teacher.plain_requests(sample_task(seed))]
+    assert sum(" an orange " in text for text in requests) > 5
+    assert not any(re.search(r"\ba [aeio]", text) for text in requests)
