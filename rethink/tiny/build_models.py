@@ -45,6 +45,7 @@ from .scene import (
     split_cells,
 )
 from .tasks import sample_task
+from .thinker_lessons import STAGES
 from .unlearned_words import add_words
 
 REUSE = 8  # visits to each encoded pair: drawing and encoding two images takes longer than the U-Net
@@ -211,8 +212,7 @@ def publish(work: Path, out: Path) -> None:
         for name in ("vocab.json", "merges.txt"):  # transformers 4 reads these, transformers 5 tokenizer.json
             shutil.copy(work / "tokenizer" / name, editor / "tokenizer" / name)
         write_json(editor / "rethink.json", DEFAULTS)
-    thinkers = (work / name for name in ("thinker-wide", "thinker-trained"))
-    trained = next((folder for folder in thinkers if (folder / "config.json").exists()), None)
+    trained = train_thinker.find_trained(work)
     if trained:
         thinker = out / THINKER_FOLDER.name
         shutil.rmtree(thinker, ignore_errors=True)
@@ -254,7 +254,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=EDITOR_FOLDER.parent, help="where the finished models go (the pack)"
     )
-    stages = ("autoencoder", "editor", "decoder", "clip", "trajectories", "thinker", "wide", "publish")
+    stages = ("autoencoder", "editor", "decoder", "clip", "trajectories", *STAGES, "publish")
     parser.add_argument("--only", choices=stages, help="one stage alone")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
@@ -299,12 +299,14 @@ def main(arguments: list[str] | None = None) -> int:
         build_clip(options.work, plan(8_000, 1e-3, warmup=300, decay_from=0.3, ema=0.998), options.device, report)
     if wanted("trajectories"):
         make_trajectories(options.work, max(4, int(12_000 * options.scale)), options.minutes, options.device, report)
-    if wanted("thinker"):
-        first = plan(4_000, 3e-3, warmup=50, decay_from=0.4, ema=0.99, save_every=250, log_every=50)
-        train_thinker.train_first(options.work, replace(first, batch=max(1, options.batch // WORDY)), report)
-    if wanted("wide"):
-        wide = plan(4_000, 1.5e-3, warmup=50, decay_from=0.3, ema=0.99, save_every=250, log_every=50)
-        train_thinker.train_wide(options.work, replace(wide, batch=max(1, options.batch // WORDY)), report)
+    plans = {
+        "thinker": plan(2_500, 3e-3, warmup=50, decay_from=0.4, ema=0.99, save_every=250, log_every=50),
+        "wide": plan(4_000, 2e-3, warmup=50, decay_from=0.2, ema=0.99, save_every=250, log_every=50),
+        "finish": plan(4_000, 1.5e-3, warmup=50, decay_from=0.2, ema=0.99, save_every=250, log_every=50),
+    }
+    for stage in filter(wanted, plans):
+        wordy = replace(plans[stage], batch=max(1, options.batch // WORDY))
+        train_thinker.train(stage, options.work, wordy, report)
     if wanted("publish"):
         publish(options.work, options.out)
     return 0

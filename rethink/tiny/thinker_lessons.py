@@ -26,20 +26,33 @@ from .tasks import WIDE, Task, sample_task
 POLISH_SHARE, SPLIT_SHARE, WITH_CHECKLIST = 0.04, 0.02, 0.05  # shares of examples that are not plain critiques
 GAPS, GAP = 0.3, 0.25  # share of examples whose instruction lacks words, and of the words in `LIGHT` that it lacks
 ASKED, EXPECTED = ". Asked: ", ". Expected: "  # what a lesson on language ends with
-# Shares of batches. First to see and to judge: drawn edits in the words of `phrasings`, and edits that were really made.
-FIRST = {"drawn edit": 0.5, "real edit": 0.12, "request": 0.2, "request of an edit": 0.1, "critique": 0.08}
-# Then language: what is asked for, from the source alone and from an edit; whole answers of both; checklists; boxes; and
-# what was learned before.
-WIDE_ENGLISH = {
-    "request": 0.30,
-    "request of an edit": 0.28,
-    "polish": 0.05,
-    "critique": 0.08,
-    "checklist": 0.06,
-    "boxes": 0.06,
-    "drawn edit": 0.12,
-    "real edit": 0.05,
+# Shares of batches in every stage of the training. First to see and to judge: drawn edits in the words of `phrasings`, and edits that
+# were really made. Then wide English: what is asked for, from the source alone and from an edit, and what was learned before.
+# At last all of it, with more edits to be judged.
+SHARES = {
+    "thinker": {"drawn edit": 0.5, "real edit": 0.12, "request": 0.2, "request of an edit": 0.1, "critique": 0.08},
+    "wide": {
+        "drawn edit": 0.12,
+        "real edit": 0.05,
+        "request": 0.30,
+        "request of an edit": 0.28,
+        "critique": 0.08,
+        "polish": 0.05,
+        "checklist": 0.06,
+        "boxes": 0.06,
+    },
+    "finish": {
+        "drawn edit": 0.14,
+        "real edit": 0.08,
+        "request": 0.22,
+        "request of an edit": 0.16,
+        "critique": 0.20,
+        "polish": 0.04,
+        "checklist": 0.07,
+        "boxes": 0.09,
+    },
 }
+STAGES = tuple(SHARES)
 WIDE_SHARE = 0.7  # of requests; the others are of the old levels, most of those to be worked out
 # Words that an instruction can do without, mostly: who learns from the others understands wordings never seen.
 LIGHT = {
@@ -93,8 +106,7 @@ class Lesson:
 
 
 class Lessons(torch.utils.data.IterableDataset):
-    """Endless Lessons, `batch` of a kind one after another, in the `shares` of `FIRST` or `WIDE_ENGLISH`; every worker draws
-    others.
+    """Endless Lessons, `batch` of a kind one after another, in `shares`; every worker draws others.
 
     edits: conversations about edits that were really made; where there are none, that kind is left out.
     """
@@ -114,7 +126,7 @@ class Lessons(torch.utils.data.IterableDataset):
 
 
 def draw_lesson(rng: Random, kind: str) -> Lesson:
-    """A lesson of one of the kinds of `WIDE_ENGLISH`, but real edits."""
+    """A lesson of one of the kinds of `SHARES`, but real edits."""
     seed = rng.getrandbits(60)
     if kind == "drawn edit":
         return Lesson(as_conversation(teacher.draw_example(seed), rng))

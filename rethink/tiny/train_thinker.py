@@ -1,8 +1,8 @@
-"""Trains the built-in thinker: first to see and to judge edits, then in wide English, in which its sight stays as it is."""
+"""Trains the built-in thinker: to see and to judge edits, then in wide English, while its sight stays as it is, and at last in all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,45 +20,44 @@ from . import build_thinker
 from .english import GROUPS
 from .english.meanings import word_meanings
 from .tasks import WIDE, Task, sample_task
-from .thinker_lessons import ASKED, FIRST, WIDE_ENGLISH, LessonCollator, Lessons, ask_for_request
+from .thinker_lessons import ASKED, SHARES, STAGES, LessonCollator, Lessons, ask_for_request
 
 NEAR = 0.7  # how near to the plain word a new one begins: 1 is the same
-TRAINED = {"thinker": "thinker-trained", "wide": "thinker-wide"}  # what a stage ends in
 CHECKED = 48  # held-out sentences of each group that are looked at with every checkpoint
 
 
-def train_first(work: Path, plan: TrainConfig, report: Callable[[str], None]) -> None:
-    """Trains a thinker from nothing into work/thinker-trained."""
-    folder = work / "thinker" / "begin"
-    with main_process_first():
-        if not (folder / "model.safetensors").exists():
-            begin(folder)
-    _train(work, "thinker", FIRST, plan, report)
-
-
-def train_wide(work: Path, plan: TrainConfig, report: Callable[[str], None]) -> None:
-    """Trains work/thinker-trained, or the thinker that ships where there is none, into work/thinker-wide."""
-    trained, folder = work / "thinker-trained", work / "wide" / "begin"
-    with main_process_first():
-        if not (folder / "model.safetensors").exists():
-            go_on(trained if (trained / "config.json").exists() else THINKER_FOLDER, folder)
-    _train(work, "wide", WIDE_ENGLISH, plan, report)
-
-
-def _train(work: Path, stage: str, shares: dict[str, float], plan: TrainConfig, report: Callable[[str], None]) -> None:
-    """Trains work/`stage`/begin into the folder of `TRAINED`, on the trajectories in work/trajectories too."""
+def train(stage: str, work: Path, plan: TrainConfig, report: Callable[[str], None]) -> None:
+    """Trains what the stage before has made in `work`, the first stage from nothing, into the folder that `trained_in` says; on the
+    trajectories in work/trajectories too. Where no stage before was run, it goes on from the thinker that ships."""
     folder, edits = work / stage / "begin", work / "trajectories"
+    with main_process_first():
+        if not (folder / "model.safetensors").exists():
+            begin(folder) if stage == STAGES[0] else go_on(_last(work, stage), folder)
     chat = load_thinker(folder, dtype="fp32")
     cast(Any, chat.module).set_attn_implementation("eager")  # the fastest for rows this short
     if stage == "wide":
         freeze_vision(chat.module)
-    lessons = Lessons(plan.batch, shares, from_folders([edits]) if edits.exists() else ())
+    lessons = Lessons(plan.batch, SHARES[stage], from_folders([edits]) if edits.exists() else ())
     collate, watch = LessonCollator(chat, pack=False), RequestCheck(chat, report)
     loss = AnswerLoss(chat.module)
     train_loop(loss, lessons, plan, work / stage, collate=collate, report=report, watch=watch, optimizers=muon)
     with main_process_first() as first:
         if first:
-            build_thinker.save(chat.module, folder, work / TRAINED[stage])
+            build_thinker.save(chat.module, folder, trained_in(work, stage))
+
+
+def trained_in(work: Path, stage: str) -> Path:
+    return work / f"{stage}-trained"
+
+
+def find_trained(work: Path, stages: Sequence[str] = STAGES) -> Path | None:
+    """The thinker that the last of these stages to have been run has made."""
+    folders = (trained_in(work, stage) for stage in reversed(stages))
+    return next((folder for folder in folders if (folder / "config.json").exists()), None)
+
+
+def _last(work: Path, stage: str) -> Path:
+    return find_trained(work, STAGES[: STAGES.index(stage)]) or THINKER_FOLDER
 
 
 def muon(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:

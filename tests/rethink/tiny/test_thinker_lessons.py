@@ -11,9 +11,8 @@ from rethink.tiny.tasks import WIDE
 from rethink.tiny.teacher import plain_requests
 from rethink.tiny.thinker_lessons import (
     EXPECTED,
-    FIRST,
     LIGHT,
-    WIDE_ENGLISH,
+    SHARES,
     LessonCollator,
     Lessons,
     as_conversation,
@@ -37,7 +36,7 @@ def test_a_lesson_on_language_ends_with_the_plain_request(chat):
         assert learned.endswith(f". Asked: {plain_requests(task)[0]}{EXPECTED}")  # and no end of the answer
 
 
-@pytest.mark.parametrize("kind", sorted({*FIRST, *WIDE_ENGLISH} - {"real edit"}))
+@pytest.mark.parametrize("kind", sorted({kind for shares in SHARES.values() for kind in shares} - {"real edit"}))
 def test_other_lessons_are_learned_to_their_end(chat, kind):
     lesson = draw_lesson(Random(0), kind)
     labels = LessonCollator(chat, pack=False)([lesson])["labels"]
@@ -46,7 +45,7 @@ def test_other_lessons_are_learned_to_their_end(chat, kind):
 
 
 def test_a_batch_has_one_kind_of_lesson():
-    lessons = iter(Lessons(4, WIDE_ENGLISH))
+    lessons = iter(Lessons(4, SHARES["wide"]))
     for _ in range(6):
         batch = [next(lessons) for _ in range(4)]
         assert len({(lesson.cut, len(lesson.conversation.images)) for lesson in batch}) == 1 or not batch[0].cut
@@ -56,7 +55,12 @@ def test_real_edits_are_learned_from_where_there_are_any():
     made = [as_conversation(teacher.draw_example(seed), Random(seed)) for seed in range(3)]
     lessons = iter(Lessons(2, {"real edit": 1.0}, made))
     assert {id(next(lessons).conversation) for _ in range(40)} == {id(each) for each in made}
-    assert "real edit" in FIRST and "real edit" not in Lessons(2, FIRST).shares
+    assert "real edit" in SHARES["thinker"] and "real edit" not in Lessons(2, SHARES["thinker"]).shares
+
+
+def test_the_shares_of_every_stage_are_all_there_is():
+    for stage, shares in SHARES.items():
+        assert abs(sum(shares.values()) - 1) < 1e-9, stage
 
 
 def test_some_instructions_lack_words_that_they_can_do_without():

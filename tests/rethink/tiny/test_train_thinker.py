@@ -76,22 +76,26 @@ def test_every_weight_has_one_optimizer(chat):
 def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(train_thinker, "CHECKED", 1)
     lines = []
-    train_thinker.train_first(tmp_path, PLAN, lines.append)
+    train_thinker.train("thinker", tmp_path, PLAN, lines.append)
     begun, seeing = (_weights(tmp_path / name) for name in ("thinker/begin", "thinker-trained"))
     assert any(".visual." in name for name in _moved(begun, seeing))
-    train_thinker.train_wide(tmp_path, PLAN, lines.append)
+    train_thinker.train("wide", tmp_path, PLAN, lines.append)
     assert any("forms" in line and "mixed" in line for line in lines)
-    moved = _moved(seeing, _weights(tmp_path / "thinker-wide"))
+    moved = _moved(seeing, _weights(tmp_path / "wide-trained"))
     assert moved and not any(".visual." in name for name in moved)
     assert not any("going on" in line for line in lines)
-    train_thinker.train_wide(tmp_path, PLAN, lines.append)
+    train_thinker.train("wide", tmp_path, PLAN, lines.append)
     assert "going on from step 1" in lines
+    train_thinker.train("finish", tmp_path, PLAN, lines.append)
+    finished = _moved(_weights(tmp_path / "wide-trained"), _weights(tmp_path / "finish-trained"))
+    assert any(".visual." in name for name in finished) and moved <= finished
+    assert train_thinker.find_trained(tmp_path) == tmp_path / "finish-trained"
 
 
 def test_wide_english_begins_with_the_thinker_that_ships_where_no_other_was_made(chat, tmp_path, monkeypatch):
     monkeypatch.setattr(train_thinker, "CHECKED", 1)
-    train_thinker.train_wide(tmp_path, PLAN, lambda line: None)
-    moved = _moved(dict(chat.module.named_parameters()), _weights(tmp_path / "thinker-wide"))
+    train_thinker.train("wide", tmp_path, PLAN, lambda line: None)
+    moved = _moved(dict(chat.module.named_parameters()), _weights(tmp_path / "wide-trained"))
     assert moved and not any(".visual." in name for name in moved)
 
 
