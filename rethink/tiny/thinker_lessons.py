@@ -28,7 +28,7 @@ GAPS, GAP = 0.3, 0.25  # share of examples whose instruction lacks words, and of
 ASKED, EXPECTED = ". Asked: ", ". Expected: "  # what a lesson on language ends with
 # Shares of batches in every stage of the training. First to see and to judge: drawn edits in the words of `phrasings`, and edits that
 # were really made. Then wide English: what is asked for, from the source alone and from an edit, and what was learned before.
-# At last all of it, with more edits to be judged.
+# At last all of it, most of it edits to be judged.
 SHARES = {
     "thinker": {"drawn edit": 0.5, "real edit": 0.12, "request": 0.2, "request of an edit": 0.1, "critique": 0.08},
     "wide": {
@@ -42,14 +42,14 @@ SHARES = {
         "boxes": 0.06,
     },
     "finish": {
-        "drawn edit": 0.14,
-        "real edit": 0.08,
-        "request": 0.22,
-        "request of an edit": 0.16,
-        "critique": 0.20,
+        "drawn edit": 0.20,
+        "real edit": 0.12,
+        "request": 0.10,
+        "request of an edit": 0.10,
+        "critique": 0.30,
         "polish": 0.04,
-        "checklist": 0.07,
-        "boxes": 0.09,
+        "checklist": 0.06,
+        "boxes": 0.08,
     },
 }
 STAGES = tuple(SHARES)
