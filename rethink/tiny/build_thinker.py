@@ -11,7 +11,9 @@ from ..think_job import ThinkJob, start_run
 from ..think_loop import LoopConfig, ThinkTask
 from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, critique_messages
 from ..training import thinker_sft
+from ..training.conversations import Conversation, unroll
 from ..training.train_loop import write_json
+from ..trajectory import RECORD_FILE, load_trajectory
 from . import teacher
 from .english.meanings import word_meanings
 from .phrasings import SYNONYMS
@@ -246,3 +248,8 @@ def make_trajectories(editor, folder: Path, count: int, minutes: float, first: i
             ThinkJob(thought, editor).run(run, lambda trajectory: None)
         if seed // step % 100 == 0:
             report(f"trajectory {seed}")
+
+
+def read_trajectories(folder: Path) -> list[Conversation]:
+    """What the trajectories of `make_trajectories` teach: all of it, as the teacher does not err. None where there is no folder."""
+    return [each for file in sorted(folder.glob(f"*/{RECORD_FILE}")) for each in unroll(load_trajectory(file.parent))]

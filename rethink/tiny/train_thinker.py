@@ -13,7 +13,6 @@ from ..builtin import THINKER_FOLDER
 from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.transformers_chat import TransformersChat
 from ..training.conversation_batches import IGNORED
-from ..training.conversations import from_folders
 from ..training.thinker_sft import freeze_vision
 from ..training.train_loop import TrainConfig, TrainStep, main_process_first, train_loop
 from . import build_thinker
@@ -29,7 +28,7 @@ CHECKED = 48  # held-out sentences of each group that are looked at with every c
 def train(stage: str, work: Path, plan: TrainConfig, report: Callable[[str], None]) -> None:
     """Trains what the stage before has made in `work`, the first stage from nothing, into the folder that `trained_in` says; on the
     trajectories in work/trajectories too. Where no stage before was run, it goes on from the thinker that ships."""
-    folder, edits = work / stage / "begin", work / "trajectories"
+    folder = work / stage / "begin"
     with main_process_first():
         if not (folder / "model.safetensors").exists():
             begin(folder) if stage == STAGES[0] else go_on(_last(work, stage), folder)
@@ -37,7 +36,7 @@ def train(stage: str, work: Path, plan: TrainConfig, report: Callable[[str], Non
     cast(Any, chat.module).set_attn_implementation("eager")  # the fastest for rows this short
     if stage == "wide":
         freeze_vision(chat.module)
-    lessons = Lessons(plan.batch, SHARES[stage], from_folders([edits]) if edits.exists() else ())
+    lessons = Lessons(plan.batch, SHARES[stage], build_thinker.read_trajectories(work / "trajectories"))
     collate, watch = LessonCollator(chat, pack=False), RequestCheck(chat, report)
     loss = AnswerLoss(chat.module)
     train_loop(loss, lessons, plan, work / stage, collate=collate, report=report, watch=watch, optimizers=muon)

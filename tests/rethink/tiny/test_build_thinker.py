@@ -15,7 +15,6 @@ from rethink.tiny.oracle import verdict
 from rethink.tiny.scene import SIZE
 from rethink.tiny.tasks import WIDE
 from rethink.tiny.teacher import draw_example, plain_requests, write_regions
-from rethink.training import conversations as data
 from tests.support.scenes import DrawingEditor
 from tests.support.thinking import drained, start_thinking
 
@@ -100,6 +99,6 @@ def test_trajectories_of_an_editor_become_lessons(tmp_path, monkeypatch):
         prepare=lambda images: images, edit=lambda *arguments, **k: DrawingEditor(tasks[-1]).edit(*arguments, **k)
     )
     build_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)
-    made = data.from_folders([tmp_path])
+    made = build_thinker.read_trajectories(tmp_path)
     assert made and {each.group[0].split()[0] for each in made} <= {*LEVELS, WIDE}
     build_thinker.make_trajectories(editor, tmp_path, 6, 0, 0, 1, print)  # what is there is not made again
