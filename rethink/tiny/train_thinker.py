@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..builtin import THINKER_FOLDER
+from ..errors import RethinkError
 from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.transformers_chat import TransformersChat
 from ..training.conversation_batches import IGNORED
@@ -60,7 +61,12 @@ def _last(work: Path, stage: str) -> Path:
 
 
 def muon(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024, scaled like Adam's steps as in arXiv 2502.16982) for the matrices of the layers, AdamW for embeddings, norms and biases."""
+    """Muon for the matrices of the layers (K. Jordan et al. 2024; its steps as large as Adam's, as in section 2.2 of arXiv 2502.16982),
+    AdamW for embeddings, norms and biases. Raises RethinkError where torch has no Muon."""
+    if not hasattr(torch.optim, "Muon"):
+        raise RethinkError(
+            f"torch: this is {torch.__version__}; the thinker is trained by Muon, which torch has since 2.9."
+        )
     weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     matrices = [name for name, weight in weights.items() if weight.ndim == 2 and "embed" not in name]
     others = [weight for name, weight in weights.items() if name not in matrices]

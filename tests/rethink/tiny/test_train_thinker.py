@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rethink.builtin import THINKER_FOLDER
+from rethink.errors import RethinkError
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.tiny import build_thinker, sample_task, train_thinker
 from rethink.tiny.scene import COLORS
@@ -71,6 +72,12 @@ def test_every_weight_has_one_optimizer(chat):
     groups = [group["params"] for each in train_thinker.muon(chat.module, 1e-3) for group in each.param_groups]
     assert sorted(id(weight) for group in groups for weight in group) == sorted(weights)
     assert min(map(len, groups)) > 20
+
+
+def test_a_torch_without_muon_is_named(chat, monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(RethinkError, match="2.9"):
+        train_thinker.muon(chat.module, 1e-3)
 
 
 def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
