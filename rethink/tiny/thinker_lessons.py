@@ -140,16 +140,20 @@ def draw_lesson(rng: Random, kind: str) -> Lesson:
         return Lesson(_with_checklist(teacher.draw_example(seed, level=rng.choice((WIDE, None))), rng))
     if kind == "boxes":
         return Lesson(_with_boxes(teacher.draw_example(seed, level=rng.choice((WIDE, None)))))
-    example = teacher.draw_example(seed, level=WIDE)
-    question = critique_messages(TEMPLATE, instruction=example.task.instruction, prompt=example.prompt)
-    answer, cut = teacher.write_critique(example), kind == "request of an edit"
-    images = example.source, example.edited
-    return Lesson(Conversation(question, images, _up_to_request(answer) if cut else answer), cut)
+    return ask_for_critique(teacher.draw_example(seed, level=WIDE), cut=kind == "request of an edit")
 
 
 def ask_for_request(task: Task) -> Lesson:
     """What the source shows and what is asked for in plain words, and no more."""
     return Lesson(_polish(task, _up_to_request(teacher.write_polished(task))), cut=True)
+
+
+def ask_for_critique(example: teacher.CritiqueExample, cut: bool = False) -> Lesson:
+    """An edit to be judged; cut: no further than what is asked for."""
+    question = critique_messages(TEMPLATE, instruction=example.task.instruction, prompt=example.prompt)
+    answer = teacher.write_critique(example)
+    images = example.source, example.edited
+    return Lesson(Conversation(question, images, _up_to_request(answer) if cut else answer), cut)
 
 
 def _with_checklist(example: teacher.CritiqueExample, rng: Random) -> Conversation:

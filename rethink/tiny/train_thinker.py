@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,10 +20,11 @@ from . import build_thinker
 from .english import GROUPS
 from .english.meanings import word_meanings
 from .tasks import WIDE, Task, sample_task
-from .thinker_lessons import ASKED, SHARES, STAGES, LessonCollator, Lessons, ask_for_request
+from .teacher import draw_example
+from .thinker_lessons import ASKED, SHARES, STAGES, Lesson, LessonCollator, Lessons, ask_for_critique, ask_for_request
 
 NEAR = 0.7  # how near to the plain word a new one begins: 1 is the same
-CHECKED = 48  # held-out sentences of each group that are looked at with every checkpoint
+CHECKED = 48  # held-out sentences of each group, and held-out edits, that are looked at with every checkpoint
 
 
 def train(stage: str, work: Path, plan: TrainConfig, report: Callable[[str], None]) -> None:
@@ -38,7 +39,7 @@ def train(stage: str, work: Path, plan: TrainConfig, report: Callable[[str], Non
     if stage == "wide":
         freeze_vision(chat.module)
     lessons = Lessons(plan.batch, SHARES[stage], build_thinker.read_trajectories(work / "trajectories"))
-    collate, watch = LessonCollator(chat, pack=False), RequestCheck(chat, report)
+    collate, watch = LessonCollator(chat, pack=False), HeldOutCheck(chat, report)
     loss = AnswerLoss(chat.module)
     train_loop(loss, lessons, plan, work / stage, collate=collate, report=report, watch=watch, optimizers=muon)
     with main_process_first() as first:
@@ -91,8 +92,8 @@ class AnswerLoss(nn.Module):
         return nn.functional.cross_entropy(self.model.lm_head(states[learned]).float(), labels[learned])
 
 
-class RequestCheck:
-    """A TrainWatch that reports how often held-out sentences are understood."""
+class HeldOutCheck:
+    """A TrainWatch that reports how often held-out sentences are understood, and held-out edits judged rightly."""
 
     def __init__(self, chat: TransformersChat, report: Callable[[str], None]):
         self.chat, self.report = chat, report
@@ -105,6 +106,7 @@ class RequestCheck:
 
     def save(self, step: int, seconds: float) -> None:
         found = {name: understood(self.chat, held_out_tasks(name, CHECKED)) for name in ("known", *GROUPS)}
+        found["judged"] = judged(self.chat, held_out_edits(CHECKED))
         self.report(f"step {step}, {seconds / 60:.1f} min: " + ", ".join(f"{k} {v:.1%}" for k, v in found.items()))
 
     def end(self) -> None:
@@ -119,19 +121,34 @@ def held_out_tasks(wording: str, count: int) -> list[Task]:
     return [sample_task(seed, WIDE, wording=wording) for seed in range(count)]
 
 
-@torch.no_grad()
-def understood(chat: TransformersChat, tasks: list[Task], batch: int = 24) -> float:
+def held_out_edits(count: int) -> list[Lesson]:
+    """Drawn edits of held-out scenes, by plain instructions, to be judged."""
+    return [ask_for_critique(draw_example(seed, "test", "plain")) for seed in range(count)]
+
+
+def understood(chat: TransformersChat, tasks: Sequence[Task]) -> float:
     """The share of tasks whose plain wording the model would write word for word, given what the source shows."""
-    collate, right = LessonCollator(chat, pack=False), 0
-    asked = chat.tokenizer.convert_tokens_to_ids(ASKED)
-    for start in range(0, len(tasks), batch):
-        rows = collate([ask_for_request(task) for task in tasks[start : start + batch]])
-        rows = {name: value.to(chat.device) for name, value in rows.items()}
+    asked, right = chat.tokenizer.convert_tokens_to_ids(ASKED), 0
+    for labels, correct in _guess(chat, [ask_for_request(task) for task in tasks]):
+        after = (labels == asked).cumsum(1) - (labels == asked).long() > 0
+        right += int((~after | correct).all(1).sum())
+    return right / len(tasks)
+
+
+def judged(chat: TransformersChat, lessons: Sequence[Lesson]) -> float:
+    """The share of lessons whose answer the model would write word for word."""
+    return sum(int(correct.all(1).sum()) for _, correct in _guess(chat, lessons)) / len(lessons)
+
+
+@torch.no_grad()
+def _guess(chat: TransformersChat, lessons: Sequence[Lesson], batch: int = 24) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields (labels, whether the likeliest token after all labels before is the label) [lessons, tokens], true where there is no label."""
+    collate = LessonCollator(chat, pack=False)
+    for start in range(0, len(lessons), batch):
+        rows = {name: value.to(chat.device) for name, value in collate(list(lessons[start : start + batch])).items()}
         labels = rows.pop("labels")[:, 1:]
         guesses = cast(Any, chat.module)(**rows).logits[:, :-1].argmax(-1)
-        after = (labels == asked).cumsum(1) - (labels == asked).long() > 0
-        right += int((~after | (labels == IGNORED) | (guesses == labels)).all(1).sum())
-    return right / len(tasks)
+        yield labels, (labels == IGNORED) | (guesses == labels)
 
 
 def begin(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """The training of the built-in thinker: what it begins with, what its loss is, and that it goes on where it stopped."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,6 +31,16 @@ def test_what_is_understood_is_measured(chat):
         for task, other in zip(plain, others)
     ]
     assert train_thinker.understood(chat, mixed) <= 0.25
+
+
+def test_judging_is_measured(chat):
+    edits = train_thinker.held_out_edits(16)
+    assert train_thinker.judged(chat, edits) >= 0.5
+    answers = [edit.conversation.answer for edit in edits]
+    mixed = [
+        replace(e, conversation=replace(e.conversation, answer=a)) for e, a in zip(edits, answers[1:] + answers[:1])
+    ]
+    assert train_thinker.judged(chat, mixed) == 0
 
 
 def test_the_loss_is_that_of_transformers(chat):
@@ -87,7 +99,7 @@ def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
     begun, seeing = (_weights(tmp_path / name) for name in ("thinker/begin", "thinker-trained"))
     assert any(".visual." in name for name in _moved(begun, seeing))
     train_thinker.train("wide", tmp_path, PLAN, lines.append)
-    assert any("forms" in line and "mixed" in line for line in lines)
+    assert any("forms" in line and "mixed" in line and "judged" in line for line in lines)
     moved = _moved(seeing, _weights(tmp_path / "wide-trained"))
     assert moved and not any(".visual." in name for name in moved)
     assert not any("going on" in line for line in lines)
