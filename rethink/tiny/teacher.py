@@ -22,8 +22,9 @@ from .scene import BACKGROUNDS, CELL, COLORS, PLACES, SHAPES, SIZES, Scene, Scen
 from .tasks import LEVELS, Task, other_task, sample_task, with_articles
 
 REQUESTS = 3  # plain wordings of a task, tried one after another
-RIGHT, UNTOUCHED, PERTURBED, WRONG = 0.3, 0.05, 0.35, 0.2  # shares of what a drawn edit did; the rest is wrong all over
+RIGHT, UNTOUCHED, PERTURBED, WRONG = 0.4, 0.05, 0.25, 0.2  # shares of what a drawn edit did; the rest is wrong all over
 MISTAKEN = 0.2  # share of prompts that ask for something else: what counts is what the user asked
+MISREAD = 0.35  # share of edits by the user's words that do something else: from what was done it does not follow what was asked
 SMEARED_SHARE = 0.15  # share of drawn edits with a cell that is neither one thing nor another
 
 
@@ -260,16 +261,23 @@ def draw_example(seed: int, split: str = "train", level: str | None = None) -> C
     number, drawn = rng.getrandbits(60), rng.choice(LEVELS)
     task = sample_task(number, level or drawn, split=split, wording="known" if split == "train" else "held_out")
     prompt = task.instruction if rng.random() < 0.5 else rng.choice(plain_requests(task))
-    scene = attempt(rng, task)
-    other = other_task(rng, task) if rng.random() < MISTAKEN else None
-    if other:
-        prompt = rng.choice(plain_requests(other))
-        scene = other.target if rng.random() < 0.5 else scene
+    prompt, scene = _go_astray(rng, task, prompt, attempt(rng, task))
     source, edited = render([task.source, scene]).split(1)
     observation = _observe_scene(scene, task)
     if rng.random() < SMEARED_SHARE:
         edited, observation = _smear(rng, edited, observation, task)
     return CritiqueExample(task, source, _soften(rng, edited), prompt, observation)
+
+
+def _go_astray(rng: Random, task: Task, prompt: str, scene: Scene) -> tuple[str, Scene]:
+    """The prompt and what came of it, or a prompt or an edit for something else that could have been asked for, mostly of its kind."""
+    draw, others = rng.random(), [other_task(rng, task) for _ in range(4)]
+    other = next((one for one in others if one and one.kind == task.kind), others[0])
+    if other is None or draw >= MISTAKEN + MISREAD:
+        return prompt, scene
+    if draw < MISREAD:
+        return task.instruction, other.target
+    return rng.choice(plain_requests(other)), rng.choice((other.target, scene))
 
 
 def attempt(rng: Random, task: Task) -> Scene:

@@ -2,12 +2,14 @@
 
 import re
 from random import Random
+from statistics import fmean
 
 from rethink.thinkers.critique_format import parse_critique
 from rethink.thinkers.regions import parse_regions, split_boxes
 from rethink.tiny import judge, render, sample_task, teacher
-from rethink.tiny.oracle import observe, verdict
+from rethink.tiny.oracle import observe, verdict, visible_object
 from rethink.tiny.scene import has_held_out_look
+from rethink.tiny.tasks import WIDE
 from tests.support.scenes import DrawingEditor
 from tests.support.thinking import start_thinking
 
@@ -49,6 +51,24 @@ def test_the_teacher_points_at_what_is_wrong_and_where_the_edit_belongs():
         assert true == {(r.kind, "all" if r.box == (0, 0, 1, 1) else r.box[:2]) for r in found}
         kinds |= {kind for kind, _ in true}
     assert kinds == {"wrong", "changed", "place"}
+
+
+def test_what_was_done_does_not_tell_what_was_asked():
+    """Who takes the edit for the request would be right where the user's words were understood: in less than half of the lessons."""
+    examples = [teacher.draw_example(seed, level=WIDE) for seed in range(300)]
+    asked = [example for example in examples if example.prompt == example.task.instruction]
+    found = [verdict(example.observation, example.task) for example in asked]
+    assert 0.3 < fmean(each.done for each in found) < 0.5
+    elsewhere = [e for e, each in zip(asked, found) if not each.done and len(_changed(e)) == 1]
+    assert len(elsewhere) > 0.2 * len(asked)
+    assert sum(_changed(e) <= set(teacher.changed_parts(e.task)) for e in elsewhere) > 0.3 * len(elsewhere)
+
+
+def _changed(example) -> set[str]:
+    """The places where an edit differs from its source."""
+    things = zip(example.observation.things, range(4))
+    cells = {teacher.PLACES[cell] for thing, cell in things if thing != visible_object(example.task.source.at(cell))}
+    return cells | ({"background"} if example.observation.background[0] != example.task.source.background else set())
 
 
 def test_a_lesson_never_shows_a_held_out_look():
