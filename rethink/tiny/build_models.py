@@ -301,8 +301,8 @@ def main(arguments: list[str] | None = None) -> int:
         make_trajectories(options.work, max(4, int(12_000 * options.scale)), options.minutes, options.device, report)
     plans = {
         "thinker": plan(2_500, 3e-3, warmup=50, decay_from=0.4, ema=0.99, save_every=250, log_every=50),
-        "wide": plan(4_000, 2e-3, warmup=50, decay_from=0.2, ema=0.99, save_every=250, log_every=50),
-        "finish": plan(3_000, 1.5e-3, warmup=50, decay_from=0.2, ema=0.99, save_every=250, log_every=50),
+        "wide": plan(3_000, 2e-3, warmup=50, decay_from=0.2, ema=0.99, save_every=250, log_every=50),
+        "finish": plan(4_500, 1.5e-3, warmup=50, decay_from=0.2, ema=0.99, save_every=250, log_every=50),
     }
     for stage in filter(wanted, plans):
         wordy = replace(plans[stage], batch=max(1, options.batch // WORDY))
