@@ -3,7 +3,7 @@
 By group, as those of wide English, and kind of edit; placeholders as in `phrasings`, and {bare} for the thing that changes without
 "the", {oldshape} for its shape.
 
-BY_OTHERS is what was written without sight of the rules, the lessons and the other sentences, after all training.
+BY_OTHERS is what was written without sight of the rules, the lessons and the other sentences, after all of these.
 """
 
 import json
