@@ -22,11 +22,14 @@ def read_edges(record: dict[str, Any]) -> Edges:
     none that can be read."""
     key = next((key for key in BOX_KEYS if record.get(key)), "box")
     box = record[key]
-    if isinstance(box, dict):
+    is_named = isinstance(box, dict)
+    if is_named:
         box = [box[edge] for edge in ("left", "top", "right", "bottom")]
+    if not isinstance(box, list):
+        raise TypeError(f"expected four numbers, got {str(box)[:80]}")
     edges = [float(edge) for edge in box]
     if len(edges) != 4 or not all(map(math.isfinite, edges)):
         raise ValueError(f"expected four numbers, got {str(box)[:80]}")
-    if key == "box_2d":  # Gemini's, top first
+    if key == "box_2d" and not is_named:  # Gemini's, top first
         edges = [edges[1], edges[0], edges[3], edges[2]]
     return edges[0], edges[1], edges[2], edges[3]

@@ -25,29 +25,48 @@ LONGEST_LABEL = 80
 # Models that answer in pixels of the image as they see it, whatever they are asked for.
 _IN_PIXELS = re.compile(r"qwen[-_ ]?2[._]5[-_ ]?vl", re.IGNORECASE)
 _OPEN, _CLOSE = re.compile("<boxes>", re.IGNORECASE), re.compile("</boxes>", re.IGNORECASE)
+# Where an answer goes on after a block that is not closed, as it is when the reasoning only speaks of one.
+_NEXT_PART = re.compile("</boxes>|</think>|<(?:score|checklist|answer)>", re.IGNORECASE)
+_LAST_PART = re.compile("</answer>", re.IGNORECASE)
 
 
 def split_boxes(answer: str) -> tuple[str, str]:
-    """(the answer without its block of boxes, the block): the last one, to its end or that of the answer; "" for none."""
+    """(the answer, cleaned, without its block of boxes, the block): the last one, "" for none.
+
+    One that is not closed ends where the answer goes on; after the next prompt, with which an answer ends, nothing does. Tags that
+    are left, as in reasoning that speaks of the block, become words: after a tag, a verdict would pass for a quotation.
+    """
+    from .answer_text import clean_answer
+
+    answer = clean_answer(answer)
     opened = list(_OPEN.finditer(answer))
     if not opened:
         return answer, ""
-    start = opened[-1]
-    close = _CLOSE.search(answer, start.end())
-    end, after = (close.start(), close.end()) if close else (len(answer), len(answer))
-    return answer[: start.start()] + answer[after:], answer[start.end() : end]
+    rest, block = _cut(answer, opened[-1])
+    return _CLOSE.sub("", _OPEN.sub("boxes", rest)), block
+
+
+def _cut(answer: str, opened: re.Match[str]) -> tuple[str, str]:
+    """(the answer without the block that is opened there, the block)."""
+    before, rest = answer[: opened.start()], answer[opened.end() :]
+    end = (_CLOSE if _LAST_PART.search(before) else _NEXT_PART).search(rest)
+    if end is None:
+        return before, rest
+    block, part = rest[: end.start()], end[0].lower()
+    if part == "</think>":  # words of the reasoning
+        return answer, block
+    return before + rest[end.end() if part == "</boxes>" else end.start() :], block
 
 
 def parse_regions(block: str, size: tuple[int, int], model: str = "") -> tuple[Region, ...]:
     """The regions in a block of boxes, at most MAX_REGIONS, without duplicates.
 
-    size: (width, height) of the image that the model was shown. model: its name, which says whether it counts in pixels.
+    block: of `split_boxes`. size: (width, height) of the image that the model was shown. model: its name, which says whether it
+    counts in pixels.
     Boxes beyond the image are cut, swapped edges mended, empty boxes and those that cannot be read left out.
     """
-    from .answer_text import clean_answer
-
     found: list[tuple[dict[str, Any], Edges]] = []
-    for record in _read_records(clean_answer(block[:LONGEST_BLOCK])):
+    for record in _read_records(block[:LONGEST_BLOCK]):
         try:
             found.append((record, read_edges(record)))
         except (TypeError, KeyError, ValueError, OverflowError):

@@ -12,6 +12,7 @@ from rethink.thinkers.boxes import read_edges, read_name
         {"bbox_2d": ["1", 2.0, 3, 4]},
         {"box_2d": [2, 1, 4, 3]},
         {"bbox": {"left": 1, "top": 2, "right": 3, "bottom": 4}},
+        {"box_2d": {"left": 1, "top": 2, "right": 3, "bottom": 4}},
     ],
 )
 def test_every_key_and_order(record):
@@ -19,7 +20,8 @@ def test_every_key_and_order(record):
 
 
 @pytest.mark.parametrize(
-    "record", [{}, {"box": [1, 2, 3]}, {"box": "abcd"}, {"box": [1, 2, 3, float("nan")]}, {"box": 5}]
+    "record",
+    [{}, {"box": [1, 2, 3]}, {"box": "abcd"}, {"box": "1234"}, {"box": [1, 2, 3, float("nan")]}, {"box": 5}],
 )
 def test_what_is_no_box_is_an_error(record):
     with pytest.raises((TypeError, KeyError, ValueError)):

@@ -113,3 +113,11 @@ def test_boxes_are_asked_for_last_and_only_where_they_are_wanted():
     assert plain.regions == ()
     (bad,) = ask(Thinker(Says(said(5, 5) + "<boxes>there, and <score>[9, 9]</score>")), regions=True)
     assert (bad.status, bad.semantic, bad.regions) == ("ok", 5, ()), "what is wrong with boxes spoils nothing else"
+
+
+@pytest.mark.parametrize("words", ["I shall list it in <boxes> then.", "I end with <boxes>", "<boxes>[]</boxes>"])
+@pytest.mark.parametrize("end", ["", "<boxes>[]</boxes>", "\n<boxes>[[1, 2"])
+def test_reasoning_that_speaks_of_boxes_costs_no_scores(words, end):
+    verdict = '</think><score>{"semantic": 8, "quality": 7}</score><answer>make it redder</answer>'
+    (found,) = ask(Thinker(Says(f"<think>The hat is red. {words}{verdict}{end}")), regions=True)
+    assert (found.status, found.semantic, found.next_prompt) == ("ok", 8, "make it redder")

@@ -23,8 +23,14 @@ def boxes(block, size=SIZE, model=""):
         ("<answer>a</answer>", "<answer>a</answer>", ""),
         ("<answer>a</answer>\n<boxes>[]</boxes>", "<answer>a</answer>\n", "[]"),
         ("a<Boxes>[1", "a", "[1"),
-        ("a<boxes>old</boxes>b<boxes>new</boxes>c", "a<boxes>old</boxes>bc", "new"),
+        ("a<boxes>old</boxes>b<boxes>new</boxes>c", "aboxesoldbc", "new"),
         ("</boxes>a", "</boxes>a", ""),
+        ("<think>in <boxes> then</think><score>s", "<think>in boxes then</think><score>s", " then"),
+        ("<thinking>in <boxes> then</thinking><score>s", "<think>in boxes then</think><score>s", " then"),
+        ("a<boxes>[1]\n<Checklist>c", "a<Checklist>c", "[1]\n"),
+        ("a<boxes>[1]<score>s</score><answer>b</answer></boxes>", "a<score>s</score><answer>b</answer>", "[1]"),
+        ("<answer>a</answer><boxes>[1<score>s</score>", "<answer>a</answer>", "[1<score>s</score>"),
+        ('<answer>a</answer><boxes>["<answer>"]</boxes>', "<answer>a</answer>", '["<answer>"]'),
     ],
 )
 def test_the_block_is_cut_out_of_the_answer(answer, rest, block):
@@ -47,8 +53,9 @@ def test_a_box_has_a_kind_a_place_and_a_name():
         "[[100, 200, 300, 400]]",
         "[100, 200, 300, 400]",
         '[{"bbox_2d": [100, 200, 300, 400]}, {"bbox_2d": [5',  # cut off
-        "<|box_start|>(100,200),(300,400)<|box_end|>",
+        split_boxes("<boxes><|box_start|>(100,200),(300,400)<|box_end|>")[1],
         '[{"box_2d": [200, 100, 400, 300]}]',
+        '[{"box_2d": {"left": 100, "top": 200, "right": 300, "bottom": 400}}]',
     ],
 )
 def test_every_format_is_read(block):
@@ -74,6 +81,7 @@ def test_pixels_are_pixels_of_the_image_as_it_was_shown():
         ([100, 200, 300], None),
         (["a", 200, 300, 400], None),
         ([100, 200, 300, 1e999], None),
+        ("1234", None),
         (None, None),
     ],
 )
