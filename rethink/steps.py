@@ -3,9 +3,10 @@
 A record may come from anyone: every value is checked when it is read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, islice
 from statistics import stdev
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -289,10 +290,15 @@ def _read_critique(data: dict[str, Any]) -> Critique:
     items = ({"text": item["text"], "passed": item["met"]} for item in data["checklist"])
     draws = tuple(tuple(each) for each in data.get("draws", ()))
     checklist = tuple(build_checked(ChecklistItem, item) for item in items)
-    regions = tuple(
-        build_checked(Region, each | {"box": tuple(each["box"])}) for each in data.get("regions", ())[:MAX_REGIONS]
-    )
+    regions = tuple(islice(_read_regions(data.get("regions")), MAX_REGIONS))
     return build_checked(Critique, data | {"checklist": checklist, "draws": draws, "regions": regions})
+
+
+def _read_regions(data: Any) -> Iterator[Region]:
+    """What cannot be read is no box, as in an answer: a run is worth more than what is drawn on it."""
+    for each in data if isinstance(data, list) else ():
+        with suppress(KeyError, TypeError, ValueError):
+            yield build_checked(Region, each | {"box": tuple(each["box"])})
 
 
 def _read_comparison(data: dict[str, Any]) -> Comparison:

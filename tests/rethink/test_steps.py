@@ -24,7 +24,12 @@ NO_REGIONS = [
     {"kind": "nice", "box": [0, 0, 1, 1], "label": ""},
     {"kind": "wrong", "box": [0, 0, 1, 2], "label": ""},
     {"kind": "wrong", "box": [1, 0, 0, 1], "label": ""},
+    {"kind": "wrong", "box": [0.5, 0, 0.5, 1], "label": ""},
     {"kind": "wrong", "box": [0, 0, 1], "label": ""},
+    {"kind": "wrong", "box": [0, 0, 10**400, 1], "label": ""},
+    {"kind": "wrong", "box": None, "label": ""},
+    {"kind": "wrong", "label": ""},
+    {"kind": "wrong", "box": [0, 0, 1, 1], "label": "", "note": "unknown"},
     {"kind": "wrong", "box": [0, 0, 1, 1], "label": 5},
 ]
 SCORED = {"status": "ok", "semantic": 1.5, "quality": 2, "checklist": []}
@@ -85,7 +90,6 @@ def test_a_step_is_read_back_from_its_record():
         {"critique": {"status": "failed", "checklist": [{"text": "a", "met": "yes"}]}},
         {"critique": {"status": "unparsed", "checklist": [], "draws": [[1, 2]]}},
         *({"critique": {**SCORED, "draws": draws}} for draws in ([[1]], [[1, 11]], [["1", 2]], [5], [[1, 2]] * 65)),
-        *({"critique": {**SCORED, "regions": [region]}} for region in NO_REGIONS),
         *({"focus": focus} for focus in ([[0, 0, 1]], [[0.5, 0, 0.1, 1]], [5])),
         {"comparison": 5},
         {"comparison": {"turn": 1, "candidate": 0, "answers": ["earlier"]}},
@@ -149,3 +153,13 @@ def test_regions_and_what_a_turn_was_held_to_stand_in_a_record():
     assert "focus" not in step_record(step(4.0)) and "regions" not in step_record(step(4.0))["critique"]
     record["critique"]["regions"] *= 500
     assert len(read_step(record).critique.regions) == MAX_REGIONS, "a record may come from anyone"
+
+
+@pytest.mark.parametrize("regions", [None, "abc", 5, {}, *([region] for region in NO_REGIONS)])
+def test_a_region_that_cannot_be_read_costs_only_itself(regions):
+    readable = {"kind": "wrong", "box": [0, 0, 1, 1], "label": "all"}
+    record = step_record(step(4.0))
+    record["critique"] = {**SCORED, "regions": regions}
+    assert read_step(record).critique.regions == ()
+    record["critique"]["regions"] = [*(regions if isinstance(regions, list) else ()), readable] * MAX_REGIONS
+    assert read_step(record).critique.regions == (Region("wrong", (0, 0, 1, 1), "all"),) * MAX_REGIONS

@@ -214,6 +214,13 @@ def test_damage_is_told_in_one_sentence(run, change, sentence):
         load_trajectory(run.folder)
 
 
+@pytest.mark.parametrize("regions", [None, "abc", [{"kind": "foo", "box": [0, 0, 1, 1], "label": ""}]])
+def test_a_bad_box_does_not_cost_the_run(run, regions):
+    run = run.append_step(step())
+    spoil(run, lambda record: record["steps"][0]["critique"].update(regions=regions))
+    assert load_trajectory(run.folder).as_dict() == run.as_dict()
+
+
 DEEP = '{"schema":1,"options":' + "[" * 1000 + "]" * 1000 + "}"
 
 
