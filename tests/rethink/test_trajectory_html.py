@@ -10,12 +10,14 @@ import pytest
 from PIL import Image
 
 from rethink.errors import RethinkError
+from rethink.steps import Region
 from rethink.trajectory import Trajectory, load_trajectory
 from rethink.trajectory_html import VIEWER, page_name, write_html
 from tests.browsers import needs_chromium, see, shoot, wait_in_page
 from tests.support.runs import PROMPTS, made_up_run
 
 STRIP, OPTION, SELECTED = "[role=listbox]", "[role=option]", "[role=option][aria-selected=true]"
+EDGES = "drawn => (({ left, top, right, bottom }) => [left, top, right, bottom])(drawn.getBoundingClientRect())"
 
 
 @pytest.fixture(scope="module")
@@ -261,6 +263,37 @@ def test_a_frame_says_all_there_is_to_say_of_it(browser, html, tmp_path):
     struck = frame.locator(".rt-meter").first.evaluate("meter => getComputedStyle(meter).textDecorationLine")
     assert struck == "line-through", "scores that do not count"
     page.close()
+
+
+@needs_chromium
+def test_boxes_lie_where_they_point_each_with_its_words(browser, tmp_path):
+    run = made_up_run(tmp_path / "run", turns=1, stopped="")
+    (step,) = run.steps
+    regions = (Region("wrong", (0.25, 0.5, 0.75, 0.875), "the <b>hat"), Region("place", (0.0, 0.125, 0.5, 0.25)))
+    pointed = replace(step, turn=2, score=9.0, critique=replace(step.critique, regions=regions), image=run.image(step))
+    write_html(run.append_step(replace(pointed, file="")), tmp_path / "run.html")
+    page = opened(browser, tmp_path / "run.html")
+    image = page.locator(".rt-plane").bounding_box()
+    frames, labels = page.locator(".rt-plane rect.rt-region").all(), page.locator(".rt-region-label").all()
+    assert [label.inner_text() for label in labels] == ["still wrong: the <b>hat", "place of the edit"]
+    for region, frame, label in zip(regions, frames, labels, strict=True):
+        x0, y0, x1, y1 = region.box
+        (left, right), (top, bottom) = (
+            [image[start] + share * image[length] for share in shares]
+            for start, length, shares in (("x", "width", (x0, x1)), ("y", "height", (y0, y1)))
+        )
+        assert frame.evaluate(EDGES) == pytest.approx([left, top, right, bottom], abs=2)
+        corner = label.bounding_box()
+        assert (corner["x"], corner["y"]) == pytest.approx((left, top), abs=2)
+        assert f"rt-region-{region.kind}" in frame.get_attribute("class")
+    shoot(page, "boxes")
+    page.keyboard.press("b")
+    assert not any(shown.is_visible() for shown in (*frames, *labels))
+    page.keyboard.press("b")
+    page.keyboard.press("Home")
+    assert page.locator(".rt-plane rect.rt-region").count() == 0, "the first turn has none"
+    page.close()
+    assert page.problems == []
 
 
 @needs_chromium
