@@ -48,7 +48,9 @@ class RewardRules:
     preset: str = option(
         "paper",
         "The reward as the paper of EditThinker says (form, agreement with the judge, improvement), or as its released code does "
-        "(form and improvement, of the semantic score).",
+        "(form and improvement, of the semantic score). Other than in that code, the last edit is judged anew, where it takes its "
+        "score from the data; an edit that changes nothing scores 0; and an answer whose edit fails has no reward, where it is "
+        "scored as a critic.",
         choices=tuple(PRESETS),
         advanced=True,
     )
