@@ -13,7 +13,7 @@ from ..rethink.editors.settings import Settings, used_settings
 from ..rethink.loop_config import ACCEPT, ADDED, LoopConfig
 from ..rethink.options import option_of
 from ..rethink.think_job import ThinkJob
-from ..rethink.think_loop import RunCallbacks, ThinkTask
+from ..rethink.think_loop import RunCallbacks, ThinkTask, warn_of_no_boxes
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.trajectory import Trajectory
 from . import feedback, sockets
@@ -103,7 +103,7 @@ class ThinkWhileEdit(io.ComfyNode):
         try:
             outputs = outputs_of(run_live(job, run, live, _with_progress_bar(live, config.turns)))
             warning = warning or feedback.warn_if_unfamiliar("thinker", thinker.chat.name, task.source)
-            outputs.ui |= feedback.show_text(warning)
+            outputs.ui |= feedback.show_text(warning, warn_of_no_boxes(task))
             return outputs
         finally:
             memory.release_caches(thinker, judge)

@@ -32,11 +32,12 @@ from ..rethink.think_loop import (
     rival_of,
     run_config,
     save_edits,
+    warn_of_no_boxes,
 )
 from ..rethink.thinkers.critique import Thinker
 from ..rethink.thinkers.protocol import ThinkerError
 from ..rethink.trajectory import RECORD_FILE, Trajectory, load_trajectory
-from . import sockets
+from . import feedback, sockets
 from .comfy import folders, memory, progress, server
 from .comfy.graph import GraphBuilder, is_link
 from .inputs import seed_input, single_values
@@ -217,7 +218,9 @@ class ThinkLoopClose(io.ComfyNode):
             trajectory = trajectory.finish(decision.reason, decision.message, decision.chosen)
             live.on_end(trajectory)
             memory.release_caches(task.thinker, task.judge)
-            return outputs_of(trajectory)
+            outputs = outputs_of(trajectory)
+            outputs.ui |= feedback.show_text(warn_of_no_boxes(task))
+            return outputs
         carried = {"run": folders.to_view_params(trajectory.folder / RECORD_FILE), **vars(decision)}
         copy, graph = expand_iteration(cls.hidden.dynprompt, state.node, cls.hidden.unique_id, carried)
         return io.NodeOutput(*(copy.out(slot) for slot in range(len(run_outputs()))), expand=graph.finalize())

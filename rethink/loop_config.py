@@ -82,7 +82,7 @@ class LoopConfig:
     regions: bool = option(
         False,
         "Ask the thinker for boxes: what is still wrong, what was changed without being asked for, and where the edit belongs. The "
-        "viewer draws them. Not asked of one trained from the built-in thinker or with a template of its own.",
+        "viewer draws them. A thinker with a template of its own is not asked.",
     )
     focus: bool = option(
         False,
@@ -104,6 +104,11 @@ class LoopConfig:
         check_limits(self)
         if len(self.accept) != 2 or not all(0 <= threshold <= 10 for threshold in self.accept):
             raise RethinkError(f"accept: expected two scores from 0 to 10, got {self.accept}.")
+
+    @property
+    def needs_boxes(self) -> tuple[str, ...]:
+        """Which options that are on need boxes from the thinker."""
+        return tuple(name for name in ("regions", "focus") if getattr(self, name))
 
     def as_dict(self) -> dict[str, Any]:
         """The options as a record has them: plain JSON values. Of those that older records do not have, what is not the default."""

@@ -202,7 +202,7 @@ def critique_turn(
     started = time.perf_counter()
     asked_about = (task.source, images, task.instruction, [edits.prompt.prompt] * len(images), edits.seeds)
     judges: Sequence[Critique | None] = [None] * len(images)
-    regions = (task.config.regions or task.config.focus) and can_point(task.thinker)
+    regions = bool(task.config.needs_boxes) and can_point(task.thinker)
     if task.judge is None:
         options = {"checklist": checklist, "regions": regions, "on_token": on_token}
         critiques = critique_draws(task.thinker, *asked_about, task.config.draws, **options)
@@ -231,6 +231,14 @@ def critique_turn(
         for index in range(len(images))
     ]
     return steps if rival is None else _compare_close(task, steps, rival, on_token)
+
+
+def warn_of_no_boxes(task: ThinkTask) -> str:
+    """A sentence where options need boxes that the thinker cannot be asked for; "" where not."""
+    needing = task.config.needs_boxes
+    if not needing or can_point(task.thinker):
+        return ""
+    return f"{' and '.join(needing)}: the thinker has a template of its own, so it is not asked for boxes; choose one without."
 
 
 def _compare_close(task: ThinkTask, steps: list[Step], rival: Step, on_token: OnToken | None) -> list[Step]:

@@ -134,7 +134,7 @@ def run_think(options: argparse.Namespace) -> int:
     from ..atomic import check_target
     from ..images import load_image
     from ..think_job import ThinkJob, resume_run, start_run
-    from ..think_loop import RunCallbacks, ThinkTask
+    from ..think_loop import RunCallbacks, ThinkTask, warn_of_no_boxes
     from ..trajectory import check_new_folder, load_trajectory
     from ..trajectory_html import write_html
 
@@ -157,6 +157,8 @@ def run_think(options: argparse.Namespace) -> int:
     editor, thinker = open_editor(options), open_thinker_of(options, "thinker")
     judge = open_thinker_of(options, "judge") if options.judge else None
     task = ThinkTask(image, options.instruction, thinker, judge, mask, config)
+    if warning := warn_of_no_boxes(task):
+        complain(warning)
     job = ThinkJob(task, editor, settings_from(options))
     with (resume_run if options.resume else start_run)(folder, task, job.options) as run:
         reporter = _Reporter(run.trajectory)

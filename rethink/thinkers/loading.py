@@ -162,14 +162,15 @@ def open_thinker(config: ThinkerConfig = ThinkerConfig(), trust: Trust | None = 
 
 
 def is_critic(thinker: Thinker) -> bool:
-    """Whether a thinker knows no other question than the critique's: it was trained on that alone."""
+    """Whether a thinker knows no other question than the critique's, with boxes or without: it was trained on that alone."""
     taught = thinker.chat.name == BUILT_IN or getattr(thinker.chat, "only_critiques", False)
     return taught or thinker.template != TEMPLATE
 
 
 def can_point(thinker: Thinker) -> bool:
-    """Whether a thinker can be asked for boxes: the built-in one has learned that question too."""
-    return not is_critic(thinker) or (thinker.chat.name == BUILT_IN and thinker.template == TEMPLATE)
+    """Whether a thinker can be asked for boxes: not where it has a wording of its own. The built-in one has learned that question,
+    and what is trained from it on runs without boxes still points, as `benchmarks/focus.py --thinker` measures."""
+    return thinker.template == TEMPLATE
 
 
 def is_same_model(name: str, other: Any) -> bool:

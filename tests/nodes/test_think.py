@@ -224,3 +224,13 @@ def test_half_a_character_ends_no_run(think, make_thinker, results, part, loop):
     done = think(chat, loop, instruction="make \ud83d it red")
     assert done.trajectory.stopped == "accepted" and done.trajectory.steps[0].prompt == "make � it red"
     assert len(part("rethink.trajectory").load_trajectory(done.trajectory.folder).steps) == 2
+
+
+@BOTH
+def test_a_node_says_when_its_thinker_is_asked_for_no_boxes(think, make_thinker, loop):
+    critic = make_thinker(said(9, 9))
+    critic = replace(critic, template="{source}{edited}{instruction}")
+    for thinker, words in ((make_thinker(said(9, 9)), ""), (critic, "regions: the thinker has a template of its own")):
+        done = think(thinker, loop, regions=True)
+        (shown,) = [ui for node, ui in done.ui.items() if node.endswith("6") and ui]
+        assert shown["rethink_text"][0].startswith(words) and bool(shown["rethink_text"][0]) == bool(words)

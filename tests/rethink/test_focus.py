@@ -6,6 +6,7 @@ import torch
 from rethink.focus import focus_boxes, focus_mask
 from rethink.loop_config import LoopConfig
 from rethink.steps import Continue, Region
+from rethink.thinkers.critique import Thinker
 from tests.support.thinking import SOURCE, Painter, drained, said, start_thinking, thinker
 
 PLACE, WRONG, CHANGED = (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 0.75, 0.75), (0.75, 0.0, 1.0, 0.25)
@@ -75,10 +76,10 @@ def test_a_run_in_focus_holds_each_later_turn_to_the_boxes():
     assert think(thinker(said(3, 3, "b") + POINTED), turns=2, regions=True)[0][1].focus == (), "only looked at"
 
 
-def test_boxes_come_from_the_thinker_and_not_from_who_knows_the_critique_alone():
+def test_boxes_come_from_the_thinker_and_not_from_the_judge_or_in_another_wording():
     judge, critic = thinker(said(3, 3)), thinker(said(1, 1, "b") + POINTED)
     steps, _ = think(critic, judge=judge, turns=1, regions=True)
     assert steps[0].critique.regions and "<boxes>" not in judge.chat.asked[0].text
-    critic.chat.only_critiques = True
-    think(critic, turns=1, regions=True)
+    own = Thinker(critic.chat, "{source}{edited}{instruction}")
+    think(own, turns=1, regions=True)
     assert "<boxes>" not in critic.chat.asked[-1].text

@@ -20,3 +20,7 @@ def test_a_record_has_the_options_that_older_ones_have_and_others_where_they_are
 def test_limits_are_said_by_name(option):
     with pytest.raises(RethinkError, match=f"^{next(iter(option))}: expected"):
         LoopConfig(**option)
+
+
+def test_which_options_need_boxes():
+    assert LoopConfig().needs_boxes == () and LoopConfig(focus=True).needs_boxes == ("focus",)

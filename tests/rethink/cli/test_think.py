@@ -46,6 +46,14 @@ def test_thinks_and_goes_on_where_it_was_cut_off(rethink, editor, thinker, photo
     assert other.returncode == 2 and "another choice of rules" in other.stderr
 
 
+def test_boxes_that_the_thinker_is_not_asked_for_are_said(how, tmp_path, capsys):
+    (tmp_path / "own.txt").write_text("{source}{edited}{instruction}", encoding="utf-8")
+    how = [*how, "--turns", "1", "--focus"]
+    assert main([*how, "-o", str(tmp_path / "plain")]) == 0 and "focus" not in capsys.readouterr().err
+    assert main([*how, "-o", str(tmp_path / "run"), "--template", str(tmp_path / "own.txt")]) == 0
+    assert "rethink: focus: the thinker has a template of its own" in capsys.readouterr().err
+
+
 def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(rethink, editor, photo):
     how = ["think", photo, "make it red", "--editor", editor, "--steps", 2, "--model", "m"]
     with openai_server() as critic:

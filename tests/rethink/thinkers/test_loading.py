@@ -104,12 +104,13 @@ def test_a_module_more_is_a_backend_more(tmp_path, monkeypatch, module):
         sys.modules.pop(f"{backends.__name__}.{module}", None)
 
 
-def test_boxes_are_not_asked_of_a_thinker_that_knows_another_question_alone():
-    model = SimpleNamespace(name="a model")
-    assert can_point(Thinker(model)) and not can_point(Thinker(model, "{source}{edited}{instruction}"))
-    assert not can_point(Thinker(SimpleNamespace(name="mine", only_critiques=True)))
-    built_in = SimpleNamespace(name=BUILT_IN)
-    assert can_point(Thinker(built_in)) and not can_point(Thinker(built_in, "{source}{edited}{instruction}"))
+def test_boxes_are_not_asked_of_a_thinker_with_a_wording_of_its_own():
+    for model in (
+        SimpleNamespace(name="a model"),
+        SimpleNamespace(name=BUILT_IN),
+        SimpleNamespace(name="trained from that", only_critiques=True),
+    ):
+        assert can_point(Thinker(model)) and not can_point(Thinker(model, "{source}{edited}{instruction}"))
 
 
 def test_a_model_is_known_wherever_it_lies():
