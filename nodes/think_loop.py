@@ -256,7 +256,7 @@ def _turn(
             live.on_record(trajectory)
     if trajectory.stopped:  # it could not be written
         return trajectory, Stop(trajectory.stopped, trajectory.message)
-    decision = next_action(trajectory.steps, task.config, checklist)
+    decision = next_action(trajectory.steps, task.config)
     return trajectory, apply_steering(live.steer, trajectory.steps, decision, task.config)
 
 

@@ -182,6 +182,7 @@ class Step:
     image: IMAGE [1, H, W, 3] while it is the current step or the best, None once it is only on disk. file: its name
     there, "" until it is written. settings: the sampling settings actually used, plain JSON values; None where they are
     unknown. comparison: where it was shown beside the best edit of the turns before. focus: the boxes that it was held to.
+    accepted: whether its run's rules found it good enough to stop at.
     """
 
     turn: int
@@ -200,13 +201,15 @@ class Step:
     settings: dict[str, Any] | None = None
     comparison: Comparison | None = None
     focus: tuple[Box, ...] = ()
+    accepted: bool = False
 
 
 def best_of(steps: Sequence[Step]) -> int:
     """The index of the best step: the argmax over all turns, ties to the earlier. There must be one.
 
-    Where nothing has a score, an edit that changed something comes before one that did not. Where the best of a turn was compared
-    side by side with the best of those before, that decides between the two.
+    An accepted edit comes before all others: a run that stops at it has it as its result, though a joint score may be higher. Where
+    nothing has a score, an edit that changed something comes before one that did not. Where the best of a turn was compared side by
+    side with the best of those before, that decides between the two, if both are accepted or neither is.
     """
     if not steps:
         raise ValueError("no step, no best")
@@ -219,8 +222,8 @@ def best_of(steps: Sequence[Step]) -> int:
     return best
 
 
-def _rank(step: Step) -> tuple[bool, bool, float]:
-    return not step.preservation.unchanged, step.score is not None, step.score or 0.0
+def _rank(step: Step) -> tuple[bool, bool, bool, float]:
+    return step.accepted, not step.preservation.unchanged, step.score is not None, step.score or 0.0
 
 
 def _is_better(step: Step, before: Step) -> bool:
@@ -228,6 +231,7 @@ def _is_better(step: Step, before: Step) -> bool:
     if (
         compared is not None
         and compared.kept
+        and step.accepted == before.accepted
         and (compared.turn, compared.candidate) == (before.turn, before.candidate)
     ):
         return compared.kept == "later"
@@ -243,8 +247,9 @@ def step_record(step: Step) -> dict[str, Any]:
     """A step as trajectory.json holds it: its fields by their names, all but the image."""
     values = asdict(replace(step, image=None))  # asdict would copy the pixels
     del values["image"]
-    if not step.focus:
-        del values["focus"]
+    for name in ("focus", "accepted"):  # as in records from before there were any
+        if not values[name]:
+            del values[name]
     if step.comparison is None:
         del values["comparison"]
     else:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from .editors.settings import DEFAULT_SETTINGS, Settings
 from .errors import RethinkError
 from .steps import Step
-from .think_loop import NO_CALLBACKS, RunCallbacks, ThinkTask, require_same_run, run_config, think_while_edit
+from .think_loop import (
+    NO_CALLBACKS,
+    RunCallbacks,
+    ThinkTask,
+    is_accepted,
+    require_same_run,
+    run_config,
+    think_while_edit,
+)
 from .trajectory import RunningError, Trajectory, load_trajectory, new_trajectory, record_run, writing
 
 if TYPE_CHECKING:
@@ -120,5 +128,8 @@ def _was_interrupted(trajectory: Trajectory, task: ThinkTask, options: dict[str,
 
 
 def _rewound(trajectory: Trajectory, task: ThinkTask, options: dict[str, Any], lock: ExitStack) -> OpenRun:
-    trajectory, steps = trajectory.save_options(options).rewind_to_resume(task.config.candidates)
+    """The run as it continues: what it accepts may be another choice than before, also of the edits that exist."""
+    steps = tuple(replace(step, accepted=is_accepted(step, task.config)) for step in trajectory.steps)
+    trajectory = replace(trajectory, steps=steps).save_options(options)
+    trajectory, steps = trajectory.rewind_to_resume(task.config.candidates)
     return OpenRun(trajectory, steps, lock.pop_all())

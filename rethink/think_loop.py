@@ -116,7 +116,7 @@ def think_while_edit(
         )
     try:
         checklist = checklist_for(task, steps, on_token)
-        decision = next_action(steps, config, checklist) if steps else first_prompt(task, on_token)
+        decision = next_action(steps, config) if steps else first_prompt(task, on_token)
     except ThinkerError as error:
         return Stop("failed", str(error))
     while True:
@@ -129,7 +129,7 @@ def think_while_edit(
         new_steps = critique_turn(task, edits, checklist, on_token, rival_of(steps, config))
         steps = _without_pixels(steps, config) + new_steps
         yield from new_steps
-        decision = next_action(steps, config, checklist)
+        decision = next_action(steps, config)
 
 
 def edit_turn(
@@ -230,6 +230,7 @@ def critique_turn(
         )
         for index in range(len(images))
     ]
+    steps = [replace(step, accepted=is_accepted(step, task.config)) for step in steps]
     return steps if rival is None else _compare_close(task, steps, rival, on_token)
 
 
@@ -244,14 +245,15 @@ def warn_of_no_boxes(task: ThinkTask) -> str:
 def _compare_close(task: ThinkTask, steps: list[Step], rival: Step, on_token: OnToken | None) -> list[Step]:
     """The steps of a turn, the best of them compared side by side with the best before where their scores are close.
 
-    Who scores is asked, if it can compare.
+    Who scores is asked, if it can compare. Nobody is where one of the two is accepted and the other is not: that decides.
     """
     from .thinkers.side_by_side import can_compare, compare_edits
 
     lead, by = best_of(steps), task.judge or task.thinker
     later = steps[lead]
     scores = [step.score for step in (rival, later) if step.score is not None and not step.preservation.unchanged]
-    if len(scores) < 2 or abs(scores[0] - scores[1]) > task.config.margin or not can_compare(by):
+    close = len(scores) == 2 and abs(scores[0] - scores[1]) <= task.config.margin
+    if not close or rival.accepted != later.accepted or not can_compare(by):
         return steps
     started = time.perf_counter()
     compared = compare_edits(by, task.source, task.instruction, rival, later, on_token)
@@ -266,21 +268,20 @@ def score_of(verdict: Critique, preserved: Preservation, config: LoopConfig) -> 
     return 0.0 if preserved.unchanged else max(0.0, verdict.overall - config.preserve * preserved.changed)
 
 
-def is_accepted(step: Step, config: LoopConfig, checklist: Sequence[str] = ()) -> bool:
-    """Whether a step is good enough to stop at: both scores, the whole checklist, and something has changed."""
+def is_accepted(step: Step, config: LoopConfig) -> bool:
+    """Whether a step is good enough to stop at: both scores, the whole of its checklist, and something has changed."""
     verdict = step.judge or step.critique
     if verdict.semantic is None or verdict.quality is None or step.preservation.unchanged:
         return False
-    items = verdict.checklist
-    verified = not checklist or (len(items) == len(checklist) and all(item.passed for item in items))
+    verified = all(item.passed for item in verdict.checklist)
     return verified and verdict.semantic >= config.accept[0] and verdict.quality >= config.accept[1]
 
 
-def next_action(steps: Sequence[Step], config: LoopConfig, checklist: Sequence[str] = ()) -> Continue | Stop:
+def next_action(steps: Sequence[Step], config: LoopConfig) -> Continue | Stop:
     """What comes after these steps, which are at least one complete turn."""
     turn = steps[-1].turn
     last = [step for step in steps if step.turn == turn]
-    if any(is_accepted(step, config, checklist) for step in last):
+    if any(is_accepted(step, config) for step in last):
         return Stop("accepted")
     for verdicts in ([step.critique for step in last], [step.judge for step in last]):
         failed = [verdict for verdict in verdicts if verdict is not None and verdict.status == "failed"]

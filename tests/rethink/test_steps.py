@@ -129,6 +129,19 @@ def test_a_lower_score_wins_if_it_is_preferred_and_its_sibling_does_not_if_it_is
     assert best_of([step(5.0), step(4.8, turn=2, comparison=later), step(4.9, turn=3)]) == 2
 
 
+def test_an_accepted_edit_comes_before_a_higher_score_and_a_preferred_one():
+    preferred = Comparison(1, 0, ("later", "later"))
+    assert best_of([step(8.9), step(8.0, accepted=True)]) == 1
+    assert best_of([step(8.0, accepted=True), step(8.1, turn=2, comparison=preferred)]) == 0
+    assert best_of([step(8.0, accepted=True), step(8.1, turn=2, accepted=True, comparison=preferred)]) == 1
+    assert best_of([step(9.0, accepted=True), step(8.1, turn=2, accepted=True)]) == 0
+
+
+def test_that_an_edit_was_accepted_stands_in_its_record():
+    assert "accepted" not in step_record(step(4.0))
+    assert read_step(json.loads(json.dumps(step_record(step(4.0, accepted=True))))).accepted
+
+
 def test_draws_and_comparisons_stand_in_a_record_only_where_there_are_some():
     assert "comparison" not in step_record(step(4.0)) and "draws" not in step_record(step(4.0))["critique"]
     critique = Critique("ok", 6.0, 7.0, draws=((5.0, 7.0), (7.0, 7.0)))

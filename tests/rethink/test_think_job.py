@@ -8,7 +8,7 @@ from rethink.think_job import ThinkJob, resume_interrupted, resume_run, start_ru
 from rethink.think_loop import LoopConfig, RunCallbacks, ThinkTask
 from rethink.thinkers.critique import Thinker
 from rethink.trajectory import RunningError, load_trajectory
-from tests.support.thinking import SOURCE, Looks, Painter
+from tests.support.thinking import SOURCE, Looks, Painter, said, thinker
 
 
 def make_job(instruction="make it red", **config):
@@ -73,6 +73,21 @@ def test_it_goes_on_after_its_last_whole_turn_and_ends_the_same(tmp_path):
     with resume_run(tmp_path / "cut", job.task, job.options) as resumed:
         assert len(resumed.resume_steps) == 2
         assert facts(job.run(resumed, ignore)) == facts(whole)
+
+
+def test_what_a_run_accepts_may_change_when_it_goes_on(tmp_path):
+    def job(accept):
+        config = LoopConfig(turns=2, preserve=0, accept=accept)
+        return ThinkJob(
+            ThinkTask(SOURCE, "make it red", thinker(said(10, 7, "b"), said(8, 8, "c")), config=config), Painter()
+        )
+
+    ended = run(job((9, 8)), tmp_path / "run")
+    assert (ended.stopped, ended.best) == ("turns", 0)
+    lower = job((8, 8))
+    with resume_run(tmp_path / "run", lower.task, lower.options) as resumed:
+        ended = lower.run(resumed, ignore)
+    assert (ended.stopped, ended.best) == ("accepted", 1) and load_trajectory(tmp_path / "run").best == 1
 
 
 def test_the_first_that_is_this_very_run_and_was_cut_off_is_found(tmp_path):

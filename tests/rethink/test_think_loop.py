@@ -68,6 +68,13 @@ def test_a_good_edit_ends_the_run():
     assert len(think(thinker(said(7.9, 10, "b")), turns=3, accept=(7, 9))[0]) == 1
 
 
+def test_the_edit_that_a_run_stops_at_is_its_best():
+    steps, end = think(thinker(said(10, 7.9, "b"), said(8, 8)), candidates=2, preserve=0)
+    assert end == Stop("accepted") and [step.accepted for step in steps] == [False, True] and best_of(steps) == 1
+    steps, end = think(thinker(said(10, 7.9, "b"), said(8, 8)), preserve=0)
+    assert end == Stop("accepted") and best_of(steps) == 1
+
+
 def test_nothing_changed_is_a_failure_whatever_the_critic_says():
     steps, end = think(thinker(said(10, 10, "nothing"), said(1, 1, "b")), instruction="nothing", turns=3)
     assert [step.preservation.unchanged for step in steps] == [True, True, False]
@@ -204,6 +211,11 @@ def test_close_scores_are_compared_side_by_side_and_a_disagreement_keeps_the_ear
     closer = think(thinker(said(6, 6, "b"), said(6.4, 6.4, "c"), A, A), **rules, margin=0.1)[0]
     assert closer[1].comparison is None
     assert think(thinker(said(6, 6, "b"), said(6.4, 6.4, "c"), A, A), turns=2)[0][1].comparison is None
+
+
+def test_an_accepted_edit_is_not_compared_with_one_that_is_not():
+    steps, end = think(thinker(said(10, 7, "b"), said(8, 8), A, A), preserve=0, side_by_side=True)
+    assert end == Stop("accepted") and steps[1].comparison is None and best_of(steps) == 1
 
 
 def test_who_scores_compares_and_the_best_of_all_turns_is_what_is_compared():

@@ -82,6 +82,7 @@ import { wordDiff } from "./word_diff.mjs";
  * @property {SamplingSettings | null} settings
  * @property {Comparison} [comparison]
  * @property {number[][]} [focus] the boxes that the edit was held to
+ * @property {boolean} [accepted] whether the run's rules found it good enough to stop at
  */
 
 /** @typedef {"accepted" | "turns" | "plateau" | "human" | "failed"} StopReason */
@@ -145,14 +146,16 @@ function diffOf(step, before) {
 }
 
 /**
- * The loop's own order: an edit that changed something, one that has a score, the higher score; ties to the earlier.
+ * The loop's own order: an edit that was accepted, one that changed something, one that has a score, the higher score; ties
+ * to the earlier.
  *
  * @param {Step} step
  * @param {Step} other
  */
 function isBetter(step, other) {
   /** @type {(each: Step) => number[]} */
-  const rank = ({ preservation, score }) => [Number(!preservation.unchanged), Number(score !== null), score ?? 0];
+  const rank = ({ accepted, preservation, score }) =>
+    [Boolean(accepted), !preservation.unchanged, score !== null, score ?? 0].map(Number);
   const [ours, theirs] = [rank(step), rank(other)];
   const differs = ours.findIndex((value, index) => value !== theirs[index]);
   return differs >= 0 && ours[differs] > theirs[differs];

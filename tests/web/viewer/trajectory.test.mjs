@@ -43,7 +43,8 @@ test("a prompt is compared once, and again when it follows another", () => {
   assert.notDeepEqual(turnsOf(record([other, second]))[1].diff, before.diff);
 });
 
-test("the best candidate leads as in the loop: changed, scored, higher, earlier", () => {
+test("the best candidate leads as in the loop: accepted, changed, scored, higher, earlier", () => {
+  assert.equal(leadOf(step(1, 9), step(1, 8, { accepted: true })), 1, "at an accepted edit the run stops");
   assert.equal(leadOf(step(1, 5), step(1, 5)), 0, "ties go to the earlier");
   assert.equal(leadOf(step(1, 5), step(1, 6)), 1);
   assert.equal(leadOf(step(1, 9, unchanged), step(1, null)), 1, "no change is no edit, whatever its score");
