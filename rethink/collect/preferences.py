@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..pairs.jsonl_log import disk_full_as_error
 from ..pairs.whole_folder import whole_folder
 from ..records import json_text
 from ..text_files import one_line
@@ -51,10 +52,10 @@ class Preference:
 def write_preferences(preferences: Iterable[Preference], folder: Path) -> int:
     """Write them to a folder that appears whole, in place of an earlier one of ours that nobody changed. Returns how many.
 
-    Raises RethinkError where something else is there.
+    Raises RethinkError where something else is there, and where the disk is full.
     """
     count = 0
-    with whole_folder(folder, replace=True) as temporary:
+    with disk_full_as_error(folder), whole_folder(folder, replace=True) as temporary:
         (temporary / "images").mkdir()
         with open(temporary / "metadata.jsonl", "w", encoding="utf-8", newline="\n") as lines:
             for count, preference in enumerate(preferences, 1):

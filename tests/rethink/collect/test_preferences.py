@@ -1,9 +1,13 @@
 """Preferences appear whole, and Hugging Face's loader reads them."""
 
+import errno
+import shutil
+
 import pytest
 
 from rethink.collect.preferences import Preference, write_preferences
 from rethink.errors import RethinkError
+from rethink.pairs.jsonl_log import DiskFull
 from tests.support.trajectories import draw_images, write_trajectory
 
 
@@ -30,3 +34,13 @@ def test_what_is_there_is_replaced_unless_it_was_changed(preference, tmp_path):
     (tmp_path / "out" / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(RethinkError, match="^replace: .*notes.txt"):
         write_preferences([preference], tmp_path / "out")
+
+
+def test_a_full_disk_is_said(preference, tmp_path, monkeypatch):
+    def copyfile(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+    with pytest.raises(DiskFull, match="make room and run again"):
+        write_preferences([preference], tmp_path / "preferences")
+    assert not (tmp_path / "preferences").exists()
