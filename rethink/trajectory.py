@@ -278,7 +278,18 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
 
     Raises RethinkError when there is none, when it is damaged or newer than this version, or when an image is missing.
     """
-    folder = Path(folder)
+    trajectory = load_record(Path(folder))
+    for name in (SOURCE_FILE, *(step.file for step in trajectory.steps)):
+        if not is_own_image(trajectory.folder, name):
+            raise MissingImageError(
+                f"trajectory: {folder} names a image {name!r:.80}, which is missing or no PNG file of its own; copy the "
+                "whole folder."
+            )
+    return trajectory
+
+
+def load_record(folder: Path) -> Trajectory:
+    """`load_trajectory` without looking for the images: their names are as anyone may have written them."""
     try:
         data = read_json_file(folder / RECORD_FILE)
     except (OSError, ValueError) as error:
@@ -296,12 +307,6 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
         _check_rules(trajectory.options)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RethinkError(f"trajectory: {folder / RECORD_FILE} is damaged ({error!r:.200}).") from error
-    for name in (SOURCE_FILE, *(step.file for step in steps)):
-        if not is_own_image(folder, name):
-            raise MissingImageError(
-                f"trajectory: {folder} names a image {name!r:.80}, which is missing or no PNG file of its own; copy the "
-                "whole folder."
-            )
     if trajectory.chosen is not None and trajectory.chosen not in range(len(steps)):
         raise RethinkError(f"trajectory: {folder / RECORD_FILE} is damaged (no step {trajectory.chosen}).")
     return trajectory

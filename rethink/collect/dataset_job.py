@@ -19,6 +19,7 @@ from ..thinkers.critique import TEMPLATE, Thinker, check_template
 from ..thinkers.protocol import OnToken
 from .formats import FORMATS
 from .formats.core import DatasetFormat
+from .rows import IMAGES
 from .rules import RULES, Choice, CollectRules, Part, apply_rules
 from .run_log import LOG, ReadRuns, RunReader
 from .runs import warn_of_same_judge
@@ -92,6 +93,11 @@ class CollectJob:
                 yield from found
                 written[part] += len(found)
                 report(written.total(), total)
+            if not written[part]:  # the file that is there stays
+                raise RethinkError(
+                    f"runs: none of the steps for {PART_NAMES[part]} can be written: all their runs went missing or changed "
+                    f"meanwhile, or have a damaged image. What {self.output} has of them is left as it is; run again."
+                )
 
         for part in format.parts:
             if choice.chosen[part]:
@@ -103,7 +109,7 @@ class CollectJob:
 
 @dataclass(frozen=True)
 class CollectReport:
-    """The result of a job. written: rows of each part in the layout's files. lost: runs that went missing
+    """The result of a job. written: rows of each part in the layout's files. lost: runs that went missing or changed
     meanwhile, or have an image with wrong check sums."""
 
     folder: Path
@@ -116,19 +122,24 @@ class CollectReport:
     def drops(self) -> list[tuple[str, int]]:
         """(rule, runs that it has dropped), in the order in which the rules are applied."""
         dropped = [(RULES[why], self.choice.dropped[why]) for why in RULES if self.choice.dropped[why]]
-        return [*dropped, *([("went missing meanwhile, or an image is damaged", self.lost)] if self.lost else [])]
+        return [
+            *dropped,
+            *([("went missing or changed meanwhile, or an image is damaged", self.lost)] if self.lost else []),
+        ]
 
     @property
-    def warning(self) -> str:
-        """What to know about the judge; "" where there is nothing."""
-        return warn_of_same_judge(self.choice.same_judge)
+    def notes(self) -> list[str]:
+        """What to know about the judge, and what it says of the runs: a sentence each."""
+        harmed = self.choice.harmed
+        harm = f"In {harmed} runs the judge accepts an edit of the first turn and not the result." if harmed else ""
+        return [note for note in (warn_of_same_judge(self.choice.same_judge), harm) if note]
 
     def __str__(self) -> str:
         choice = self.choice
         lines = [f"{choice.kept - self.lost} of {choice.runs} runs kept → {self.folder}"]
         lines += [f"{count} × {why}" for why, count in self.drops]
         lines += [f"{PART_NAMES[part]}: {_steps(self, part)}" for part in PART_NAMES]
-        return "\n".join([*lines, *([self.warning] if self.warning else [])])
+        return "\n".join([*lines, *self.notes])
 
     def readme(self) -> str:
         """The data set's README, in Markdown."""
@@ -150,7 +161,7 @@ class CollectReport:
             "",
             *(f"- {name}: {_steps(self, part)}" for part, name in PART_NAMES.items()),
             "",
-            *([f"**{self.warning}**", ""] if self.warning else []),
+            *(line for note in self.notes for line in (f"**{note}**", "")),
             self.format.use.replace("FOLDER", repr(str(self.folder)) if "```" in self.format.use else str(self.folder)),
             "",
             f"The rules are those of ThinkEdit-140k (arXiv 2512.05965, section 4). `{LOG}` holds what was read of every run. Made "
@@ -175,7 +186,15 @@ def _open_dataset(folder: Path) -> Iterator[None]:
         raise RethinkError(f"output: {folder} holds what is no data set of runs; choose a new folder.")
     with locked(folder / LOCK, folder):
         (folder / LOG).touch()
+        _remove_parts(folder)
         yield
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove what a kill has left of files that were being written: whoever holds the folder is the only one to write."""
+    for pattern in (".*.[0-9]*.part", f"{IMAGES}/*/.*.[0-9]*.part"):
+        for file in filter(Path.is_file, folder.glob(pattern)):
+            file.unlink()
 
 
 def _is_foreign(folder: Path) -> bool:

@@ -30,9 +30,9 @@ from ..progress import OnProgress, ignore_progress, progress_with_eta
 from ..text_files import one_line
 from ..thinkers.critique import Thinker
 from ..thinkers.protocol import OnToken
-from ..trajectory import SOURCE_FILE, Trajectory, load_trajectory
+from ..trajectory import SOURCE_FILE, Trajectory
 from .preferences import Preference, write_preferences
-from .runs import REASONS, RunFacts, warn_of_same_judge
+from .runs import REASONS, RunFacts, reload_run, warn_of_same_judge
 
 if TYPE_CHECKING:
     from .run_log import ReadRuns
@@ -43,6 +43,7 @@ RULES = {
     "unchanged": "the best edit has changed nothing",
     "preservation": "too much else was changed",
     "disagreement": "the judge does not agree",
+    "gone": "went missing or changed meanwhile",
     "wordless": "an instruction without words, or with control characters",
     "broken": "an image cannot be read, or has another size than the source",
     "duplicate": "nearly the same as another pair",
@@ -190,7 +191,10 @@ class _PairMaker:
     def _add(self, facts: RunFacts) -> str:
         """Why it is no pair after all, looking at the pixels; "" where it is in the store now."""
         try:
-            trajectory = load_trajectory(Path(facts.run))
+            trajectory = reload_run(facts)
+        except RethinkError:
+            return "gone"
+        try:
             pair = pair_of(facts, trajectory, self._store)
             if not pair.instruction or re.search(DAMAGE, pair.instruction):
                 return "wordless"
@@ -270,8 +274,8 @@ def _preferences(pairs: PairStore, runs: ReadRuns, margin: float) -> Iterator[Pr
             continue
         if best.index == worst.index or best.score is None or worst.score is None or best.score - worst.score < margin:
             continue
-        with suppress(RethinkError):  # it has gone meanwhile
-            yield Preference(load_trajectory(Path(facts.run)), best.index, worst.index, best.score, worst.score)
+        with suppress(RethinkError):  # it has gone or changed meanwhile
+            yield Preference(reload_run(facts), best.index, worst.index, best.score, worst.score)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from ..atomic import atomic_write
 from ..errors import RethinkError
 from ..thinkers.critique import TEMPLATE
 from ..thinkers.protocol import Messages
-from ..trajectory import SOURCE_FILE, load_trajectory
-from .runs import RunFacts, with_scores
+from ..trajectory import SOURCE_FILE, is_own_image, load_record
+from .runs import RunFacts, require_unchanged, with_scores
 
 if TYPE_CHECKING:
     from ..training.conversations import Conversation
@@ -61,16 +61,20 @@ class Row:
 def rows_of(facts: RunFacts, places: Sequence[int], folder: Path, template: str = TEMPLATE) -> Iterator[Row]:
     """The rows of some turns of a run, up to its best, their images copied into the data set in `folder`.
 
-    Raises RethinkError and OSError where the run has gone meanwhile.
+    Images that were copied before may be gone from the run. Raises RethinkError and OSError where the run is gone, or has
+    changed since its facts were read.
     """
     from ..training.conversations import unroll
 
-    trajectory = with_scores(load_trajectory(Path(facts.run)), facts.scores)
+    run = Path(facts.run)
+    trajectory = with_scores(load_record(run), facts.scores)
+    has_source = (run / SOURCE_FILE).is_file()
+    require_unchanged(facts, run / SOURCE_FILE if has_source else folder / _copy_name(SOURCE_FILE, facts.content))
     conversations = unroll(trajectory, template)
     for place in places:
         turn, conversation = facts.turns[place], conversations[place]
         step = trajectory.steps[turn.index]
-        files = {name: _copy(Path(facts.run) / name, facts.content, folder) for name in (SOURCE_FILE, step.file)}
+        files = {name: _copy(run, name, facts.content, folder) for name in (SOURCE_FILE, step.file)}
         yield Row(
             id=f"{facts.content}-{step.turn}",
             messages=conversation.messages,
@@ -84,7 +88,7 @@ def rows_of(facts: RunFacts, places: Sequence[int], folder: Path, template: str 
             quality=float(turn.quality),
             kind=facts.kind,
             turn=step.turn,
-            run=Path(facts.run).name,
+            run=run.name,
         )
 
 
@@ -104,15 +108,21 @@ def _names(conversation: Conversation, files: dict[str, str]) -> tuple[str, ...]
     return tuple(files[image.name] for image in conversation.images if isinstance(image, Path))
 
 
-def _copy(file: Path, content: str, folder: Path) -> str:
-    """Copy an image into the data set, once; returns its name there, which no other run's image has."""
-    name = f"{IMAGES}/{content[:2]}/{content}-{file.name}"
-    if not (folder / name).exists():
-        _check_sums(file)
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / name) as part:
-            shutil.copyfile(file, part)
-    return name
+def _copy(run: Path, name: str, content: str, folder: Path) -> str:
+    """Copy an image of a run into the data set, once; returns its name there, which no other run's image has."""
+    copied = _copy_name(name, content)
+    if not (folder / copied).exists():
+        if not is_own_image(run, name):
+            raise RethinkError(f"runs: the image {run / name} is gone.")
+        _check_sums(run / name)
+        (folder / copied).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / copied) as part:
+            shutil.copyfile(run / name, part)
+    return copied
+
+
+def _copy_name(name: str, content: str) -> str:
+    return f"{IMAGES}/{content[:2]}/{content}-{name}"
 
 
 def _check_sums(file: Path) -> None:

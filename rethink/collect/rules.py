@@ -61,7 +61,10 @@ def drop_reason(facts: RunFacts) -> str:
 
     if facts.why:
         return facts.why
-    if scores_did_no_harm([turn.overall for turn in facts.turns], facts.stopped):
+    stopped = facts.stopped
+    if facts.scores is not None:  # who scores in place of the run accepts in its place too
+        stopped = "accepted" if facts.accepted else ""
+    if scores_did_no_harm([turn.overall for turn in facts.turns], stopped):
         return ""
     return "single" if len(facts.turns) < 2 else "harm"
 
@@ -70,7 +73,8 @@ def drop_reason(facts: RunFacts) -> str:
 class Choice:
     """What the rules have decided.
 
-    runs, kept: how many there are. dropped: runs by the key of RULES. same_judge: runs whose judge is their own thinker.
+    runs, kept: how many there are. dropped: runs by the key of RULES. same_judge: runs whose judge is their own thinker; harmed:
+    those where it accepts an edit of the first turn and not the result.
     is_sft: of every kept run, in their order. most: of every group with too many steps, the highest `step_rank` that stays.
     steps, chosen: of each part, how many there are before and after balance.
     """
@@ -79,6 +83,7 @@ class Choice:
     kept: int
     dropped: Counter[str]
     same_judge: int
+    harmed: int
     is_sft: np.ndarray
     most: dict[Group, int]
     steps: Counter[Part]
@@ -101,10 +106,11 @@ class Choice:
 def apply_rules(runs: Iterable[RunFacts], rules: CollectRules) -> Choice:
     """Decide about runs. `runs` is gone through twice."""
     dropped: Counter[str] = Counter()
-    variances, total, same_judge = array("d"), 0, 0
+    variances, total, same_judge, harmed = array("d"), 0, 0, 0
     for facts in runs:
         total += 1
         same_judge += facts.same_judge
+        harmed += facts.harmed
         if why := drop_reason(facts):
             dropped[why] += 1
         else:
@@ -124,7 +130,7 @@ def apply_rules(runs: Iterable[RunFacts], rules: CollectRules) -> Choice:
         steps[group[0]] += len(members)
         limit = most.get(group)
         chosen[group[0]] += len(members) if limit is None else sum(rank <= limit for rank in members)
-    return Choice(total, len(variances), dropped, same_judge, is_sft, most, steps, chosen, rules)
+    return Choice(total, len(variances), dropped, same_judge, harmed, is_sft, most, steps, chosen, rules)
 
 
 def share_out(runs: Iterable[RunFacts], is_sft: np.ndarray) -> Iterator[tuple[Part, RunFacts]]:

@@ -33,6 +33,8 @@ LOG = "runs.jsonl"
 
 # Which edits of a run a judge scores anew: all, or the best, to see whether it agrees.
 Judged = Literal["all", "best"]
+# Reasons that may pass: files that were still being copied, a disk that was away, an older Rethink.
+PASSING = ("unreadable", "newer", "image")
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class RunReader:
     def read(self, folder: Path, on_progress: OnProgress = ignore_progress) -> ReadRuns:
         """Read what was not read yet into the log in a folder, which is held for writing.
 
-        A run that its judge does not answer for is not logged: it is asked about again next time. Raises RethinkError where
-        the judge fails several times in a row, and where there is no run.
+        A run that its judge does not answer for is not logged: it is asked about again next time. One that could not be read
+        is tried again. Raises RethinkError where the judge fails several times in a row, and where there is no run.
         """
         log = open_log(folder)
         log.repair()
@@ -62,12 +64,13 @@ class RunReader:
         total = sum(1 for _ in find_runs(self.runs))
         for done, run in enumerate(find_runs(self.runs), 1):
             id = run_id(run, self._judged_by)
-            if id not in known and id not in ids:
+            why = next(known.records([id]))["why"] if id in known else None
+            if id not in ids and (why is None or why in PASSING):
                 facts, answered = self._read(run, id)
-                if answered:
-                    log.append(facts_record(facts))
-                else:
+                if not answered:
                     unanswered.append(facts)
+                elif facts.why != why:
+                    log.append(facts_record(facts))
                 streak.record(not answered, f"judge: {facts.run} got no answer")
             if not unanswered or unanswered[-1].id != id:
                 ids[id] = None
@@ -92,7 +95,9 @@ class RunReader:
         if trajectory is None or why:
             return RunFacts(id, str(run), why), True
         facts = facts_of(run, id, trajectory, None)
-        if self.judge is None or facts.best is None or (facts.why and self.judged == "best"):
+        if self.judge is None or facts.best is None:
+            return facts, True
+        if self.judged == "best" and facts.best.semantic is None and not facts.chosen:  # nothing to agree with
             return facts, True
         indices = range(len(trajectory.steps)) if self.judged == "all" else [facts.best.index]
         try:
@@ -112,7 +117,8 @@ class RunReader:
         }
         same = is_same_model(self.judge.chat.name, trajectory.options.get("thinker"))
         if self.judged == "all":  # in place of the run's own scores
-            facts = facts_of(Path(facts.run), facts.id, trajectory, scores)
+            judged = facts_of(Path(facts.run), facts.id, trajectory, scores)
+            facts = replace(judged, content=facts.content, source=facts.source)  # the files may have changed meanwhile
         return replace(facts, scores=scores, same_judge=same)
 
 

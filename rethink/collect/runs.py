@@ -29,6 +29,7 @@ from ..trajectory import (
     load_trajectory,
 )
 
+READING = 2  # which facts are read of a run: where they mean something else than before, they are read anew
 PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 # Why a run teaches nothing: what the record of `RunFacts.why` stands for, in the order in which it is looked for.
@@ -86,9 +87,9 @@ class RunFacts:
 
     id: of the record as it was read, and of who scored. run: its folder. content, source: 16 hex digits of its record with
     its source, and of the source alone. why: a key of REASONS, or "". turns: those that have scores to learn. best, worst: of
-    all edits; chosen: whether a person took the best; accepted: whether a person or the run's own rules did. scores:
-    [semantic, quality] that a judge gave anew, by the index of the step. same_judge: whether that judge is the run's own
-    thinker.
+    all edits; chosen: whether a person took the best; accepted: whether its scores are enough for the run's own rules, those of
+    a judge where it scored all edits. scores: [semantic, quality] that a judge gave anew, by the index of the step. same_judge:
+    whether that judge is the run's own thinker. harmed: whether that judge accepts an edit of the first turn and not the best.
     """
 
     id: str
@@ -105,6 +106,7 @@ class RunFacts:
     accepted: bool = False
     scores: Mapping[str, tuple[float, float]] | None = None
     same_judge: bool = False
+    harmed: bool = False
 
     @property
     def best_turn(self) -> int:
@@ -153,13 +155,13 @@ def _walk(folder: str) -> Iterator[Path]:
 
 
 def run_id(folder: Path, judged_by: str) -> str:
-    """16 hex digits that stay the same as long as the record does, and who scores it."""
+    """16 hex digits that stay the same as long as the record does, who scores it, and how it is read."""
     try:
         state = os.stat(folder / RECORD_FILE)
         stamp = f"{state.st_size} {state.st_mtime_ns}"
     except OSError:
         stamp = "gone"
-    text = "\n".join([os.path.abspath(folder), stamp, judged_by])
+    text = "\n".join([os.path.abspath(folder), stamp, judged_by, str(READING)])
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
@@ -176,6 +178,24 @@ def read_run(folder: Path) -> tuple[Trajectory | None, str]:
     if not all(is_whole_png(folder / name) for name in (SOURCE_FILE, *(step.file for step in trajectory.steps))):
         return None, "image"
     return trajectory, "" if trajectory.stopped else "unfinished"
+
+
+def reload_run(facts: RunFacts) -> Trajectory:
+    """The run that facts were read of. Raises RethinkError where it is gone, or has changed since then."""
+    trajectory = load_trajectory(facts.run)
+    require_unchanged(facts, trajectory.folder / SOURCE_FILE)
+    return trajectory
+
+
+def require_unchanged(facts: RunFacts, source: Path) -> None:
+    """Raise RethinkError where a run, as it was just loaded, has changed since its facts were read. source: the file of its
+    source, or a copy."""
+    try:
+        unchanged = content_of(Path(facts.run) / RECORD_FILE, source) == facts.content
+    except OSError:
+        unchanged = False
+    if not unchanged:
+        raise RethinkError(f"runs: {facts.run} is gone, or has changed since it was read; run again.")
 
 
 def is_whole_png(path: Path) -> bool:
@@ -228,16 +248,17 @@ def facts_of(
         id,
         str(folder),
         "" if turns else _why_unscored(trajectory, scores),
-        content_of(trajectory, RECORD_FILE, SOURCE_FILE),
-        content_of(trajectory, SOURCE_FILE),
+        content_of(folder / RECORD_FILE, folder / SOURCE_FILE),
+        content_of(folder / SOURCE_FILE),
         kind_of(trajectory),
         trajectory.stopped,
         turns,
         None if best is None else _edit_facts(best, trajectory.steps[best]),
         _worst(trajectory),
         trajectory.chosen is not None,
-        has_succeeded(trajectory),
+        accepts_result(judged),
         scores,
+        harmed=scores is not None and _is_harmed(judged),
     )
 
 
@@ -250,18 +271,21 @@ def kind_of(trajectory: Trajectory) -> str:
     return found.lastgroup if found and found.lastgroup else "other"
 
 
-def content_of(trajectory: Trajectory, *names: str) -> str:
+def content_of(*files: Path) -> str:
     """16 hex digits of some files of a run: of a copy they are the same, of another run of the same name they are not."""
     digest = hashlib.sha256()
-    for name in names:
-        digest.update((trajectory.folder / name).read_bytes())
+    for file in files:
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def has_succeeded(trajectory: Trajectory) -> bool:
     """Whether the best edit was good enough for the run itself, or for the person who took it."""
-    if trajectory.chosen is not None or trajectory.stopped == "accepted":
-        return True
+    return trajectory.chosen is not None or accepts_result(trajectory)
+
+
+def accepts_result(trajectory: Trajectory) -> bool:
+    """Whether the scores of the best edit are enough for the run itself, whatever it stopped at."""
     return trajectory.best is not None and is_accepted(trajectory.steps[trajectory.best], config_of(trajectory))
 
 
@@ -293,6 +317,16 @@ def _edit_facts(index: int, step: Step) -> EditFacts:
     return EditFacts(
         index, verdict.semantic, verdict.quality, step.score, kept.outside_psnr, kept.changed, kept.unchanged
     )
+
+
+def _is_harmed(trajectory: Trajectory) -> bool:
+    """Whether an edit of the first turn is accepted, and the best, which has scores, is not."""
+    best, config = trajectory.best, config_of(trajectory)
+    if best is None or accepts_result(trajectory):
+        return False
+    result = trajectory.steps[best].judge or trajectory.steps[best].critique
+    first = [step for step in trajectory.steps if step.turn == trajectory.steps[0].turn]
+    return result.semantic is not None and any(is_accepted(step, config) for step in first)
 
 
 def _worst(trajectory: Trajectory) -> EditFacts | None:

@@ -57,6 +57,14 @@ def draw_images(seed, count, size=64):
     return images
 
 
+def rewrite_steps(run, change):
+    """Change every step of the record of a run on disk: change(step) has it as it stands there."""
+    steps = json.loads((run.folder / "trajectory.json").read_text(encoding="utf-8"))["steps"]
+    for step in steps:
+        change(step)
+    return rewrite_record(run, steps=steps)
+
+
 def rewrite_record(run, **changes):
     """Change the record of a run on disk, as another version or a careless person would."""
     file = run.folder / "trajectory.json"

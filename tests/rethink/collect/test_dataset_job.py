@@ -159,6 +159,59 @@ def test_a_run_that_goes_missing_or_whose_image_is_damaged_costs_itself_alone(ru
     assert report.lost == 2 and report.written["sft"] == 2 and "2 × went missing" in str(report)
 
 
+def test_a_data_set_outlives_the_images_of_its_runs(runs, tmp_path):
+    folder = runs((3, 8), (4, 9))
+    collect(folder, tmp_path / "data")
+    before = (tmp_path / "data" / "trl-sft.jsonl").read_bytes()
+    for file in folder.rglob("*.png"):
+        file.unlink()
+    report = collect(folder, tmp_path / "data")
+    assert (tmp_path / "data" / "trl-sft.jsonl").read_bytes() == before and report.lost == 0
+
+
+def test_a_part_that_would_be_empty_replaces_nothing(runs, tmp_path):
+    folder = runs((3, 8), (4, 9))
+    collect(folder, tmp_path / "data")
+    before = (tmp_path / "data" / "trl-sft.jsonl").read_bytes()
+
+    def change(progress):
+        if "read" in progress.line and progress.done == progress.total:
+            for record in folder.rglob("trajectory.json"):
+                record.write_text("{}", encoding="utf-8")
+
+    with pytest.raises(RethinkError, match=r"^runs: none of the steps for supervised learning \(SFT\) can be written"):
+        CollectJob((folder,), tmp_path / "data", EVERYTHING).run(change)
+    assert (tmp_path / "data" / "trl-sft.jsonl").read_bytes() == before
+    assert not list((tmp_path / "data").rglob("*.part"))
+
+
+def test_what_a_kill_has_left_is_removed(runs, tmp_path):
+    folder, data = runs((3, 8)), tmp_path / "data"
+    collect(folder, data)
+    (images,) = (data / "images").iterdir()
+    left = [data / ".verl-rl.parquet.123.part", images / ".a.png.45.part"]
+    mine = [data / ".mine.part", data / ".export.1.part" / "file"]
+    mine[1].parent.mkdir()
+    for file in (*left, *mine):
+        file.touch()
+    collect(folder, data)
+    assert not any(file.exists() for file in left) and all(file.exists() for file in mine)
+
+
+def test_a_single_turn_that_the_judge_does_not_accept_is_not_kept(runs, tmp_path):
+    folder = runs((9,), (3, 8), stopped="accepted")
+    report = collect(folder, tmp_path / "data", judge=thinker(said(1, 1)))
+    assert dict(report.drops) == {"one turn alone, which was not accepted": 1}
+
+
+def test_how_often_a_judge_finds_that_thinking_has_spoiled_a_good_edit_is_said(runs, tmp_path):
+    folder = runs((3, 8), (4, 9))
+    report = collect(folder, tmp_path / "data", judge=thinker(said(9, 9), said(1, 1), said(1, 1), said(9, 9)))
+    note = "In 1 runs the judge accepts an edit of the first turn and not the result."
+    assert note in str(report) and note in (tmp_path / "data" / "README.md").read_text(encoding="utf-8")
+    assert "accepts an edit of" not in str(collect(folder, tmp_path / "data"))
+
+
 @pytest.mark.parametrize(
     ("options", "why"), [({"format": "alpaca"}, "format: “alpaca”"), ({"template": "Judge {source}."}, "template: ")]
 )

@@ -13,7 +13,7 @@ from rethink.pairs.review.job import FilterJob
 from rethink.pairs.store import PairStore
 from rethink.steps import Preservation
 from tests.support.thinking import said, thinker
-from tests.support.trajectories import draw_images, rewrite_record, write_trajectory
+from tests.support.trajectories import draw_images, rewrite_record, rewrite_steps, write_trajectory
 
 
 @pytest.fixture
@@ -86,7 +86,8 @@ def test_no_pair_is_made_twice_and_none_is_lost(add, make):
         ({"scores": (4, 8)}, {"score": 8.5}, "the best edit was not good enough"),
         ({"scores": (4, 6)}, {"score": 6}, None),
         ({"scores": (4, 6), "chosen": 0}, {"score": 9}, None),  # a person took it
-        ({"stopped": "accepted", "scores": (6,)}, {}, None),
+        ({"options": (("rules", {"accept": [6, 6]}),), "scores": (6,)}, {}, None),
+        ({"stopped": "accepted", "scores": (6,)}, {}, "the best edit was not good enough"),  # it stopped at another
         ({"preserved": Preservation(0.1, 12.0, False)}, {}, "too much else was changed"),
         ({"preserved": Preservation(0.1, 12.0, False)}, {"preservation": 0}, None),
         ({"preserved": Preservation(0.9, 40.0, False)}, {"changed": 0.5}, "too much else was changed"),
@@ -128,6 +129,32 @@ def test_a_second_judge_has_to_agree(add, make):
     asked = len(judge.chat.asked)
     loose = make(judge=judge, agreement=5)
     assert drops(loose) == {"the judge gave no scores": 1} and len(judge.chat.asked) == asked
+
+
+def test_a_run_whose_first_turn_teaches_nothing_is_judged_all_the_same(add, make):
+    add(0)
+    add(1, (None, 9))
+    rewrite_steps(add(2), lambda step: step["critique"].update(reasoning=""))
+    add(3, (None,))  # nothing that a judge could agree with
+    judge = thinker(said(9, 9), said(0, 0))
+    report = make(judge=judge)
+    assert len(judge.chat.asked) == 3 and drops(report) == {
+        "the judge does not agree": 2,
+        "the thinker failed before any edit had a score": 1,
+    }
+
+
+def test_a_run_that_goes_on_or_goes_away_after_it_was_read_is_no_pair(add, make):
+    add(0)
+    run, other = add(1, (4, 5, 9)), add(2)
+
+    def change(progress):
+        if "read" in progress.line and progress.done == progress.total:
+            rewrite_record(run, steps=[])
+            (other.folder / "source.png").unlink()
+
+    report = make(on_progress=change)
+    assert drops(report) == {"went missing or changed meanwhile": 2} and len(list(report.pairs)) == 1
 
 
 def test_a_judge_that_is_the_thinker_is_said_to_be_not_independent(add, make):

@@ -1,10 +1,13 @@
 """Steps become rows: question, images, answer."""
 
+import pytest
+
 from rethink.collect.rows import defuse_placeholders, flat_text, rows_of
 from rethink.collect.runs import facts_of, with_scores
+from rethink.errors import RethinkError
 from rethink.thinkers.critique import TEMPLATE, critique_messages
 from rethink.thinkers.critique_format import parse_critique
-from tests.support.trajectories import draw_images, write_trajectory
+from tests.support.trajectories import draw_images, rewrite_record, write_trajectory
 
 
 def rows(run, folder, places, scores=None):
@@ -36,6 +39,27 @@ def test_two_instructions_under_one_name_are_not_mixed(tmp_path):
     assert [row.instruction for row in both] == ["make it red", "make it blue"]
     for row, run in zip(both, (one, other)):
         assert (tmp_path / "data" / row.source).read_bytes() == (run.folder / "source.png").read_bytes()
+
+
+def test_images_that_were_copied_may_be_gone_from_the_run(tmp_path):
+    run = write_trajectory(tmp_path / "run", (2, 5, 9), images=draw_images(0, 3))
+    facts = facts_of(run.folder, "0", run, None)
+    first = list(rows_of(facts, [0, 1], tmp_path / "data"))
+    for file in run.folder.glob("*.png"):
+        file.unlink()
+    assert list(rows_of(facts, [0, 1], tmp_path / "data")) == first
+    with pytest.raises(RethinkError, match="^runs: the image .*turn-0003-00.png is gone"):
+        list(rows_of(facts, [2], tmp_path / "data"))
+    with pytest.raises(RethinkError, match="^runs: "):
+        list(rows_of(facts, [0], tmp_path / "other"))
+
+
+def test_a_run_that_has_changed_since_it_was_read_has_no_rows(tmp_path):
+    run = write_trajectory(tmp_path / "run", (2, 5, 9))
+    facts = facts_of(run.folder, "0", run, None)
+    rewrite_record(run, steps=run.as_dict()["steps"][:2])
+    with pytest.raises(RethinkError, match="^runs: .* has changed since it was read"):
+        list(rows_of(facts, [0, 1, 2], tmp_path / "data"))
 
 
 def test_a_users_words_are_no_place_of_an_image(tmp_path):

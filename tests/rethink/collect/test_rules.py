@@ -1,6 +1,7 @@
 """The data rules of ThinkEdit, from what was read of the runs."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,12 @@ def run(number, *scores, stopped="turns", kind="color", why=""):
 )
 def test_a_run_is_kept_when_thinking_did_no_harm(facts, why):
     assert drop_reason(facts) == why
+
+
+def test_who_scores_in_place_of_a_run_accepts_in_its_place():
+    judged = {"0": (9, 9)}
+    assert drop_reason(replace(run(0, 9, stopped="accepted"), scores=judged)) == "single"
+    assert drop_reason(replace(run(0, 9), scores=judged, accepted=True)) == ""
 
 
 def test_every_run_counts_at_its_rule():

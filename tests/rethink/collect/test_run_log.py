@@ -44,6 +44,22 @@ def test_a_run_that_went_on_is_read_again(runs, read, tmp_path):
     assert [len(facts.turns) for facts in (before, after)] == [2, 3]
 
 
+@pytest.mark.parametrize("judges", [[], [thinker(said(5, 5))]])
+def test_a_run_that_was_still_being_copied_is_read_again_and_logged_when_that_changes(runs, read, tmp_path, judges):
+    folder = runs((3, 8))
+    file = folder / "0" / "turn-0002-00.png"
+    data = file.read_bytes()
+    file.unlink()
+    for _ in range(2):
+        assert [facts.why for facts in read(folder, *judges)] == ["image"]
+    log = tmp_path / "log" / run_log.LOG
+    assert len(log.read_bytes().splitlines()) == 1
+    file.write_bytes(data)
+    for _ in range(2):
+        assert [facts.why for facts in read(folder, *judges)] == [""]
+    assert len(log.read_bytes().splitlines()) == 2
+
+
 def test_copies_count_once(tmp_path, read):
     run = write_trajectory(tmp_path / "runs" / "a", (3, 8))
     run.copy_to(tmp_path / "runs" / "b")
@@ -99,6 +115,21 @@ def test_an_image_that_does_not_open_is_counted_and_what_a_judge_lacks_is_raised
     file = folder / "0" / "turn-0001-00.png"
     file.write_bytes(file.read_bytes()[:40] + file.read_bytes()[-12:])
     assert [facts.why for facts in read(folder, thinker(said(1, 1)))] == ["image"]
+
+
+def test_a_run_that_changes_while_it_is_judged_has_the_content_that_was_judged(runs, read):
+    folder = runs((3, 8))
+    (before,) = read(folder)
+    judge = thinker(said(5, 5))
+    answer = judge.chat.chat
+
+    def chat(*arguments, **options):
+        (folder / "0" / "trajectory.json").write_text("{}", encoding="utf-8")
+        return answer(*arguments, **options)
+
+    judge.chat.chat = chat
+    (facts,) = read(folder, judge)
+    assert facts.content == before.content and facts.source == before.source
 
 
 def test_a_judge_whose_answers_hold_no_scores_is_counted(runs, read):

@@ -1,13 +1,16 @@
 """Runs are found, and whatever is wrong with one has its name."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from rethink.collect import runs as collect
 from rethink.errors import RethinkError
 from rethink.steps import Preservation
-from tests.support.trajectories import rewrite_record, write_trajectory
+from rethink.trajectory import load_trajectory, new_trajectory, record_run
+from tests.support.thinking import SOURCE, Painter, said, start_thinking, thinker
+from tests.support.trajectories import rewrite_record, rewrite_steps, write_trajectory
 
 
 def read(folder):
@@ -73,7 +76,7 @@ def test_a_critique_that_failed_later_ends_what_is_learned(tmp_path):
 
 def test_facts_survive_their_record(tmp_path):
     facts = read(write_trajectory(tmp_path / "run", (3, 8), chosen=0).folder)
-    assert collect.read_facts_record(collect.facts_record(facts)) == facts and facts.chosen and facts.accepted
+    assert collect.read_facts_record(collect.facts_record(facts)) == facts and facts.chosen
 
 
 @pytest.mark.parametrize(
@@ -82,12 +85,52 @@ def test_facts_survive_their_record(tmp_path):
         ((9,), {}, True),
         ((6,), {}, False),
         ((6,), {"options": (("rules", {"accept": [5, 5]}),)}, True),
-        ((6,), {"stopped": "accepted"}, True),
         ((6,), {"options": (("rules", {"accept": "all"}),)}, False),
+        ((6,), {"stopped": "accepted"}, False),  # another edit than the best was
+        ((None,), {"stopped": "accepted"}, False),
+        ((9, 3), {"chosen": 1}, False),
     ],
 )
 def test_a_run_is_accepted_by_its_own_rules(tmp_path, scores, options, accepted):
     assert read(write_trajectory(tmp_path / "run", scores, **options).folder).accepted is accepted
+
+
+@pytest.mark.parametrize(("met", "accepted"), [(True, True), (False, False), (None, False)])
+@pytest.mark.parametrize("by", ["critique", "judge"])
+def test_a_checklist_has_to_be_met_to_be_accepted(tmp_path, met, accepted, by):
+    run = write_trajectory(tmp_path / "run", (9,), judged=(9,) if by == "judge" else ())
+    rewrite_steps(run, lambda step: step[by].update(checklist=[{"text": "a hat", "met": met}]))
+    assert read(run.folder).accepted is accepted
+
+
+def test_what_a_run_stopped_at_is_its_success_and_an_older_record_with_another_best_has_none(tmp_path):
+    rules = {"accept": [8, 8]}
+    loop = start_thinking(
+        Painter(), thinker(said(10, 7.9), said(8, 8)), SOURCE, "make it red", candidates=2, preserve=0
+    )
+    *_, run = record_run(new_trajectory(tmp_path / "run", SOURCE, "make it red", {"rules": rules}), loop)
+    assert (run.stopped, run.best) == ("accepted", 1) and collect.has_succeeded(run)
+    rewrite_steps(run, lambda step: step.pop("accepted", None))
+    older = load_trajectory(run.folder)
+    assert older.best == 0 and not collect.has_succeeded(older)
+
+
+def test_a_person_who_takes_an_edit_makes_it_a_success(tmp_path):
+    assert collect.has_succeeded(write_trajectory(tmp_path / "run", (3, 8), chosen=0))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "accepted", "harmed"), [(9, 3, False, True), (9, 8, True, False), (3, 3, False, False)]
+)
+def test_a_judge_in_place_of_the_run_accepts_in_its_place(tmp_path, first, second, accepted, harmed):
+    run = write_trajectory(tmp_path / "run", (3, 8))
+    facts = collect.facts_of(run.folder, "0", run, {"0": (first, first), "1": (second, second)})
+    assert (facts.accepted, facts.harmed) == (accepted, harmed)
+
+
+def test_a_result_that_the_judge_has_not_scored_is_no_harm(tmp_path):
+    run = write_trajectory(tmp_path / "run", (3, 8))
+    assert not collect.facts_of(run.folder, "0", run, {"0": (9, 9)}).harmed
 
 
 @pytest.mark.parametrize(
@@ -110,6 +153,24 @@ def test_a_copy_has_the_content_of_its_run_and_a_namesake_has_not(tmp_path):
     copy = run.copy_to(tmp_path / "copy")
     first, second, third = (read(each.folder) for each in (run, other, copy))
     assert third.content == first.content != second.content and first.source == second.source
+
+
+def test_a_run_that_has_changed_since_it_was_read_is_gone(tmp_path):
+    run = write_trajectory(tmp_path / "run", (3, 8))
+    facts = read(run.folder)
+    assert collect.reload_run(facts).folder == run.folder
+    for other in (replace(facts, content="0" * 16), replace(facts, run=str(tmp_path))):
+        with pytest.raises(RethinkError):
+            collect.reload_run(other)
+    rewrite_record(run, message="went on")
+    with pytest.raises(RethinkError, match="^runs: .* has changed since it was read"):
+        collect.reload_run(facts)
+
+
+def test_a_run_is_read_anew_where_its_facts_mean_something_else(tmp_path, monkeypatch):
+    before = collect.run_id(tmp_path, "")
+    monkeypatch.setattr(collect, "READING", collect.READING + 1)
+    assert collect.run_id(tmp_path, "") != before
 
 
 def test_a_record_that_changes_is_read_again(tmp_path):
