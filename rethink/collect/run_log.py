@@ -27,6 +27,7 @@ from .runs import (
     read_facts_record,
     read_run,
     run_id,
+    score_facts,
 )
 
 LOG = "runs.jsonl"
@@ -94,7 +95,10 @@ class RunReader:
         trajectory, why = read_run(run)
         if trajectory is None or why:
             return RunFacts(id, str(run), why), True
-        facts = facts_of(run, id, trajectory, None)
+        try:
+            facts = facts_of(run, id, trajectory, None)
+        except OSError:  # its files went away just now
+            return RunFacts(id, str(run), "image"), True
         if self.judge is None or facts.best is None:
             return facts, True
         if self.judged == "best" and facts.best.semantic is None and not facts.chosen:  # nothing to agree with
@@ -117,8 +121,7 @@ class RunReader:
         }
         same = is_same_model(self.judge.chat.name, trajectory.options.get("thinker"))
         if self.judged == "all":  # in place of the run's own scores
-            judged = facts_of(Path(facts.run), facts.id, trajectory, scores)
-            facts = replace(judged, content=facts.content, source=facts.source)  # the files may have changed meanwhile
+            facts = score_facts(facts, trajectory, scores)
         return replace(facts, scores=scores, same_judge=same)
 
 

@@ -237,27 +237,35 @@ def with_scores(trajectory: Trajectory, scores: Mapping[str, tuple[float, float]
 def facts_of(
     folder: Path, id: str, trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None
 ) -> RunFacts:
-    """What the rules decide by, of a whole run; scores: of a judge, see `RunFacts`."""
+    """What the rules decide by, of a whole run; scores: of a judge, see `RunFacts`. Raises OSError where its files are gone."""
+    best = trajectory.best
+    facts = RunFacts(
+        id,
+        str(folder),
+        content=content_of(folder / RECORD_FILE, folder / SOURCE_FILE),
+        source=content_of(folder / SOURCE_FILE),
+        kind=kind_of(trajectory),
+        stopped=trajectory.stopped,
+        best=None if best is None else _edit_facts(best, trajectory.steps[best]),
+        worst=_worst(trajectory),
+        chosen=trajectory.chosen is not None,
+    )
+    return score_facts(facts, trajectory, scores)
+
+
+def score_facts(facts: RunFacts, trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None) -> RunFacts:
+    """The facts of a run as it has been scored: by itself, or by a judge of all its edits."""
     from ..training.conversations import scored_steps
 
     judged = with_scores(trajectory, scores)
     places = {step: index for index, step in enumerate(judged.steps)}
     turns = tuple(_turn_facts(places[step], step) for step in scored_steps(judged))
-    best = trajectory.best
-    return RunFacts(
-        id,
-        str(folder),
-        "" if turns else _why_unscored(trajectory, scores),
-        content_of(folder / RECORD_FILE, folder / SOURCE_FILE),
-        content_of(folder / SOURCE_FILE),
-        kind_of(trajectory),
-        trajectory.stopped,
-        turns,
-        None if best is None else _edit_facts(best, trajectory.steps[best]),
-        _worst(trajectory),
-        trajectory.chosen is not None,
-        accepts_result(judged),
-        scores,
+    return replace(
+        facts,
+        why="" if turns else _why_unscored(trajectory, scores),
+        turns=turns,
+        accepted=accepts_result(judged),
+        scores=scores,
         harmed=scores is not None and _is_harmed(judged),
     )
 

@@ -117,19 +117,35 @@ def test_an_image_that_does_not_open_is_counted_and_what_a_judge_lacks_is_raised
     assert [facts.why for facts in read(folder, thinker(said(1, 1)))] == ["image"]
 
 
-def test_a_run_that_changes_while_it_is_judged_has_the_content_that_was_judged(runs, read):
+@pytest.mark.parametrize(
+    "change", [lambda record: record.unlink(missing_ok=True), lambda record: record.write_text("{}", encoding="utf-8")]
+)
+def test_a_run_that_changes_while_it_is_judged_has_the_content_that_was_judged(runs, read, change):
     folder = runs((3, 8))
     (before,) = read(folder)
     judge = thinker(said(5, 5))
     answer = judge.chat.chat
 
     def chat(*arguments, **options):
-        (folder / "0" / "trajectory.json").write_text("{}", encoding="utf-8")
+        change(folder / "0" / "trajectory.json")
         return answer(*arguments, **options)
 
     judge.chat.chat = chat
     (facts,) = read(folder, judge)
     assert facts.content == before.content and facts.source == before.source
+
+
+def test_a_run_that_goes_away_while_it_is_read_costs_itself_alone(runs, read, monkeypatch):
+    folder, read_run = runs((3, 8), (4, 9)), run_log.read_run
+
+    def read_and_lose(run):
+        found = read_run(run)
+        if run.name == "0":
+            (run / "source.png").unlink()
+        return found
+
+    monkeypatch.setattr(run_log, "read_run", read_and_lose)
+    assert [facts.why for facts in read(folder)] == ["image", ""]
 
 
 def test_a_judge_whose_answers_hold_no_scores_is_counted(runs, read):
