@@ -6,8 +6,9 @@ import torch
 from rethink.focus import focus_boxes, focus_mask
 from rethink.loop_config import LoopConfig
 from rethink.steps import Continue, Region
+from rethink.think_loop import ThinkTask, warn_of_no_boxes
 from rethink.thinkers.critique import Thinker
-from tests.support.thinking import SOURCE, Painter, drained, said, start_thinking, thinker
+from tests.support.thinking import SOURCE, Painter, Says, drained, said, start_thinking, thinker
 
 PLACE, WRONG, CHANGED = (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 0.75, 0.75), (0.75, 0.0, 1.0, 0.25)
 ALL = (Region("place", PLACE), Region("wrong", WRONG), Region("changed", CHANGED))
@@ -83,3 +84,20 @@ def test_boxes_come_from_the_thinker_and_not_from_the_judge_or_in_another_wordin
     own = Thinker(critic.chat, "{source}{edited}{instruction}")
     think(own, turns=1, regions=True)
     assert "<boxes>" not in critic.chat.asked[-1].text
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        ({}, ""),
+        ({"regions": True}, "regions: the thinker has a template"),
+        ({"focus": True, "regions": True}, "regions and focus: "),
+    ],
+)
+def test_boxes_that_nobody_can_be_asked_for_are_said(options, warning):
+    tasks = [
+        ThinkTask(SOURCE, "make it red", Thinker(Says(), *template), config=LoopConfig(**options))
+        for template in ([], ["{source}{edited}{instruction}"])
+    ]
+    asked, not_asked = map(warn_of_no_boxes, tasks)
+    assert asked == "" and not_asked.startswith(warning) and bool(not_asked) == bool(warning)

@@ -13,7 +13,7 @@ from rethink.editors.loading import load_editor
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from rethink.steps import best_of
-from rethink.think_loop import Continue, LoopConfig, Stop, ThinkTask, require_same_run, run_config, warn_of_no_boxes
+from rethink.think_loop import Continue, LoopConfig, Stop, ThinkTask, require_same_run, run_config
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.protocol import resize_for_vlm
@@ -391,20 +391,3 @@ def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_pat
     for source, instruction in ((SOURCE, "else"), (SOURCE * 0.9, "make it red"), (SOURCE[:, :8], "make it red")):
         with pytest.raises(RethinkError, match="another image or instruction"):
             require_same_run(run, task(critic, source, instruction), how)
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({}, ""),
-        ({"regions": True}, "regions: the thinker has a template"),
-        ({"focus": True, "regions": True}, "regions and focus: "),
-    ],
-)
-def test_boxes_that_nobody_can_be_asked_for_are_said(options, said):
-    tasks = [
-        ThinkTask(SOURCE, "make it red", Thinker(Says(), *template), config=LoopConfig(**options))
-        for template in ([], ["{source}{edited}{instruction}"])
-    ]
-    asked, not_asked = map(warn_of_no_boxes, tasks)
-    assert asked == "" and not_asked.startswith(said) and bool(not_asked) == bool(said)
