@@ -24,9 +24,9 @@ FORMAT = DatasetFormat(
     title="EasyR1's JSON lines",
     parts=("rl",),
     use="""`data.train_files=FOLDER/easyr1-rl.jsonl data.image_dir=FOLDER data.prompt_key=prompt data.image_key=images
-data.answer_key=answer data.max_prompt_length=16384`; `data.format_prompt` is a file that holds `{{ content }}`, as the prompts say
-themselves how to answer; `data.val_files` wants some other runs. Versions that do not know `.jsonl` take the file as `.json`. `answer`
-is a string of JSON: `json.loads(ground_truth)` in the reward function has `instruction`, `prompt`, `source`, `edited`, `semantic` and
-`quality` (the scores of the edit shown).""",
+data.answer_key=answer data.max_prompt_length=16384 data.max_response_length=2048`; `data.format_prompt` is a file that holds
+`{{ content }}`, as the prompts say themselves how to answer; `data.val_files` wants some other runs. Versions that do not know
+`.jsonl` take the file as `.json`. `answer` is a string of JSON: `json.loads(ground_truth)` in the reward function has
+`instruction`, `prompt`, `source`, `edited`, `semantic` and `quality` (the scores of the edit shown).""",
     write=write_easyr1,
 )

@@ -62,8 +62,9 @@ FORMAT = DatasetFormat(
     name="verl",
     title="verl's parquet",
     parts=("rl",),
-    use="""`data.train_files=FOLDER/verl-rl.parquet data.prompt_key=prompt data.image_key=images`. `reward_model.ground_truth` is a string
-of JSON: `json.loads(ground_truth)` in `compute_score` has `instruction`, `prompt`, `source`, `edited`, `semantic` and `quality` (the
+    use="""`data.train_files=FOLDER/verl-rl.parquet data.prompt_key=prompt data.image_key=images data.max_prompt_length=16384
+data.max_response_length=2048`: the defaults hold no question with two images. `reward_model.ground_truth` is a string of JSON:
+`json.loads(ground_truth)` in `compute_score` has `instruction`, `prompt`, `source`, `edited`, `semantic` and `quality` (the
 scores of the edit shown). The images' bytes are in the file.""",
     write=write_verl,
 )

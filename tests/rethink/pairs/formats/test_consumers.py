@@ -6,7 +6,7 @@ folder with a checkout of the trainer under its repository's name, in an environ
     git clone https://github.com/modelscope/DiffSynth-Studio CONSUMERS/DiffSynth-Studio      # torchvision einops imageio pandas
     git clone https://github.com/ostris/ai-toolkit CONSUMERS/ai-toolkit                      # torchvision opencv pyyaml
     git clone https://github.com/bghira/SimpleTuner CONSUMERS/SimpleTuner
-    RETHINK_CONSUMERS=CONSUMERS python -m pytest tests/rethink/pairs/test_consumers.py
+    RETHINK_CONSUMERS=CONSUMERS python -m pytest tests/rethink/pairs/formats/test_consumers.py
 
 Last run against their states of 2023-01-31, 2026-06-24, 2026-08-20, 2026-08-21 and 2026-08-22. HF `datasets`, with which
 diffusers' scripts load, and `webdataset` are in test_formats.py. Modules that reading pictures does not take (of audio,
