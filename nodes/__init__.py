@@ -15,6 +15,7 @@ ROOMS = {
     "edit": ("LoadEditor", "SampleEdit", "EditChain", "Scene"),
     "native.editor": ("EditorFromModel",),
     "lora": ("EditLoraLoader",),
+    "sources": ("LoadInstructedImages",),
     "keep": ("KeepUnchangedPixels",),
     "thinker": ("LoadThinker", "CritiqueEdit"),
     "think": ("ThinkWhileEdit",),

@@ -26,6 +26,7 @@ NAMES: dict[str, dict[str, str]] = {
     "RethinkCritiqueEdit": {"accept": "accept_semantic and accept_quality"},
     "RethinkLoadTrajectory": {"trajectory": "run"},
     "RethinkInverseEditSynthesizer": {"area": "smallest and largest", "pairs": "dataset", "images": "folder"},
+    "RethinkLoadInstructedImages": {"images": "folder", "instruction": "folder"},
     "RethinkCaptionToEdit": {"pairs": "dataset", "triples": "examples", "fine-tuning": "dataset"},
     "RethinkPromptToPromptPairs": {
         "threshold": "lowest_sharing and highest_sharing",

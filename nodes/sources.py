@@ -1,4 +1,4 @@
-"""Where the images of a synthesis come from: connections, or a folder."""
+"""Where images come from: of a synthesis connections, or a folder; of anything else a folder with instructions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..rethink.comparison.tasks import tasks_from_folder
 from ..rethink.errors import RethinkError
 from ..rethink.images import as_image
 from .comfy import folders, model_folders
@@ -18,6 +19,37 @@ if TYPE_CHECKING:
 
 CONNECTED, FOLDER = "connected pictures", "folder"
 BOXES = "BOUNDING_BOX,BOUNDING_BOXES"  # together they are a socket; one alone would be a widget to draw with
+
+
+class LoadInstructedImages(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkLoadInstructedImages",
+            display_name="Load Images And Instructions",
+            category="Rethink/Edit",
+            description="The images of a folder, each with the instruction in the text file of its name, as two lists.",
+            search_aliases=["image folder", "image text dataset", "batch of images", "captions", "prompts from files"],
+            inputs=[
+                _folder_input(
+                    "A folder in ComfyUI's input folder, or in those that extra_model_paths.yaml names under datasets. Beside "
+                    "each image, a.jpg, lies its instruction, a.txt."
+                )
+            ],
+            outputs=[
+                io.Image.Output("image", is_output_list=True, tooltip="The images, by name."),
+                io.String.Output("instruction", is_output_list=True, tooltip="What to change in each."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str) -> Any:
+        return model_folders.files_fingerprint(folders.image_folder(folder, "folder"))
+
+    @classmethod
+    def execute(cls, folder: str) -> io.NodeOutput:
+        tasks = tasks_from_folder(folders.image_folder(folder, "folder"))
+        return io.NodeOutput([task.load() for task in tasks], [task.instruction for task in tasks])
 
 
 def pictures_inputs() -> list[io.Input]:
@@ -93,24 +125,25 @@ def _connected_inputs() -> list[io.Input]:
 
 
 def _folder_inputs() -> list[io.Input]:
-    names = folders.image_folders()
     return [
-        io.Combo.Input(
-            "folder",
+        _folder_input(
+            "A folder with its subfolders: in ComfyUI's input folder, or in those that extra_model_paths.yaml names under "
+            "datasets.",
             optional=True,
-            options=AnyOption(names),
-            default=names[0],
-            tooltip="A folder with its subfolders: in ComfyUI's input folder, or in those that extra_model_paths.yaml "
-            "names under datasets.",
         ),
         io.Combo.Input(
             "masks",
             optional=True,
-            options=AnyOption([NONE, *names]),
+            options=AnyOption([NONE, *folders.image_folders()]),
             default=NONE,
             tooltip="A folder of masks with the same file names and any image extension: white where the subject is, or cut out.",
         ),
     ]
+
+
+def _folder_input(tooltip: str, optional: bool = False) -> io.Input:
+    names = folders.image_folders()
+    return io.Combo.Input("folder", optional=optional, options=AnyOption(names), default=names[0], tooltip=tooltip)
 
 
 def first(values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What is edited in a comparison: images with instructions, from files, from tensors, from a table or from pairs."""
+"""What is edited: images with instructions, from files, from tensors, from a folder, from a table or from pairs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from ..errors import RethinkError
 from ..image_files import is_image_name
 from ..images import as_image, load_image, load_mask, to_pixels
+from ..pairs.formats.dataset_folder import Dataset
 from ..pairs.store import EditPair, PairStore
-from ..text_files import check_text, one_line, read_jsonl
+from ..text_files import check_text, one_line, read_jsonl, show_name
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+MAX_LISTED = 5  # names in one sentence
 NAME_LENGTH = 16  # hex digits of what tells tasks, sources and variants apart
 CAPTIONS = (("source_caption", "input_caption"), ("edited_caption", "target_caption"))  # what a table may call them
 Load = Callable[[], "Tensor"]
@@ -89,6 +91,23 @@ def tasks_from_table(file: Path) -> list[CompareTask]:
     return without_doubles(tasks)
 
 
+def tasks_from_folder(folder: Path) -> list[CompareTask]:
+    """Every image of a folder, by name, with the instruction in the text file of its name: `a.jpg` and `a.txt`.
+
+    Raises RethinkError naming the images without an instruction, and for an image or a text that cannot be read.
+    """
+    images, files = images_in([folder]), Dataset(folder)
+    texts = [_instruction_of(files, name) for name, _ in images]
+    without = [show_name(name) for (name, _), text in zip(images, texts) if not text]
+    if without:
+        more = f" and {len(without) - MAX_LISTED} more" if len(without) > MAX_LISTED else ""
+        raise RethinkError(
+            f"images: {len(without)} of {len(images)} in {folder} have no instruction: {', '.join(without[:MAX_LISTED])}{more}; "
+            "write it into a text file of the image's name, such as a.txt for a.jpg."
+        )
+    return tasks_from_images(images, texts, one_each=True)
+
+
 def tasks_from_pairs(store: PairStore, limit: int = 0) -> list[CompareTask]:
     """The accepted pairs of a store, the first `limit` of them (0: all): input and instruction are the task, and the target is
     known."""
@@ -108,11 +127,25 @@ def images_in(paths: Iterable[Path]) -> list[tuple[str, Load]]:
     for path in paths:
         if not path.exists():
             raise RethinkError(f"images: {path} does not exist; give image files, or folders of them.")
-        files = [path] if path.is_file() else sorted(each for each in path.iterdir() if is_image_name(each.name))
+        files = [path] if path.is_file() else _images_of(path)
         if not files:
             raise RethinkError(f"images: {path} is a folder without images.")
         found += [(file.name, partial(load_image, file, "images")) for file in files]
     return found
+
+
+def _images_of(folder: Path) -> list[Path]:
+    """Without hidden files, such as those that macOS leaves on other disks."""
+    return sorted(each for each in folder.iterdir() if is_image_name(each.name) and not each.name.startswith("."))
+
+
+def _instruction_of(files: Dataset, image: str) -> str:
+    """ "" where there is none."""
+    name = f"{Path(image).stem}.txt"
+    try:
+        return files.text(name).strip()
+    except RethinkError as error:
+        raise RethinkError(f"images: the instruction in {files.folder / name}: {error}.") from error
 
 
 def image_batches(batches: Iterable[Tensor]) -> Iterator[tuple[str, Load]]:

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from rethink.builtin import EDITOR_FOLDER, THINKER_FOLDER
+from rethink.images import save_image
+from rethink.tiny import render, sample_task
 from tests.comfyui.native_graphs import error_of
 from tests.support.comfyui_server import LORA
 from tests.support.hosts import PACK_ROOT, self_contained
@@ -202,11 +204,22 @@ def test_a_lora_is_trained_and_at_work_in_one_graph(server):
     assert any("two-steps.safetensors" in name for name in json.dumps(loaders["lora_name"]).split('"'))
 
 
+def write_tasks(folder, count):
+    """Scenes of the built-in world of several sizes, each with its instruction beside it."""
+    folder.mkdir()
+    for number in range(count):
+        task = sample_task(300 + number, "plain")
+        save_image(render([task.source])[:, : 128 - 16 * number], folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(task.instruction, encoding="utf-8")
+
+
 @pytest.mark.skipif(not THINKER_FOLDER.exists(), reason="the built-in thinker is not trained yet")
-def test_an_editor_learns_from_its_runs_and_thinks_over_the_same_tasks_again(server):
-    """The shipped graph of the folder workflow with two tasks and two steps: think, pairs, LoRA, think, compare."""
+def test_an_editor_learns_from_its_runs_and_thinks_over_the_same_folder_again(server):
+    """The shipped graph with the images of a folder in place of scenes, in two steps: think, pairs, LoRA, think, compare."""
     graph = json.loads((PACK_ROOT / "workflows" / "api" / "learn_from_runs.json").read_text(encoding="utf-8"))
-    node(graph, "RethinkScene").update(count=2, level="plain")
+    write_tasks(server.log.parent / "input" / "my pictures", 2)
+    scene = next(entry for entry in graph.values() if entry["class_type"] == "RethinkScene")
+    scene.update(class_type="RethinkLoadInstructedImages", inputs={"folder": "input/my pictures"})
     for entry in graph.values():
         if entry["class_type"] == "RethinkThinkWhileEdit":
             entry["inputs"].update(turns=1)

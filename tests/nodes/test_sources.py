@@ -1,4 +1,4 @@
-"""Where the images of a synthesis come from: what is connected, or a folder."""
+"""Where images come from: of a synthesis what is connected, or a folder; of anything else a folder with instructions."""
 
 import pytest
 import torch
@@ -77,3 +77,36 @@ def test_the_fingerprint_changes_with_the_files_of_the_folders_alone(part, resul
     assert before == fingerprint(chosen) and fingerprint({"pictures": ["connected pictures"]}) is None
     (photos / "b.png").write_bytes(b"22")
     assert fingerprint(chosen) != before
+
+
+@pytest.fixture
+def photos(results, part):
+    """A folder of two images of different sizes, each with its instruction."""
+    folder = results.input / "photos"
+    folder.mkdir()
+    for name, side in (("b", 24), ("a", 16)):
+        part("rethink.images").save_image(torch.full((1, side, side, 3), 0.5), folder / f"{name}.png")
+        (folder / f"{name}.txt").write_text(f"make {name} red\n", encoding="utf-8")
+    return folder
+
+
+def test_images_with_instructions_are_two_lists_by_name(classes, photos):
+    images, instructions = classes["RethinkLoadInstructedImages"].execute("input/photos").result
+    assert [image.shape for image in images] == [(1, 16, 16, 3), (1, 24, 24, 3)]
+    assert instructions == ["make a red", "make b red"]
+
+
+def test_an_instruction_that_was_changed_is_read_again(classes, photos):
+    node = classes["RethinkLoadInstructedImages"]
+    before = node.fingerprint_inputs("input/photos")
+    (photos / "a.txt").write_text("make it dark blue", encoding="utf-8")
+    assert node.fingerprint_inputs("input/photos") != before
+
+
+def test_what_is_missing_in_the_folder_is_said_of_the_folder(classes, photos, RethinkError):
+    node = classes["RethinkLoadInstructedImages"]
+    (photos / "a.txt").unlink()
+    with pytest.raises(RethinkError, match="^folder: 1 of 2 in .*photos have no instruction: a.png; write it into"):
+        node.execute("input/photos")
+    with pytest.raises(RethinkError, match="^folder: there is no “../photos”; put the folder into"):
+        node.execute("../photos")

@@ -5,7 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from rethink.comparison.tasks import images_in, tasks_from_images, tasks_from_pairs, tasks_from_table
+from rethink.comparison.tasks import (
+    images_in,
+    tasks_from_folder,
+    tasks_from_images,
+    tasks_from_pairs,
+    tasks_from_table,
+)
 from rethink.errors import RethinkError
 from rethink.images import save_image
 from rethink.pairs.store import EditPair, PairStore
@@ -58,6 +64,29 @@ def test_a_table(photos):
     table.write_text('{"image": 3}')
     with pytest.raises(RethinkError, match="record 1 of .* has no “image”"):
         tasks_from_table(table)
+
+
+def test_a_folder_with_a_text_beside_each_image(photos):
+    (photos / "A.TXT").write_bytes("\ufeffmake it süß\r\n".encode("utf-16-le"))
+    (photos / "b.txt").write_text(" make it blue\n")
+    (photos / "notes.txt").write_text("of no image")
+    (photos / "._a.png").write_bytes(b"which macOS leaves there")
+    found = tasks_from_folder(photos)
+    assert [(task.name, task.instruction) for task in found] == [("a.png", "make it süß"), ("b.png", "make it blue")]
+    assert found[1].load().shape == (1, 16, 16, 3)
+
+
+def test_images_without_an_instruction_are_named(photos):
+    (photos / "a.txt").write_text(" \n")
+    with pytest.raises(RethinkError, match=r"^images: 2 of 2 in .*photos have no instruction: a.png, b.png; write it"):
+        tasks_from_folder(photos)
+    for number in range(5):
+        (photos / f"c{number}.png").write_bytes((photos / "a.png").read_bytes())
+    with pytest.raises(RethinkError, match="7 of 7 in .*: a.png, b.png, c0.png, c1.png, c2.png and 2 more; "):
+        tasks_from_folder(photos)
+    (photos / "a.txt").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(RethinkError, match="^images: the instruction in .*a.txt: its text cannot be read: .*damaged"):
+        tasks_from_folder(photos)
 
 
 def test_pairs_know_their_targets(photos, tmp_path):
