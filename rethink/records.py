@@ -55,6 +55,17 @@ def replace_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _HALF.search(text) else text
 
 
+def replace_surrogates_in(value: Any) -> Any:
+    """A JSON value with all its texts, and the names of its fields, as `replace_surrogates` has them."""
+    if isinstance(value, str):
+        return replace_surrogates(value)
+    if isinstance(value, list):
+        return [replace_surrogates_in(each) for each in value]
+    if isinstance(value, dict):
+        return {replace_surrogates(name): replace_surrogates_in(each) for name, each in value.items()}
+    return value
+
+
 def defuse_markup(text: str) -> str:
     """A text whose foreign parts cannot act as markup or images, wherever it is shown."""
     return text.replace("<", "‹").replace(">", "›").replace("](", "] (").replace("[[", "[ [")

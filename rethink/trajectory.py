@@ -22,7 +22,7 @@ from torch import Tensor
 from .atomic import atomic_write, check_target, locked
 from .errors import RethinkError
 from .images import load_image, to_pil
-from .records import json_text, read_json_file
+from .records import json_text, read_json_file, replace_surrogates_in
 from .steps import RunStopped, Step, Stop, StopReason, best_of, build_checked, note_of, read_step, step_record
 
 SCHEMA = 1
@@ -291,7 +291,9 @@ def load_trajectory(folder: str | PathLike) -> Trajectory:
 def load_record(folder: Path) -> Trajectory:
     """`load_trajectory` without looking for the images: their names are as anyone may have written them."""
     try:
-        data = read_json_file(folder / RECORD_FILE)
+        data = replace_surrogates_in(
+            read_json_file(folder / RECORD_FILE)
+        )  # no tokenizer, no file takes half a character
     except (OSError, ValueError) as error:
         raise RethinkError(f"trajectory: {folder / RECORD_FILE} cannot be read: {error}") from error
     if not isinstance(data, dict) or type(data.get("schema")) is not int:

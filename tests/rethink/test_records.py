@@ -8,7 +8,14 @@ import pytest
 from rethink.cli.arguments import with_config
 from rethink.errors import RethinkError
 from rethink.model_files import read_json
-from rethink.records import defuse_markup, json_text, parse_json, read_json_file, replace_surrogates
+from rethink.records import (
+    defuse_markup,
+    json_text,
+    parse_json,
+    read_json_file,
+    replace_surrogates,
+    replace_surrogates_in,
+)
 
 DEEP = "[" * 1000 + "]" * 1000
 
@@ -49,6 +56,11 @@ def test_what_an_editor_is_told_can_be_encoded():
     assert replace_surrogates("a \ud83d b") == "a � b"
     assert replace_surrogates("\ud83d\ude00 🔵") == "😀 🔵", "two halves are one"
     assert replace_surrogates("plain") == "plain"
+
+
+def test_no_text_of_a_record_keeps_half_a_character():
+    record = {"a": ["\ud83d", {"\udc00": "b\ud83d"}], "n": [1, 2.5, None, True], "🔵": "ü"}
+    assert replace_surrogates_in(record) == {"a": ["�", {"�": "b�"}], "n": [1, 2.5, None, True], "🔵": "ü"}
 
 
 def test_a_pipe_is_no_record(tmp_path):

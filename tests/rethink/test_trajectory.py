@@ -261,11 +261,14 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(run):
             load_trajectory(run.folder)
 
 
-def test_half_a_character_is_written_and_read_back(tmp_path):
-    run = new_trajectory(tmp_path / "run", SOURCE, "make \ud83d it red", {})
+def test_half_a_character_can_be_written_and_is_a_whole_one_when_it_is_read(tmp_path):
+    run = new_trajectory(tmp_path / "run", SOURCE, "make \ud83d it red", {"kind": "\ud83d"})
     run = run.append_step(step(prompt="\udc00", critique=replace(SEEN, next_prompt="\ud83d")))
-    assert load_trajectory(run.folder).as_dict() == run.as_dict()
     (tmp_path / "run" / "trajectory.json").read_text(encoding="utf-8")
+    read = load_trajectory(run.folder)
+    (only,) = read.steps
+    texts = read.instruction, read.options["kind"], only.prompt, only.critique.next_prompt
+    assert texts == ("make � it red", "�", "�", "�"), "a tokenizer or a file would stop at half of one"
 
 
 def test_an_instruction_with_half_a_character_is_carried_out(tmp_path):

@@ -58,6 +58,12 @@ def test_bad_runs_are_counted_at_their_rule_and_stop_no_other(tmp_path):
     assert all(f"| {why} | {count} |" in readme for why, count in report.drops) and "| **kept** | **3** |" in readme
 
 
+def test_half_a_character_in_a_run_stops_no_layout(runs, tmp_path):
+    pytest.importorskip("pyarrow")
+    folder = runs((3, 8), instruction="make \ud83d red")
+    assert collect(folder, tmp_path / "data", CollectRules(sft_share=0), format="verl").written["rl"] == 2
+
+
 def test_a_run_that_was_killed_goes_on(runs, tmp_path, monkeypatch):
     folder, judge = runs((3, 8), (4, 9), (5, 6)), thinker(said(5, 5))
 
