@@ -40,7 +40,6 @@ from train import other_instruction
 from rethink.atomic import atomic_write
 from rethink.builtin import EDITOR_FOLDER
 from rethink.collect.pairs_job import RunPairRules, RunPairsJob
-from rethink.collect.runs import read_run
 from rethink.editors.loading import load_editor
 from rethink.loop_config import LoopConfig
 from rethink.pairs.store import PairStore
@@ -53,6 +52,7 @@ from rethink.tiny.tasks import Task
 from rethink.tiny.think_benchmark import TOKENS, think_about
 from rethink.training.edit_lora_job import TrainEditLoraJob
 from rethink.training.lora_settings import LoraSettings
+from rethink.training.recorded_runs import read_run
 
 HARD = ("unusual", "reasoning")
 LEVELS = ("unusual", "unusual", "reasoning")  # of the runs, in turn: unusual words are many, rules are few

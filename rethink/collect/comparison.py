@@ -17,8 +17,9 @@ from ..pairs.pixels import read_pixels
 from ..progress import OnProgress, ignore_progress, progress_with_eta
 from ..text_files import one_line
 from ..think_loop import is_accepted
+from ..training.recorded_runs import read_run
 from ..trajectory import SOURCE_FILE, Trajectory
-from .runs import config_of, find_runs, has_succeeded, read_run
+from .runs import config_of, find_runs, has_succeeded
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -16,6 +16,7 @@ from ..thinkers.asking import FailureStreak
 from ..thinkers.critique import Thinker
 from ..thinkers.loading import is_same_model
 from ..thinkers.protocol import OnToken
+from ..training.recorded_runs import read_run
 from ..trajectory import Trajectory
 from .runs import (
     RunFacts,
@@ -25,7 +26,6 @@ from .runs import (
     judge_steps,
     load_steps,
     read_facts_record,
-    read_run,
     run_id,
     score_facts,
 )

@@ -20,17 +20,9 @@ from ..steps import Critique, Step
 from ..think_loop import LoopConfig, is_accepted
 from ..thinkers.critique import Thinker, critique
 from ..thinkers.protocol import OnToken
-from ..trajectory import (
-    RECORD_FILE,
-    SOURCE_FILE,
-    MissingImageError,
-    NewerRunError,
-    Trajectory,
-    load_trajectory,
-)
+from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
 
 READING = 2  # which facts are read of a run: where they mean something else than before, they are read anew
-PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 # Why a run teaches nothing: what the record of `RunFacts.why` stands for, in the order in which it is looked for.
 REASONS = {
@@ -165,21 +157,6 @@ def run_id(folder: Path, judged_by: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def read_run(folder: Path) -> tuple[Trajectory | None, str]:
-    """(the run, "") where it is whole and has ended, else (None or the run, why not: a key of REASONS)."""
-    try:
-        trajectory = load_trajectory(folder)
-    except NewerRunError:
-        return None, "newer"
-    except MissingImageError:
-        return None, "image"
-    except RethinkError:
-        return None, "unreadable"
-    if not all(is_whole_png(folder / name) for name in (SOURCE_FILE, *(step.file for step in trajectory.steps))):
-        return None, "image"
-    return trajectory, "" if trajectory.stopped else "unfinished"
-
-
 def reload_run(facts: RunFacts) -> Trajectory:
     """The run that facts were read of. Raises RethinkError where it is gone, or has changed since then."""
     trajectory = load_trajectory(facts.run)
@@ -196,16 +173,6 @@ def require_unchanged(facts: RunFacts, source: Path) -> None:
         unchanged = False
     if not unchanged:
         raise RethinkError(f"runs: {facts.run} is gone, or has changed since it was read; run again.")
-
-
-def is_whole_png(path: Path) -> bool:
-    """Whether a PNG file goes to its end: one that was cut off while it was copied stops a trainer after hours."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(-len(PNG_END), os.SEEK_END)
-            return file.read() == PNG_END
-    except OSError:
-        return False
 
 
 def load_steps(trajectory: Trajectory, indices: Sequence[int]) -> list[Tensor]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -19,7 +18,8 @@ from ..pairs.jsonl_log import JsonlLog, fields_are
 from ..steps import Critique, Step
 from ..thinkers.critique import TEMPLATE, critique_messages, image_slots
 from ..thinkers.protocol import Messages
-from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
+from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory
+from .recorded_runs import read_runs
 
 COLLECTED = "trl-sft.jsonl"  # of a data set of `rethink collect`
 SFT_SHARE = 140 / 167  # ThinkEdit's share of steps for supervised learning; the rest, with the most variance, is for RL
@@ -40,9 +40,10 @@ def load_images(conversation: Conversation) -> list[Tensor]:
     return [image if isinstance(image, Tensor) else load_image(image) for image in conversation.images]
 
 
-def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int = 0) -> list[Conversation]:
+def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int = 0) -> tuple[list[Conversation], int]:
     """What all folders teach: of a data set that `rethink collect` has made its part for supervised learning; of every other the
-    balanced conversations of the helpful, least varied trajectories in it and below. What cannot be read is passed by.
+    balanced conversations of the helpful, least varied trajectories in it and below. And how many runs are left out, which are
+    damaged or have not ended.
 
     template: the critique's wording that the thinker will be asked in; collected data have theirs. Raises RethinkError for a folder
     that is not there, and where nothing is left.
@@ -55,14 +56,14 @@ def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int
             found += _read_collected(folder / COLLECTED)
         else:
             run_folders |= {file.parent for file in folder.rglob(RECORD_FILE)}
-    helpful = [trajectory for trajectory in _load_all(sorted(run_folders)) if did_no_harm(trajectory)]
-    chosen, _ = split_by_variance(helpful)
+    runs, left_out = read_runs(sorted(run_folders))
+    chosen, _ = split_by_variance([run for run in runs if did_no_harm(run)])
     found += balance([c for trajectory in chosen for c in unroll(trajectory, template)], Random(seed))
     if not found:
         raise RethinkError(
             f"data: none of the {len(run_folders)} trajectories there can be learned from; make more of them."
         )
-    return found
+    return found, left_out
 
 
 def _read_collected(file: Path) -> Iterator[Conversation]:
@@ -83,13 +84,6 @@ def _check_row(row: dict) -> None:
 
 def _answer_of(row: dict) -> str:
     return row["completion"][0]["content"][0]["text"]
-
-
-def _load_all(folders: Iterable[Path]) -> Iterator[Trajectory]:
-    """The trajectories that can be read: one that is damaged costs itself alone."""
-    for folder in folders:
-        with suppress(RethinkError):
-            yield load_trajectory(folder)
 
 
 def did_no_harm(trajectory: Trajectory) -> bool:

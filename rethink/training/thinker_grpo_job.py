@@ -16,6 +16,7 @@ from ..progress import OnProgress, ignore_progress
 from ..thinkers.critique import TEMPLATE, Thinker, check_template
 from ..thinkers.loading import BUILT_IN, is_same_model
 from .process_group import ALONE, ProcessGroup
+from .recorded_runs import describe_left_out
 from .step_progress import StepProgress
 from .thinker_folders import check_output, mark_trained, save, work_folder
 from .thinker_grpo import GRPOResult, GRPOTask, train
@@ -66,10 +67,13 @@ class GRPOJob:
         """
         check_output(self.output, self.thinker)
         say = report if processes.is_main else _say_nothing
-        steps, held_out = hold_out(read_steps(self.data, self.template), self.config.hold_out)
+        found, left_out = read_steps(self.data, self.template)
+        steps, held_out = hold_out(found, self.config.hold_out)
         config = replace(self.config, prompts=min(self.config.prompts, len(steps)))
         config.accumulate(processes.count)
         say(f"{len(steps)} questions to learn from; {len(held_out)} tasks held out")
+        if left_out:
+            say(describe_left_out(left_out))
         if config.prompts < self.config.prompts:
             say(f"prompts: {config.prompts} a step, as there are no more")
         same_judge = is_judge(self.thinker, judge)
@@ -93,7 +97,7 @@ class GRPOJob:
         if processes.is_main:
             save(result.model, self.thinker, self.output)
             mark_trained(self.output, self.thinker)
-        return GRPOReport.of(self.output, result, same_judge)
+        return GRPOReport.of(self.output, result, same_judge, left_out)
 
     def _training(self, editor: Editor, judge: Thinker, steps: Sequence[ThinkerStep]) -> dict[str, Any]:
         """All that decides what is learned."""
@@ -132,9 +136,10 @@ class GRPOReport:
     busy: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
-    def of(output: Path, result: GRPOResult, same_judge: bool) -> GRPOReport:
+    def of(output: Path, result: GRPOResult, same_judge: bool, left_out: int) -> GRPOReport:
         measured = result.measured
-        warnings = [warn_of_reward(measured), result.warning, NOT_INDEPENDENT if same_judge else ""]
+        warnings = [warn_of_reward(measured), result.warning, describe_left_out(left_out)]
+        warnings += [NOT_INDEPENDENT] if same_judge else []
         first, last = (measured[0], measured[-1]) if measured else (None, None)
         return GRPOReport(output, first, last, result.best, tuple(filter(None, warnings)), result.busy)
 

@@ -28,6 +28,7 @@ from ..thinkers.transformers_chat import TransformersChat
 from .conversation_batches import DataCollator
 from .conversations import Conversation, from_folders
 from .process_group import is_first_process
+from .recorded_runs import describe_left_out
 from .step_progress import StepProgress
 from .thinker_folders import check_output, find_last_checkpoint, mark_trained, save, work_folder
 from .thinker_settings import SFTConfig
@@ -194,8 +195,8 @@ class SFTJob:
         """
         config, lines = self.config, SFTLines(report)
         check_output(self.output, self.thinker)
-        conversations = from_folders(self.data, self.template, seed=config.seed)
-        lines(f"{len(conversations)} conversations")
+        conversations, left_out = from_folders(self.data, self.template, seed=config.seed)
+        lines(" · ".join(filter(None, [f"{len(conversations)} conversations", describe_left_out(left_out)])))
         work = work_folder(self.output, self.folder, self._training(conversations))
         with torch.inference_mode(False), torch.enable_grad(), _oom_guard(config):
             chat = load_trainable(self.thinker, config.lora_rank, config.precision)
@@ -203,7 +204,7 @@ class SFTJob:
         if is_first_process():
             save(model, self.thinker, self.output)
             mark_trained(self.output, self.thinker)
-        return SFTReport(self.output, len(conversations), lines.last)
+        return SFTReport(self.output, len(conversations), lines.last, left_out)
 
     def _training(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
         """All that decides what is learned."""
@@ -225,14 +226,17 @@ class SFTLines:
 
 @dataclass(frozen=True)
 class SFTReport:
-    """The result of a job. conversations: how many there were to learn. end: the last line of the training."""
+    """The result of a job. conversations: how many there were to learn. end: the last line of the training. left_out: runs
+    that are damaged or have not ended."""
 
     output: Path
     conversations: int
     end: str
+    left_out: int = 0
 
     def __str__(self) -> str:
-        return f"thinker → {self.output}\n{self.conversations} conversations learned; {self.end}"
+        lines = [f"thinker → {self.output}", f"{self.conversations} conversations learned; {self.end}"]
+        return "\n".join(filter(None, [*lines, describe_left_out(self.left_out)]))
 
 
 @contextmanager

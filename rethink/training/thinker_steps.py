@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +15,9 @@ from ..errors import RethinkError
 from ..pairs.jsonl_log import JsonlLog, fields_are
 from ..thinkers.critique import TEMPLATE, critique_messages, image_slots
 from ..thinkers.protocol import Messages
-from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
+from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory
 from .conversations import did_no_harm, score_of, scored_steps
+from .recorded_runs import read_runs
 
 COLLECTED = "trl-rl.jsonl"
 _FIELDS = {"prompt": list, "images": list, "source": str, "edited": str, "instruction": str, "last_prompt": str}
@@ -51,32 +51,31 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
-def read_steps(folders: Sequence[Path], template: str = TEMPLATE) -> list[ThinkerStep]:
+def read_steps(folders: Sequence[Path], template: str = TEMPLATE) -> tuple[list[ThinkerStep], int]:
     """The steps of all folders: of a collected data set its part for reinforcement, else of every run in the folder and below
-    that thinking did not harm, up to the best. What cannot be read is passed by.
+    that thinking did not harm, up to the best. And how many runs are left out, which are damaged or have not ended.
 
     Raises RethinkError for a folder that is not there, and where nothing is left.
     """
-    steps = [step for folder in folders for step in _read_folder(Path(folder), template)]
+    read = [_read_folder(Path(folder), template) for folder in folders]
+    steps = [step for some, _ in read for step in some]
     if not steps:
         raise RethinkError(
             f"data: there is nothing to learn from in {', '.join(map(str, folders))}; give folders with recorded runs, or a data set "
             f"of `collect` with {COLLECTED} in it."
         )
-    return steps
+    return steps, sum(left_out for _, left_out in read)
 
 
-def _read_folder(folder: Path, template: str) -> Iterator[ThinkerStep]:
+def _read_folder(folder: Path, template: str) -> tuple[list[ThinkerStep], int]:
     if folder.is_file() and folder.suffix == ".jsonl":
-        yield from _read_collected(folder)
-    elif not folder.is_dir():
+        return list(_read_collected(folder)), 0
+    if not folder.is_dir():
         raise RethinkError(f"data: there is no folder {folder}; give one with recorded runs in it or below.")
-    elif (folder / COLLECTED).is_file():
-        yield from _read_collected(folder / COLLECTED)
-    else:
-        for record in sorted(folder.rglob(RECORD_FILE)):
-            with suppress(RethinkError):  # one that is damaged costs itself alone
-                yield from _unroll(load_trajectory(record.parent), template)
+    if (folder / COLLECTED).is_file():
+        return list(_read_collected(folder / COLLECTED)), 0
+    runs, left_out = read_runs(record.parent for record in sorted(folder.rglob(RECORD_FILE)))
+    return [step for run in runs for step in _unroll(run, template)], left_out
 
 
 def _read_collected(file: Path) -> Iterator[ThinkerStep]:

@@ -8,13 +8,14 @@ import pytest
 from rethink.collect import runs as collect
 from rethink.errors import RethinkError
 from rethink.steps import Preservation
+from rethink.training.recorded_runs import read_run
 from rethink.trajectory import load_trajectory, new_trajectory, record_run
 from tests.support.thinking import SOURCE, Painter, said, start_thinking, thinker
 from tests.support.trajectories import rewrite_record, rewrite_steps, write_trajectory
 
 
 def read(folder):
-    trajectory, why = collect.read_run(folder)
+    trajectory, why = read_run(folder)
     return why if trajectory is None or why else collect.facts_of(folder, "0", trajectory, None)
 
 

@@ -98,12 +98,16 @@ def test_a_collected_data_set_is_learned_as_it_is(tmp_path):
     shutil.copy(run.folder / "source.png", tmp_path / "data" / "images" / "0.png")  # the second one's is gone
     lines = [json.dumps(row) for row in [*rows, {**rows[0], "completion": ["damaged"]}]]
     (tmp_path / "data" / data.COLLECTED).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (found,) = data.from_folders([tmp_path / "data"])
-    assert found.messages == rows[0]["prompt"] and found.answer == data.unroll(run)[0].answer
+    (found,), left_out = data.from_folders([tmp_path / "data"])
+    assert found.messages == rows[0]["prompt"] and found.answer == data.unroll(run)[0].answer and not left_out
     assert found.images == (tmp_path / "data" / "images" / "0.png", tmp_path / "data" / "source.png")
 
 
-def test_a_damaged_trajectory_costs_itself_alone(tmp_path):
+def test_a_run_that_is_damaged_or_has_not_ended_costs_itself_alone(tmp_path):
     write_trajectory(tmp_path / "good", (3, 9))
+    write_trajectory(tmp_path / "unfinished", (3, 9), "")
     (write_trajectory(tmp_path / "bad", (3, 9)).folder / "source.png").unlink()
-    assert len(data.from_folders([tmp_path])) == 2
+    file = write_trajectory(tmp_path / "cut off", (3, 9)).folder / "turn-0002-00.png"
+    file.write_bytes(file.read_bytes()[:60])
+    found, left_out = data.from_folders([tmp_path])
+    assert {conversation.images[0].parent.name for conversation in found} == {"good"} and left_out == 3

@@ -66,6 +66,14 @@ def test_from_runs_to_a_folder_that_opens(runs, tmp_path, trained):
     assert (tmp_path / "out" / MARK).is_file()
 
 
+def test_runs_that_are_left_out_are_said(runs, tmp_path, trained):
+    write_trajectory(runs / "unfinished", (2, 9), "")
+    lines = []
+    report = job(runs, tmp_path).run(Painter(), Thinker(PromptJudge()), lines.append)
+    assert "1 run left out: damaged, or not ended." in lines
+    assert str(report).splitlines()[-1] == "1 run left out: damaged, or not ended."
+
+
 def test_a_judge_that_is_the_thinker_itself_is_said(runs, tmp_path, trained):
     judge = PromptJudge()
     for name in ("thinker", "owner/thinker"):  # as a list of models calls it

@@ -81,6 +81,8 @@ class Ended(BaseException):
 @torch.inference_mode()  # as ComfyUI runs nodes
 def test_the_job_ends_on_request_and_goes_on_with_what_was_learned(folder, tmp_path):
     write_trajectory(tmp_path / "data" / "run", (2, 5, 9))
+    file = write_trajectory(tmp_path / "data" / "cut off", (2, 9)).folder / "turn-0002-00.png"
+    file.write_bytes(file.read_bytes()[:60])
     config = replace(CONFIG, batch=1, save_every=100)
 
     def end_after_the_second(progress):
@@ -94,9 +96,10 @@ def test_the_job_ends_on_request_and_goes_on_with_what_was_learned(folder, tmp_p
     assert (work / "checkpoint-2" / "trainer_state.json").is_file() and not (tmp_path / "out" / "config.json").exists()
     lines, told = [], []
     report = job.run(lines.append, told.append)
-    assert [line.split(" · ")[0] for line in lines] == ["3 conversations", "step 3 of 3"]
+    left_out = "1 run left out: damaged, or not ended."
+    assert lines[0] == f"3 conversations · {left_out}" and lines[1].startswith("step 3 of 3 · ") and len(lines) == 2
     assert (told[-1].done, told[-1].total) == (3, 3)
-    assert str(report) == f"thinker → {tmp_path / 'out'}\n3 conversations learned; {lines[-1]}"
+    assert str(report) == f"thinker → {tmp_path / 'out'}\n3 conversations learned; {lines[-1]}\n{left_out}"
     whole = replace(job, output=tmp_path / "whole")
     whole.run(lambda line: None)
     ours, theirs = (load_thinker(tmp_path / name, dtype="fp32").module.parameters() for name in ("out", "whole"))

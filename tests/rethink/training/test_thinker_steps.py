@@ -21,7 +21,8 @@ def test_runs_are_unrolled_up_to_their_best_as_they_are_for_supervised_learning(
     write_run(tmp_path / "runs" / "harmed", 2, (8, 3))
     (tmp_path / "runs" / "damaged").mkdir()
     (tmp_path / "runs" / "damaged" / "trajectory.json").write_text("{", encoding="utf-8")
-    steps = read_steps([tmp_path / "runs"])
+    steps, left_out = read_steps([tmp_path / "runs"])
+    assert left_out == 1
     assert [step.last_prompt for step in steps] == ["prompt 0", "prompt 1"]
     learned = unroll(run)
     assert [step.messages for step in steps] == [conversation.messages for conversation in learned]
@@ -33,16 +34,26 @@ def test_the_part_for_reinforcement_of_a_collected_data_set_is_read(tmp_path):
     for seed, scores in enumerate(((5, 6), (1, 9), (4, 4))):
         write_run(tmp_path / "runs" / str(seed), seed, scores)
     CollectJob((tmp_path / "runs",), tmp_path / "data", CollectRules(sft_share=0.5)).run()
-    steps = read_steps([tmp_path / "data"])
-    assert steps == read_steps([tmp_path / "data" / COLLECTED])
-    of_runs = {(step.instruction, step.last_prompt, step.source_id): step for step in read_steps([tmp_path / "runs"])}
+    steps, left_out = read_steps([tmp_path / "data"])
+    assert (steps, left_out) == read_steps([tmp_path / "data" / COLLECTED]) and not left_out
+    all_steps, _ = read_steps([tmp_path / "runs"])
+    of_runs = {(step.instruction, step.last_prompt, step.source_id): step for step in all_steps}
     assert 0 < len(steps) < len(of_runs)
     for step in steps:
         same = of_runs[step.instruction, step.last_prompt, step.source_id]
         assert step.messages == same.messages and step.edited_id == same.edited_id
         assert [load_image(image).shape for image in step.images] == [(1, 16, 16, 3)] * 2
     steps[0].edited.unlink()
-    assert len(read_steps([tmp_path / "data"])) < len(steps)  # what is gone costs its rows alone
+    assert len(read_steps([tmp_path / "data"])[0]) < len(steps)  # what is gone costs its rows alone
+
+
+def test_runs_with_an_image_that_is_cut_off_and_those_that_have_not_ended_are_left_out(tmp_path):
+    write_run(tmp_path / "good", 1, (2, 9))
+    write_run(tmp_path / "unfinished", 2, (2, 9), stopped="")
+    file = write_run(tmp_path / "cut off", 3, (2, 9)).folder / "turn-0002-00.png"
+    file.write_bytes(file.read_bytes()[:60])
+    steps, left_out = read_steps([tmp_path])
+    assert {step.source.parent.name for step in steps} == {"good"} and left_out == 2
 
 
 @pytest.mark.parametrize(("name", "message"), [("gone", "there is no folder"), ("", "nothing to learn from")])
