@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 from statistics import pvariance
@@ -16,6 +17,7 @@ from ..errors import RethinkError
 from ..images import load_image
 from ..pairs.jsonl_log import JsonlLog, fields_are
 from ..steps import Critique, Step
+from ..think_loop import best_of_last_turn
 from ..thinkers.critique import TEMPLATE, critique_messages, image_slots
 from ..thinkers.protocol import Messages
 from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory
@@ -130,18 +132,20 @@ def balance(conversations: Sequence[Conversation], rng: Random) -> list[Conversa
 
 
 def scored_steps(trajectory: Trajectory) -> list[Step]:
-    """Of every turn the candidate that went on, up to the first turn that has no scores to learn."""
+    """Of every turn the candidate that the run went on from, up to the first turn where that one teaches nothing.
+
+    It is the one that the run itself ranked first, whoever scores them now: the next prompt was written after seeing it.
+    """
     turns: dict[int, list[Step]] = defaultdict(list)
     for step in trajectory.steps:
         turns[step.turn].append(step)
-    kept_steps = []
-    for turn in sorted(turns):
-        steps = [step for step in turns[turn] if step.critique.reasoning and scores_to_learn(step).overall is not None]
-        steps = [step for step in steps if not _overlooks(step)]
-        if not steps:
-            break
-        kept_steps.append(max(steps, key=score_of))
-    return kept_steps
+    leads = (best_of_last_turn(turns[turn]) for turn in sorted(turns))
+    return list(takewhile(_teaches, leads))
+
+
+def _teaches(step: Step) -> bool:
+    """Whether a step has scores and a reasoning to learn."""
+    return bool(step.critique.reasoning) and scores_to_learn(step).overall is not None and not _overlooks(step)
 
 
 def _overlooks(step: Step) -> bool:

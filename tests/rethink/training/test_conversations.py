@@ -5,13 +5,16 @@ import shutil
 from random import Random
 
 import pytest
+import torch
 
+from rethink.collect.runs import with_scores
 from rethink.errors import RethinkError
-from rethink.steps import Preservation
+from rethink.steps import Critique, Preservation, Step
 from rethink.thinkers.critique import TEMPLATE, critique_messages
 from rethink.thinkers.critique_format import parse_critique
 from rethink.training import conversations as data
-from tests.support.trajectories import write_trajectory
+from rethink.trajectory import new_trajectory
+from tests.support.trajectories import PRESERVED, write_trajectory
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,34 @@ def test_praise_for_an_edit_that_changed_nothing_is_not_learned(tmp_path):
 def test_the_separate_scorer_has_the_last_word(tmp_path):
     steps = data.unroll(write_trajectory(tmp_path / "run", (9, 2), judged=(1, 7)))
     assert [parse_critique(step.answer).semantic for step in steps] == [1, 7]
+
+
+def write_candidates(folder):
+    """A run of two candidates a turn, of which the second went on; their scores and ranks differ in the first turn."""
+    run = new_trajectory(folder, torch.zeros(1, 8, 8, 3), "make it red", {"rules": {"candidates": 2}})
+    changed = Preservation(0.9, 40.0, False)  # costs it its rank, not its scores
+    for turn, candidate, score, rank, kept in ((1, 0, 6, 5.1, changed), (1, 1, 5.5, 5.4, PRESERVED)):
+        run = run.append_step(candidate_step(turn, candidate, score, rank, kept, "prompt 0"))
+    for turn, candidate, score, rank, kept in ((2, 0, 8, 7.9, PRESERVED), (2, 1, 9, 8.9, PRESERVED)):
+        run = run.append_step(candidate_step(turn, candidate, score, rank, kept, "prompt of 1-1"))
+    return run.finish("turns")
+
+
+def candidate_step(turn, candidate, score, rank, kept, prompt):
+    name = f"{turn}-{candidate}"
+    critique = Critique("ok", score, score, f"I see {name}", f"prompt of {name}")
+    image = torch.full((1, 8, 8, 3), (2 * turn + candidate) / 9)
+    return Step(turn, candidate, prompt, "thinker", 2 * turn + candidate, critique, kept, rank, 1.0, 1.0, None, image)
+
+
+@pytest.mark.parametrize("judged", [None, {"0": (9, 9), "1": (1, 1), "2": (9.5, 9.5), "3": (2, 2)}])
+def test_what_is_learned_of_a_turn_is_of_the_candidate_that_went_on(tmp_path, judged):
+    steps = data.unroll(with_scores(write_candidates(tmp_path / "run"), judged))
+    answers = [parse_critique(step.answer) for step in steps]
+    assert [answer.reasoning for answer in answers] == ["I see 1-1", "I see 2-1"]
+    assert [step.images[1].name for step in steps] == ["turn-0001-01.png", "turn-0002-01.png"]
+    assert answers[0].next_prompt == "prompt of 1-1", "it was written after seeing that one"
+    assert [answer.semantic for answer in answers] == ([1, 2] if judged else [5.5, 9])
 
 
 def test_the_calmest_are_for_supervised_learning(tmp_path):
