@@ -156,6 +156,11 @@ def image_slots(template: str) -> list[str]:
     return [slot for slot in _SLOT.findall(template) if slot in IMAGE_SLOTS]
 
 
+def lists_checklist(template: str) -> bool:
+    """Whether a wording has a place for the statements to check."""
+    return "demands" in _SLOT.findall(template)
+
+
 def critique(  # more than eight: what is asked about, and how
     thinker: Thinker,
     source: Tensor,
@@ -173,7 +178,7 @@ def critique(  # more than eight: what is asked about, and how
     source: IMAGE [1, H, W, 3]. prompts, seeds: of each image. regions: ask for boxes too. Where an answer has no scores, it asks once more with
     another seed. Raises nothing of the thinker's: what it could not answer is a Critique that failed and says why.
     """
-    if checklist and "demands" not in _SLOT.findall(thinker.template):
+    if checklist and not lists_checklist(thinker.template):
         raise RethinkError(
             "checklist: the thinker's template has no {demands}; put it there, or switch the checklist off."
         )

@@ -18,7 +18,7 @@ from ..images import load_image
 from ..pairs.jsonl_log import JsonlLog, fields_are
 from ..steps import Critique, Step
 from ..think_loop import best_of_last_turn
-from ..thinkers.critique import TEMPLATE, critique_messages, image_slots
+from ..thinkers.critique import TEMPLATE, critique_messages, image_slots, lists_checklist
 from ..thinkers.protocol import Messages
 from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory
 from .recorded_runs import read_runs
@@ -169,8 +169,10 @@ def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template
     from ..thinkers.critique_format import format_critique
 
     verdict = scores_to_learn(step)
-    critique = replace(step.critique, semantic=verdict.semantic, quality=verdict.quality, next_prompt=next_prompt)
-    checklist = [item.text for item in critique.checklist]
+    items = step.critique.checklist if lists_checklist(template) else ()  # no answers to what is not asked
+    scores = {"semantic": verdict.semantic, "quality": verdict.quality}
+    critique = replace(step.critique, **scores, next_prompt=next_prompt, checklist=items)
+    checklist = [item.text for item in items]
     messages = critique_messages(template, instruction=trajectory.instruction, prompt=step.prompt, checklist=checklist)
     images = {"source": trajectory.folder / SOURCE_FILE, "edited": trajectory.folder / step.file}
     group = str(trajectory.options.get("kind", "")), round(score_of(step))

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from ..pairs.jsonl_log import JsonlLog, fields_are
-from ..thinkers.critique import TEMPLATE, critique_messages, image_slots
+from ..thinkers.critique import TEMPLATE, image_slots
 from ..thinkers.protocol import Messages
 from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory
-from .conversations import did_no_harm, score_of, scored_steps
+from .conversations import did_no_harm, scored_steps, unroll
 from .recorded_runs import read_runs
 
 COLLECTED = "trl-rl.jsonl"
@@ -91,13 +91,10 @@ def _unroll(run: Trajectory, template: str) -> Iterator[ThinkerStep]:
     """The steps of a run up to its best, as `conversations.unroll` has them; none of a run that thinking harmed."""
     if not did_no_harm(run):
         return
-    steps = scored_steps(run)
-    best = max(range(len(steps)), key=lambda index: score_of(steps[index]))
-    for step in steps[: best + 1]:
+    for step, conversation in zip(scored_steps(run), unroll(run, template)):
         files = {"source": run.folder / SOURCE_FILE, "edited": run.folder / step.file}
-        messages = critique_messages(template, instruction=run.instruction, prompt=step.prompt)
         images = tuple(files[slot] for slot in image_slots(template))
-        yield ThinkerStep(messages, images, files["source"], files["edited"], run.instruction, step.prompt)
+        yield ThinkerStep(conversation.messages, images, files["source"], files["edited"], run.instruction, step.prompt)
 
 
 def hold_out(steps: Sequence[ThinkerStep], tasks: int) -> tuple[list[ThinkerStep], list[ThinkerStep]]:

@@ -9,7 +9,7 @@ import torch
 
 from rethink.collect.runs import with_scores
 from rethink.errors import RethinkError
-from rethink.steps import Critique, Preservation, Step
+from rethink.steps import ChecklistItem, Critique, Preservation, Step
 from rethink.thinkers.critique import TEMPLATE, critique_messages
 from rethink.thinkers.critique_format import parse_critique
 from rethink.training import conversations as data
@@ -60,6 +60,32 @@ def test_praise_for_an_edit_that_changed_nothing_is_not_learned(tmp_path):
 def test_the_separate_scorer_has_the_last_word(tmp_path):
     steps = data.unroll(write_trajectory(tmp_path / "run", (9, 2), judged=(1, 7)))
     assert [parse_critique(step.answer).semantic for step in steps] == [1, 7]
+
+
+def write_checked(folder):
+    """A run of one turn whose statements were checked one by one."""
+    items = ChecklistItem("the hat is red", True), ChecklistItem("the sky is as it was", False)
+    critique = Critique("ok", 9, 9, "a hat", "prompt 1", items)
+    run = new_trajectory(folder, torch.zeros(1, 8, 8, 3), "make it red", {})
+    image = torch.full((1, 8, 8, 3), 0.5)
+    step = Step(1, 0, "prompt 0", "user", 0, critique, PRESERVED, 6.0, 1.0, 1.0, None, image)
+    return run.append_step(step).finish("accepted")
+
+
+def test_statements_that_the_question_lists_are_answered(tmp_path):
+    run = write_checked(tmp_path / "run")
+    (step,) = data.unroll(run)
+    statements = ["the hat is red", "the sky is as it was"]
+    asked = critique_messages(TEMPLATE, instruction="make it red", prompt="prompt 0", checklist=statements)
+    assert step.messages == asked and "<checklist>\n1: yes\n2: no\n</checklist>" in step.answer
+
+
+@pytest.mark.parametrize("more", ["", "{demands_form}"])
+def test_nothing_is_answered_that_the_question_does_not_list(tmp_path, more):
+    wording = "{source}{edited} Judge {instruction} {prompt}" + more
+    (step,) = data.unroll(write_checked(tmp_path / "run"), wording)
+    assert "checklist" not in step.answer and "checklist" not in step.messages[0]["content"][-1]["text"]
+    assert parse_critique(step.answer).semantic == 9
 
 
 def write_candidates(folder):

@@ -6,10 +6,12 @@ from rethink.collect.dataset_job import CollectJob
 from rethink.collect.rules import CollectRules
 from rethink.errors import RethinkError
 from rethink.images import load_image
+from rethink.steps import ChecklistItem, Critique, Step
 from rethink.training.conversations import unroll
 from rethink.training.thinker_steps import COLLECTED, hold_out, read_steps
+from rethink.trajectory import new_trajectory
 from tests.support.rl_steps import write_step
-from tests.support.trajectories import draw_images, write_trajectory
+from tests.support.trajectories import PRESERVED, draw_images, write_trajectory
 
 
 def write_run(folder, seed, scores, **options):
@@ -28,6 +30,15 @@ def test_runs_are_unrolled_up_to_their_best_as_they_are_for_supervised_learning(
     assert [step.messages for step in steps] == [conversation.messages for conversation in learned]
     assert [step.images for step in steps] == [conversation.images for conversation in learned]
     assert steps[0].source_id == steps[1].source_id and steps[0].edited_id != steps[1].edited_id
+
+
+def test_the_statements_of_a_run_are_asked_about_as_they_are_for_supervised_learning(tmp_path):
+    run = new_trajectory(tmp_path / "run", *draw_images(1, 0, 16), "make it red", {})
+    seen = Critique("ok", 9, 9, "a hat", "prompt 1", (ChecklistItem("the hat is red", True),))
+    edited = draw_images(1, 1, 16)[1]
+    run = run.append_step(Step(1, 0, "prompt 0", "user", 0, seen, PRESERVED, 9.0, 1.0, 1.0, None, edited))
+    (step,), _ = read_steps([run.finish("accepted").folder])
+    assert step.messages == unroll(run)[0].messages and "1. the hat is red" in str(step.messages)
 
 
 def test_the_part_for_reinforcement_of_a_collected_data_set_is_read(tmp_path):
