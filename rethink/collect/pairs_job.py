@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,7 +144,7 @@ class RunPairsJob:
 
         with PairStore(self.store).writing() as store:
             runs = RunReader(self.runs, self.judge, "best", on_token).read(self.store, on_progress)
-            maker = _PairMaker(store, self.rules)
+            maker = _PairMaker(store, self.rules, _left_out(runs, self.rules))
             report = progress_with_eta("runs looked at", on_progress)
             total = len(runs.ids) + len(runs.unanswered)
             for done, facts in enumerate(runs, 1):
@@ -165,15 +165,26 @@ class RunPairsJob:
         return write_preferences(_preferences(pairs, runs, self.rules.margin), self.preferences)
 
 
+def _left_out(runs: Iterable[RunFacts], rules: RunPairRules) -> set[str]:
+    """The ids of pairs that may be in the store, and whose runs the rules no longer let pass."""
+    passing, failing = set(), set()
+    for facts in runs:
+        (failing if reject_reason(facts, rules) else passing).add(pair_id(facts))
+    return failing - passing  # a copy of a run fails
+
+
 class _PairMaker:
-    """Makes a pair of every run that the rules let pass.
+    """Makes a pair of every run that the rules let pass and whose pair is not nearly the same as another, of which those in
+    the store, but for the ones in `left_out`, go first.
 
     kept: ids of the pairs; made: how many of them are new.
     """
 
-    def __init__(self, store: PairStore, rules: RunPairRules):
+    def __init__(self, store: PairStore, rules: RunPairRules, left_out: Collection[str]):
         self._store, self._rules = store, rules
         self._measured, self._duplicates = LatestIndex(store.scores), DuplicateFinder(rules.duplicates)
+        pairs = (pair for pair in store if pair.operation == THINKING and pair.id not in left_out)
+        self._stored = {pair.id for pair in pairs if self._is_new(pair)}
         self.kept: set[str] = set()
         self.dropped: Counter[str] = Counter()
         self.made = self.same_judge = 0
@@ -201,7 +212,7 @@ class _PairMaker:
             scores = self._measure(pair, facts, trajectory)
             if "hash_edit" not in scores:
                 return "broken"
-            if self._duplicates.reject_reasons(scores, pair):
+            if pair.id not in self._stored and self._duplicates.reject_reasons(scores, pair):
                 return "duplicate"
             if pair.id not in self._store:
                 for path, pixels in zip((pair.input, pair.target), _read_sides(facts, trajectory)):
@@ -215,9 +226,19 @@ class _PairMaker:
         self.kept.add(pair.id)
         return ""
 
+    def _is_new(self, pair: EditPair) -> bool:
+        """Whether a pair of the store, which is remembered, is not nearly the same as one before it."""
+        scores = self._known_scores(pair.id)
+        return bool(scores) and not self._duplicates.reject_reasons(scores, pair)
+
+    def _known_scores(self, id: str) -> dict[str, Any]:
+        """What was measured of a pair; empty where it was not."""
+        scores = next(self._measured.records([id])) if id in self._measured else {}
+        return scores if "hash_edit" in scores else {}
+
     def _measure(self, pair: EditPair, facts: RunFacts, trajectory: Trajectory) -> dict[str, Any]:
         """The scores that filters go by, measured once."""
-        if pair.id in self._measured and "hash_edit" in (known := next(self._measured.records([pair.id]))):
+        if known := self._known_scores(pair.id):
             return known
         scores = {"id": pair.id, **measure(*_read_sides(facts, trajectory), None)}
         self._store.scores.append(scores)
@@ -267,15 +288,16 @@ def _parameters(facts: RunFacts, trajectory: Trajectory) -> dict[str, Any]:
 
 def _preferences(pairs: PairStore, runs: ReadRuns, margin: float) -> Iterator[Preference]:
     """The best and the worst edit of every run among `pairs` that nobody rejected."""
-    accepted = {pair.id for pair in pairs.accepted()}
+    left = {pair.id for pair in pairs.accepted()}
     for facts in runs:
         best, worst = facts.best, facts.worst
-        if pair_id(facts) not in accepted or best is None or worst is None:
+        if pair_id(facts) not in left or best is None or worst is None:
             continue
         if best.index == worst.index or best.score is None or worst.score is None or best.score - worst.score < margin:
             continue
         with suppress(RethinkError):  # it has gone or changed meanwhile
             yield Preference(reload_run(facts), best.index, worst.index, best.score, worst.score)
+            left.discard(pair_id(facts))  # a copy of the run prefers nothing else
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,46 @@ def test_the_best_against_the_worst_of_a_run(add, make, tmp_path):
     assert make(preferences=tmp_path / "preferences", margin=0.5).preferences == 2
 
 
+def test_a_copy_of_a_run_prefers_nothing_a_second_time(add, make, tmp_path):
+    add(0).copy_to(tmp_path / "runs" / "1")
+    report = make(preferences=tmp_path / "preferences")
+    assert report.preferences == 1 and drops(report) == {"a copy of another run": 1}
+
+
+def add_alike(add, number, scores):
+    """Runs of one task whose results cannot be told apart."""
+    return add(number, scores, instruction="make it red", images=draw_images(0, 2), options=(("run", number),))
+
+
+def test_what_is_nearly_a_pair_of_the_store_is_not_added_whatever_comes_first(add, make, tmp_path):
+    add_alike(add, 5, (4, 9))
+    (first,) = make().pairs
+    add_alike(add, 1, (3, 9))  # its name comes first
+    report = make()
+    assert [pair.id for pair in report.pairs] == [first.id] and drops(report) == {"nearly the same as another pair": 1}
+    shutil.rmtree(tmp_path / "runs" / "5")  # of another job, for all that this one knows
+    add(7)
+    again = make()
+    assert again.made == 1 and drops(again) == {"nearly the same as another pair": 1}
+    assert sorted(pair.parameters["run"] for pair in PairStore(tmp_path / "pairs")) == ["5", "7"]
+
+
+def test_a_pair_whose_run_the_rules_no_longer_let_pass_hinders_no_other(add, make):
+    add_alike(add, 0, (4, 8))
+    add_alike(add, 1, (4, 9))
+    assert [pair.parameters["run"] for pair in make().pairs] == ["0"]
+    assert [pair.parameters["run"] for pair in make(score=9).pairs] == ["1"]
+
+
+def test_near_duplicates_that_are_in_the_store_stay_one(add, make):
+    add_alike(add, 0, (4, 9))
+    add_alike(add, 1, (3, 9))
+    assert len(list(make(duplicates=-1).pairs)) == 2
+    for _ in range(2):
+        report = make()
+        assert [pair.parameters["run"] for pair in report.pairs] == ["0"] and report.made == 0
+
+
 def test_no_pair_at_all_is_said_rule_by_rule(add, make):
     add(0, (3, 4))
     with pytest.raises(RethinkError, match="^runs: none of 1 became a pair: 1 × the best edit was not good"):
