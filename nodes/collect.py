@@ -189,6 +189,12 @@ class CompareRuns(io.ComfyNode):
             inputs=[
                 sockets.Trajectory.Input("before", tooltip="The runs before, as a list."),
                 sockets.Trajectory.Input("after", tooltip="Runs of the same images and instructions, as a list."),
+                sockets.Thinker.Input(
+                    "judge",
+                    optional=True,
+                    tooltip="Scores the first and the winning edit of every run anew, and so tells harm: better another model than "
+                    "the thinker. Without one the runs' own scores count.",
+                ),
             ],
             outputs=[
                 io.Image.Output("sheet", tooltip="The first tasks in rows: source, result before, result after."),
@@ -197,11 +203,19 @@ class CompareRuns(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, before: Sequence[Trajectory], after: Sequence[Trajectory]) -> io.NodeOutput:
+    def execute(
+        cls, before: Sequence[Trajectory], after: Sequence[Trajectory], judge: Sequence[Thinker | None] = (None,)
+    ) -> io.NodeOutput:
         from ..rethink.collect.comparison import CompareRunsJob, comparison_sheet
 
-        job = CompareRunsJob(*(tuple(run.folder for run in runs) for runs in (before, after)))
-        comparison = job.run(progress.job_progress())
+        one = single_values({"judge": judge}, "the node takes many runs, and one judge")
+        job = CompareRunsJob(
+            tuple(run.folder for run in before),
+            tuple(run.folder for run in after),
+            one["judge"],
+            folders.scores_folder(),
+        )
+        comparison = _run(job, one["judge"])
         sheet, report = from_pixels(np.asarray(comparison_sheet(comparison))), str(comparison)
         return io.NodeOutput(sheet, report, ui=feedback.show_text(report))
 

@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   python -m rethink collect-pairs runs my-pairs --score 8 --preservation 25
   python -m rethink collect-pairs runs my-pairs --judge http://127.0.0.1:8000/v1 --model qwen3-vl --preferences my-preferences
   python -m rethink compare-runs before after -o side-by-side.png
+  python -m rethink compare-runs before after --judge models/LLM/Qwen3-VL-8B-Instruct --answers what-it-says
   python -m rethink train-lora my-pairs -o models/loras/what-i-mean.safetensors --editor models/diffusers/flux-kontext
 
 The first two read every run once, and go on where they stopped; other rules ask no judge again.
@@ -75,6 +76,14 @@ def _add_compare_runs(commands) -> None:
     parser.add_argument("before", type=Path, help="folder with recorded runs in it or below")
     parser.add_argument("after", type=Path, help="folder with runs of the same images and instructions")
     parser.add_argument("-o", "--output", type=Path, metavar="IMAGE", help="also draw the first tasks side by side")
+    parser.add_argument(
+        "--answers",
+        type=Path,
+        metavar="FOLDER",
+        help="keeps the judge's answers, new or begun: what was asked is not asked again",
+    )
+    add_thinker(parser, "scores the first and the winning edit of every run anew, and so tells harm: ", "--judge")
+    add_device(parser)
     parser.epilog = EXAMPLES + EXIT_CODES
 
 
@@ -121,7 +130,10 @@ def run_compare_runs(options: argparse.Namespace) -> int:
 
     if options.output:
         check_image_target(options.output, 1, 1, "-o")  # it has any size when it is drawn
-    comparison = CompareRunsJob((options.before,), (options.after,)).run(ProgressLine())
+    if options.answers and not options.thinker:
+        raise RethinkError("--answers: keeps the judge's answers, and there is no --judge.")
+    judge = open_thinker_from(options)
+    comparison = CompareRunsJob((options.before,), (options.after,), judge, options.answers).run(ProgressLine())
     print_result(str(comparison))
     if options.output:
         save_image(from_pil([comparison_sheet(comparison)]), options.output)

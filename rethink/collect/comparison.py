@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import textwrap
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -16,32 +16,22 @@ from ..pairs.contact_sheet import GAP, INK, PAPER, THUMB
 from ..pairs.pixels import read_pixels
 from ..progress import OnProgress, ignore_progress, progress_with_eta
 from ..text_files import one_line
-from ..think_loop import is_accepted
+from ..thinkers.critique import Thinker
+from ..thinkers.loading import is_same_model
+from ..thinkers.protocol import OnToken
 from ..training.recorded_runs import read_run
 from ..trajectory import SOURCE_FILE, Trajectory
-from .runs import config_of, find_runs, has_succeeded
+from .outcomes import OutcomeJudge, RunOutcome, own_outcome
+from .runs import find_runs, warn_of_same_judge
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_LINES, MAX_ROWS = 20, 12  # of a report, and of a sheet
 TEXT = 44  # pixels below a row of images
-
-
-@dataclass(frozen=True)
-class RunOutcome:
-    """How a run went. turns: how many it took. right: whether its result was accepted; at_once: whether an edit of the first
-    turn was. score: of the best edit. best: its image file."""
-
-    turns: int
-    right: bool
-    at_once: bool
-    score: float | None
-    best: Path | None
-
-    def __str__(self) -> str:
-        score = "no score" if self.score is None else f"{self.score:.1f}"
-        return f"{self.turns} turn{'s' * (self.turns != 1)}, {score}{'' if self.right else ', not accepted'}"
+NO_JUDGE = (
+    "Harm cannot be told by the runs' own scores, as a run ends at the first edit that they accept; a judge can tell."
+)
 
 
 @dataclass(frozen=True)
@@ -56,18 +46,42 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class CompareRunsJob:
-    """Compare recorded runs of the same tasks: same instruction, same source. before, after: folders with runs in them or
-    below."""
+    """Compare recorded runs of the same tasks: same instruction, same source.
+
+    before, after: folders with runs in them or below. judge:
+    scores the first and the winning edit of every run anew; None: the run's own scores count, by which harm cannot be told.
+    replies: the folder that keeps what the judge says, so that it is asked nothing twice; None: nothing is kept.
+    """
 
     before: tuple[Path, ...]
     after: tuple[Path, ...]
+    judge: Thinker | None = None
+    replies: Path | None = None
 
-    def run(self, on_progress: OnProgress = ignore_progress) -> Comparison:
-        """Read and match. Raises RethinkError where no task was thought about twice."""
+    def run(self, on_progress: OnProgress = ignore_progress, on_token: OnToken | None = None) -> Comparison:
+        """Read, match and judge. A comparison that was stopped asks for what is not in `replies` yet.
+
+        on_token: called while the judge answers; what it raises ends the job. Raises RethinkError where no task was thought
+        about twice, and where the judge does not answer several times in a row.
+        """
+        pairs, alone, unread = self._match(on_progress)
+        outcome_of = own_outcome if self.judge is None else self._judge_outcomes(self.judge, on_token)
+        report, rows = progress_with_eta("tasks compared", on_progress), []
+        for done, (before, after) in enumerate(pairs, 1):
+            outcomes = outcome_of(before), outcome_of(after)
+            rows.append(ComparedRun(one_line(before.instruction), before.folder / SOURCE_FILE, *outcomes))
+            report(done, len(pairs))
+        judge = self.judge.chat.name if self.judge else ""
+        thinkers = [run.options.get("thinker") for pair in pairs for run in pair]
+        same_judge = sum(is_same_model(judge, thinker) for thinker in thinkers) if judge else 0
+        return Comparison(tuple(rows), alone, unread, judge, same_judge)
+
+    def _match(self, on_progress: OnProgress) -> tuple[list[tuple[Trajectory, Trajectory]], int, int]:
+        """(the runs of a task before and after, how many have no partner, how many cannot be read)."""
         report = progress_with_eta("runs read", on_progress)
         sides = [list(find_runs(folders)) for folders in (self.before, self.after)]
         waiting: dict[str, list[Trajectory]] = defaultdict(list)
-        rows, alone, unread = [], 0, 0
+        pairs, alone, unread = [], 0, 0
         total = sum(map(len, sides))
         for done, folder in enumerate([*sides[0], *sides[1]], 1):
             trajectory, why = read_run(folder)
@@ -77,49 +91,75 @@ class CompareRunsJob:
             elif done <= len(sides[0]):
                 waiting[_task(trajectory)].append(trajectory)
             elif partners := waiting[_task(trajectory)]:
-                rows.append(_compare(partners.pop(0), trajectory))
+                pairs.append((partners.pop(0), trajectory))
             else:
                 alone += 1
-        if not rows:
+        if not pairs:
             raise RethinkError(
                 f"after: none of its {len(sides[1])} runs has instruction and source of one of the {len(sides[0])} before; "
                 "think about the same images with the same words."
             )
-        return Comparison(tuple(rows), alone + sum(map(len, waiting.values())), unread)
+        return pairs, alone + sum(map(len, waiting.values())), unread
+
+    def _judge_outcomes(self, judge: Thinker, on_token: OnToken | None) -> Callable[[Trajectory], RunOutcome]:
+        from ..benchmarking.cached_chat import with_replies_in
+
+        if self.replies is not None:
+            judge, _ = with_replies_in(judge, self.replies, "answers")
+        return OutcomeJudge(judge, on_token).outcome
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Tasks before and after. alone: runs without a partner; unread: runs that are damaged, empty or have not ended."""
+    """Tasks before and after. alone: runs without a partner; unread: runs that are damaged, empty or have not ended. judge: the
+    name of who scored them anew, "" for nobody; same_judge: runs that it had thought in itself."""
 
     rows: tuple[ComparedRun, ...]
     alone: int = 0
     unread: int = 0
+    judge: str = ""
+    same_judge: int = 0
 
     @property
-    def figures(self) -> dict[str, tuple[float, float]]:
-        """{name: (before, after)}: mean turns, share of runs whose result was accepted, share that were right at once,
-        share that were right at once and whose result was not accepted."""
-        sides = [[row.before for row in self.rows], [row.after for row in self.rows]]
+    def figures(self) -> dict[str, tuple[float, float] | None]:
+        """{name: (before, after)}: mean turns, share of runs whose result is good enough, share where an edit of turn 1 was, and
+        share where one was and the result is not. Of tasks where it can be told on both sides; None where there is none."""
         return {
-            "turns": _means(sides, lambda outcome: outcome.turns),
-            "success": _means(sides, lambda outcome: outcome.right),
-            "right at once": _means(sides, lambda outcome: outcome.at_once),
-            "harm": _means(sides, lambda outcome: outcome.at_once and not outcome.right),
+            "turns": self._means(lambda outcome: outcome.turns),
+            "success": self._means(lambda outcome: outcome.right),
+            "right at once": self._means(lambda outcome: outcome.at_once),
+            "harm": self._means(lambda outcome: outcome.harmed),
         }
 
+    def _means(self, value: Callable[[RunOutcome], float | None]) -> tuple[float, float] | None:
+        values = [(value(row.before), value(row.after)) for row in self.rows]
+        known = [(before, after) for before, after in values if before is not None and after is not None]
+        if not known:
+            return None
+        return fmean(before for before, _ in known), fmean(after for _, after in known)
+
     def __str__(self) -> str:
-        figures = self.figures
-        lines = [f"{len(self.rows)} tasks, before → after"]
-        lines.append("turns: {:.2f} → {:.2f}".format(*figures.pop("turns")))
-        lines += [f"{name}: {before:.0%} → {after:.0%}" for name, (before, after) in figures.items()]
-        if self.alone:
-            lines.append(f"{self.alone} runs have no partner.")
-        if self.unread:
-            lines.append(f"{self.unread} runs cannot be read, or have not ended.")
+        lines = [f"{len(self.rows)} tasks, before → after{self.judge and f'; judged by {self.judge}'}"]
+        for name, means in self.figures.items():
+            number = "{:.2f} → {:.2f}" if name == "turns" else "{:.0%} → {:.0%}"
+            lines.append(f"{name}: {number.format(*means) if means else '—'}")
+        lines += self._notes
         lines += [f"“{row.instruction[:80]}”: {row.before} → {row.after}" for row in self.rows[:MAX_LINES]]
         more = len(self.rows) - MAX_LINES
         return "\n".join([*lines, *([f"and {more} more"] if more > 0 else [])])
+
+    @property
+    def _notes(self) -> list[str]:
+        """What to know of the figures, a sentence each."""
+        unjudged = sum(outcome.right is None for row in self.rows for outcome in (row.before, row.after))
+        notes = [
+            "" if self.judge else NO_JUDGE,
+            warn_of_same_judge(self.same_judge),
+            f"{unjudged} runs got no scores of the judge." if unjudged else "",
+            f"{self.alone} runs have no partner." if self.alone else "",
+            f"{self.unread} runs cannot be read, or have not ended." if self.unread else "",
+        ]
+        return [note for note in notes if note]
 
 
 def comparison_sheet(comparison: Comparison) -> Image:
@@ -146,15 +186,13 @@ def comparison_sheet(comparison: Comparison) -> Image:
     return sheet
 
 
-def _thumbnail(file: Path | None) -> Image:
+def _thumbnail(file: Path) -> Image:
     """Of one width; gray where there is no image."""
     from PIL import Image
 
     try:
-        image = Image.fromarray(read_pixels(file)) if file else None
+        image = Image.fromarray(read_pixels(file))
     except (RethinkError, OSError):
-        image = None
-    if image is None:
         return Image.new("RGB", (THUMB, THUMB), "gray")
     return image.resize((THUMB, max(1, round(image.height * THUMB / image.width))), Image.Resampling.LANCZOS)
 
@@ -164,28 +202,3 @@ def _task(trajectory: Trajectory) -> str:
     digest = hashlib.sha256((trajectory.folder / SOURCE_FILE).read_bytes())
     digest.update(one_line(trajectory.instruction).encode())
     return digest.hexdigest()
-
-
-def _compare(before: Trajectory, after: Trajectory) -> ComparedRun:
-    return ComparedRun(
-        one_line(before.instruction), before.folder / SOURCE_FILE, _outcome_of(before), _outcome_of(after)
-    )
-
-
-def _outcome_of(trajectory: Trajectory) -> RunOutcome:
-    config, best = config_of(trajectory), trajectory.best
-    assert best is not None, "runs without steps are left out"
-    step = trajectory.steps[best]
-    first = (each for each in trajectory.steps if each.turn == trajectory.steps[0].turn)
-    return RunOutcome(
-        trajectory.steps[-1].turn,
-        has_succeeded(trajectory),
-        any(is_accepted(each, config) for each in first),
-        step.score,
-        trajectory.folder / step.file,
-    )
-
-
-def _means(sides: Sequence[Sequence[RunOutcome]], value) -> tuple[float, float]:
-    before, after = (fmean(float(value(outcome)) for outcome in side) for side in sides)
-    return before, after

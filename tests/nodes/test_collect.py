@@ -70,6 +70,13 @@ def test_runs_stand_side_by_side(recorded, classes):
     assert done.ui["rethink_text"] == [report]
 
 
+def test_a_judge_says_how_they_went_and_is_asked_nothing_twice(recorded, classes):
+    judge = thinker(said(9, 9), said(3, 3))  # of turn 1 and of what won; of the runs after, that too is known
+    for _ in range(2):
+        _, report = classes["RethinkCompareRuns"].execute(recorded[:1], recorded[:1], [judge]).result
+        assert "harm: 100% → 100%" in report and "judged by says" in report and len(judge.chat.asked) == 2
+
+
 def test_the_node_runs_again_when_a_run_comes(recorded, classes, results):
     node = classes["RethinkTrajectoriesToDataset"]
     before = node.fingerprint_inputs(folder=["output"])

@@ -39,6 +39,13 @@ def test_runs_side_by_side(runs, capfd, tmp_path):
     assert code == 0 and lines[0] == "3 tasks, before → after" and sheet.is_file()
 
 
+def test_runs_side_by_side_as_a_judge_has_them(runs, thinker, capfd, tmp_path):
+    command = ["compare-runs", runs, runs, "--judge", thinker, "--max-tokens", 4, "--answers", tmp_path / "answers"]
+    code, lines, _ = run_here(capfd, *command)
+    assert code == 0 and "harm: —" in lines and "6 runs got no scores of the judge." in lines
+    assert len(list((tmp_path / "answers").iterdir())) == 1, "a miniature's answers are kept, though they make no sense"
+
+
 def test_a_judge_is_opened_as_thinkers_are(runs, thinker, capfd, tmp_path):
     code, _, errors = run_here(capfd, "collect-pairs", runs, tmp_path / "pairs", "--judge", thinker, "--max-tokens", 4)
     assert code == 2 and "3 × the judge gave no scores" in errors[0], "a miniature says nothing that makes sense"
@@ -54,6 +61,10 @@ def test_a_judge_is_opened_as_thinkers_are(runs, thinker, capfd, tmp_path):
             "-o: sheet.docx has an ending that no image can be written for",
         ),
         (["collect-pairs", ".", "x", "--score", 11], "score: expected 0 to 10, got 11."),
+        (
+            ["compare-runs", ".", ".", "--answers", "x"],
+            "--answers: keeps the judge's answers, and there is no --judge.",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(capfd, tmp_path, monkeypatch, arguments, why):

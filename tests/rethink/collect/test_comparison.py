@@ -2,8 +2,10 @@
 
 import pytest
 
-from rethink.collect.comparison import CompareRunsJob, comparison_sheet
+from rethink.collect.comparison import NO_JUDGE, CompareRunsJob, comparison_sheet
 from rethink.errors import RethinkError
+from rethink.thinkers.critique import Thinker
+from tests.support.thinking import Says, said, thinker
 from tests.support.trajectories import draw_images, rewrite_record, write_trajectory
 
 
@@ -21,7 +23,7 @@ def add(tmp_path):
 
 @pytest.fixture
 def compare(tmp_path):
-    return lambda: CompareRunsJob((tmp_path / "before",), (tmp_path / "after",)).run()
+    return lambda *judge: CompareRunsJob((tmp_path / "before",), (tmp_path / "after",), *judge).run()
 
 
 def test_turns_and_success_stand_side_by_side(add, compare):
@@ -30,25 +32,70 @@ def test_turns_and_success_stand_side_by_side(add, compare):
     add("after", 0, (9,), stopped="accepted")
     add("after", 1, (2, 8.5))
     comparison = compare()
-    figures = {"turns": (2.5, 1.5), "success": (0.5, 1.0), "right at once": (0.0, 0.5), "harm": (0.0, 0.0)}
+    figures = {"turns": (2.5, 1.5), "success": (0.5, 1.0), "right at once": (0.0, 0.5), "harm": None}
     assert comparison.figures == figures
     lines = str(comparison).splitlines()
-    assert lines[:5] == [
+    assert lines[:6] == [
         "2 tasks, before → after",
         "turns: 2.50 → 1.50",
         "success: 50% → 100%",
         "right at once: 0% → 50%",
-        "harm: 0% → 0%",
+        "harm: —",
+        NO_JUDGE,
     ]
-    assert lines[6] == "“make 1 nicer”: 2 turns, 5.0, not accepted → 2 turns, 8.5"
+    assert lines[7] == "“make 1 nicer”: 2 turns, 5.0, not accepted → 2 turns, 8.5"
 
 
-def test_harm_is_a_run_that_was_right_at_once_and_whose_result_was_not(add, compare):
-    add("before", 0, (9, 9))
-    add("before", 1, (7, 8), judged=(9, 3))  # what wins by its score is not what the judge accepted
-    add("after", 0, (9,))
-    add("after", 1, (9,))
-    assert compare().figures["harm"] == (0.5, 0.0)
+ANSWERS = (  # of a judge, about the first and the winning edit of the runs of `add_judged`
+    *(said(9, 9), said(3, 9)),
+    said(9, 8),
+    *(said(3, 3), said(8, 8)),
+    *(said(9, 9), said(9, 8)),
+)
+
+
+def add_judged(add):
+    """Two tasks as the loop records them: what it accepts ends the run."""
+    for number in range(2):
+        add("before", number, (5, 2, 9), stopped="accepted")
+    for number, scores in enumerate(((9,), (5, 9))):
+        source, *edits = draw_images(number, 5)  # other edits than before
+        add("after", number, scores, stopped="accepted", images=[source, *edits[3:]][: 1 + len(scores)])
+
+
+def test_harm_is_that_turn_1_was_right_and_what_won_is_not_as_a_judge_has_it(add, compare):
+    add_judged(add)
+    judge = thinker(*ANSWERS)
+    comparison = compare(judge)
+    figures = {"turns": (3.0, 1.5), "success": (0.5, 1.0), "right at once": (0.5, 1.0), "harm": (0.5, 0.0)}
+    assert comparison.figures == figures and len(judge.chat.asked) == len(ANSWERS)
+    lines = str(comparison).splitlines()
+    assert lines[0] == "2 tasks, before → after; judged by says" and lines[4] == "harm: 50% → 0%"
+    assert lines[5] == "“make 0 nicer”: 3 turns, 5.2, not accepted, though turn 1 was → 1 turn, 8.5"
+
+
+def test_a_judge_is_asked_nothing_twice_and_goes_on_where_it_was_stopped(add, compare, tmp_path):
+    add_judged(add)
+    with pytest.raises(KeyboardInterrupt):
+        compare(thinker(*ANSWERS[:3], KeyboardInterrupt()), tmp_path / "replies")
+    judge = thinker(*ANSWERS[3:])
+    for _ in range(2):
+        assert compare(judge, tmp_path / "replies").figures["harm"] == (0.5, 0.0)
+        assert len(judge.chat.asked) == len(ANSWERS) - 3
+
+
+def test_a_task_that_the_judge_gave_no_scores_counts_for_its_turns_alone(add, compare):
+    add_judged(add)
+    comparison = compare(thinker("no scores", "none", "none", "none", *ANSWERS[2:]))
+    assert comparison.figures["turns"] == (3.0, 1.5) and comparison.figures["success"] == (1.0, 1.0)
+    assert "1 runs got no scores of the judge." in str(comparison)
+    assert "harm: —" in str(compare(Thinker(Says("no scores"))))
+
+
+def test_a_judge_that_is_the_thinker_itself_is_said_to_be_not_independent(add, compare):
+    for side in ("before", "after"):
+        add(side, 0, (5, 9), options=(("thinker", "says"),))
+    assert "Not independent: in 2 runs" in str(compare(thinker(said(9, 9))))
 
 
 def test_only_the_same_task_is_compared(add, compare):
