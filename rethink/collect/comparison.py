@@ -48,8 +48,8 @@ class ComparedRun:
 class CompareRunsJob:
     """Compare recorded runs of the same tasks: same instruction, same source.
 
-    before, after: folders with runs in them or below. judge:
-    scores the first and the winning edit of every run anew; None: the run's own scores count, by which harm cannot be told.
+    before, after: folders with runs in them or below; one that lies in a folder of the other side counts on its own side alone.
+    judge: scores the first and the winning edit of every run anew; None: the run's own scores count, by which harm cannot be told.
     replies: the folder that keeps what the judge says, so that it is asked nothing twice; None: nothing is kept.
     """
 
@@ -79,7 +79,7 @@ class CompareRunsJob:
     def _match(self, on_progress: OnProgress) -> tuple[list[tuple[Trajectory, Trajectory]], int, int]:
         """(the runs of a task before and after, how many have no partner, how many cannot be read)."""
         report = progress_with_eta("runs read", on_progress)
-        sides = [list(find_runs(folders)) for folders in (self.before, self.after)]
+        sides = [_runs_of(self.before, self.after), _runs_of(self.after, self.before)]
         waiting: dict[str, list[Trajectory]] = defaultdict(list)
         pairs, alone, unread = [], 0, 0
         total = sum(map(len, sides))
@@ -107,6 +107,13 @@ class CompareRunsJob:
         if self.replies is not None:
             judge, _ = with_replies_in(judge, self.replies, "answers")
         return OutcomeJudge(judge, on_token).outcome
+
+
+def _runs_of(folders: Sequence[Path], others: Sequence[Path]) -> list[Path]:
+    """The folders of the runs of one side, without those of a folder of the other side that lies in one of them."""
+    own = {folder.resolve() for folder in folders}
+    inner = {other for other in (folder.resolve() for folder in others) if own.intersection(other.parents)}
+    return [run for run in find_runs(folders) if inner.isdisjoint([run.resolve(), *run.resolve().parents])]
 
 
 @dataclass(frozen=True)

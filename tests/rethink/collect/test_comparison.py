@@ -98,6 +98,16 @@ def test_a_judge_that_is_the_thinker_itself_is_said_to_be_not_independent(add, c
     assert "Not independent: in 2 runs" in str(compare(thinker(said(9, 9))))
 
 
+def test_runs_of_the_other_side_in_a_folder_within_are_not_ones_own(tmp_path):
+    images = draw_images(0, 3)
+    write_trajectory(tmp_path / "runs" / "z", (3, 4, 8), images=images)  # its name comes after “after”
+    write_trajectory(tmp_path / "runs" / "after" / "a", (9,), "accepted", images=images[:2])
+    folders = (tmp_path / "runs",), (tmp_path / "runs" / "after",)
+    for sides, turns in ((folders, (3, 1)), (folders[::-1], (1, 3))):
+        comparison = CompareRunsJob(*sides).run()
+        assert comparison.figures["turns"] == turns and not comparison.alone
+
+
 def test_only_the_same_task_is_compared(add, compare):
     add("before", 0, (3, 9))
     add("before", 1, (3, 9))
