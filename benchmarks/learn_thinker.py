@@ -9,9 +9,10 @@ words, nearly always wrong, and by its own prompt, right where the editor unders
 every seed: its prompts are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. The
 save is kept that does best on so many other tasks of these as --watched says; 0: the last one. Then the thinkers before and after
 GRPO think over other scenes, in sentences of those rules and of held-out ones, half each, and the oracle says what came of it, and of
-the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the share of the time of all steps in which
-editor, judge or policy were at work. What is there in the folder of --work is not made again, and only --seeds and --held-out
-may be others then. OPTIONS: those of
+the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the shares of all steps' time, times the
+threads that torch may use, in which the processor worked for editor, judge and policy (with a GPU: of the time alone), and the share of
+the time in which servers were waited for. What is there in the folder of --work is not made again, and only --seeds and --held-out may
+be others then. OPTIONS: those of
 `train-thinker --method grpo` that begin with --rollouts, --prompts, --batch, --learning-rate, --kl, --preset and --lora-rank.
 """
 

@@ -27,10 +27,12 @@ EXAMPLES = """examples:
 Supervised learning teaches the answers of good runs. Reinforcement lets the thinker answer by itself: what it proposes is really
 edited, and an independent judge scores the result against the source and the user's own words. --preset paper and --preset code
 are the rewards of EditThinker's paper and of its released code, which differ. Every save is measured on tasks that are held out,
-and the best one is kept. A line a step says how it goes; OUTPUT-checkpoints/log.jsonl has everything, with answers to read.
+and the best one is kept. A line a step says how it goes; OUTPUT-checkpoints/…/report.html has a table by save, and answers to read.
 
 Several GPUs: accelerate launch --num_processes 2 -m rethink train-thinker … --device cuda
-A run that was cut off goes on when it is started again. Needs `pip install trl`; --lora-rank needs peft, --vllm vllm.
+A run that was cut off goes on when it is started again, and a finished one with more epochs, minutes or steps. Other data or another
+thinker are another training, whose checkpoints have a folder of their own; remove OUTPUT-checkpoints when you are done.
+Needs `pip install "trl>=1.6"`; --lora-rank needs peft, --vllm vllm.
 """
 
 

@@ -10,6 +10,10 @@ from typing import Any
 from ..progress import JobProgress, OnProgress, ignore_progress
 
 
+class AlreadyDone(Exception):
+    """Raised by a callback where a training begins whose checkpoint has all of its steps: nothing is left to train."""
+
+
 class StepProgress:
     """Tells a job's `on_progress` how far the steps are; what that raises ends the training, with a checkpoint.
 
@@ -43,9 +47,12 @@ class StepProgress:
             raise
 
     def run(self, trainer: Any, checkpoint: Path | None) -> None:
-        """Train to the end, from a checkpoint on if there is one. Ended between two steps, it leaves another."""
+        """Train to the end, from a checkpoint on if there is one, or only load that where it is AlreadyDone. Ended between two
+        steps, it leaves another."""
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except AlreadyDone:
+            return
         except BaseException as error:
             if error is self.error and trainer.accelerator.num_processes == 1:  # several would have to end together
                 _save_checkpoint(trainer)

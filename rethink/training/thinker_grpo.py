@@ -6,6 +6,7 @@ really edited, and a judge scores the results against the source and the user's 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import lazy_import
+from ..errors import RethinkError, lazy_import
 from ..images import load_image, to_pil
 from ..loop_config import LoopConfig
 from ..progress import eta
 from ..thinkers.critique import Thinker
 from ..thinkers.critique_format import parse_critique
 from ..thinkers.transformers_chat import TransformersChat
-from .step_progress import StepProgress
-from .thinker_folders import find_last_checkpoint
+from .step_progress import AlreadyDone, StepProgress
+from .thinker_busy import work_clock
+from .thinker_folders import digest_of, find_last_checkpoint, step_of
 from .thinker_grpo_log import GRPOLog, Sample
+from .thinker_page import write_page
 from .thinker_processor import make_processor
 from .thinker_rewards import Reward, count_groups, reward_of
 from .thinker_rollouts import Rollouts
@@ -32,11 +35,13 @@ from .thinker_settings import GRPOConfig
 from .thinker_sft import add_adapters, freeze_vision
 from .thinker_steps import ThinkerStep
 from .thinker_watch import HeldOut, Referee, measure_tasks, sum_up
+from .weight_fingerprints import fingerprint_weights
 
 if TYPE_CHECKING:
     from PIL import Image
 
 BEST = "best.safetensors"
+TRL = 1, 6  # since when answers without reward are left out of their group's mean, and have no advantage
 SAMPLES = 3  # answers to read, of every logged step
 
 
@@ -95,7 +100,7 @@ class GRPOTask:
 @dataclass(frozen=True, eq=False)
 class GRPOResult:
     """model: adapters merged. measured: on held-out tasks, in the order of the steps. best: that of the model; None where nothing
-    could be measured, and the model is the last one. busy: of the time of all steps, the shares in which who was at work. warning:
+    could be measured, and the model is the last one. busy: `thinker_busy.busy_shares` of all steps. warning:
     `thinker_rewards.warn_of_questions` of all steps."""
 
     model: torch.nn.Module
@@ -109,22 +114,20 @@ def train(task: GRPOTask) -> GRPOResult:
     """Trains the chat's model; the result is as it was at its best on the held-out tasks.
 
     A run that finds checkpoints in `work` goes on from them. Raises RethinkError for a model, checkpoints or settings that do
-    not fit, and where the editor or the judge is gone for good.
+    not fit, where the editor or the judge is gone for good, and where not one answer had a reward.
     """
-    trl = lazy_import("trl")
+    trl = _import_trl()
     config = task.config
     if config.vllm != "off":
         lazy_import("vllm")
-    last = find_last_checkpoint(
-        task.work, {"lora": config.lora_rank, "see": config.train_vision, "method": "grpo", "steps": len(task.steps)}
-    )
+    last = find_last_checkpoint(task.work, _trained(task))
     model: Any = task.chat.module
     model.train()
     if not config.train_vision:
         freeze_vision(model)
     if config.lora_rank:
         model = add_adapters(model, config.lora_rank, config.train_vision)
-    log = GRPOLog(task.work, task.rollouts, config.steps, task.report, after=_step_of(last))
+    log = GRPOLog(task.work, task.rollouts, config.steps, task.report, after=step_of(last))
     trainer = trl.GRPOTrainer(
         model=model,
         reward_funcs=RolloutReward(task, log),
@@ -136,14 +139,43 @@ def train(task: GRPOTask) -> GRPOResult:
     watch = _Watch(task, log, trainer)
     trainer.add_callback(_callback(watch, log, task.progress))
     task.progress.run(trainer, last)
+    if log.never_rewarded:
+        raise RethinkError(
+            f"editor, judge: not one answer had a reward, so nothing was learned; mend what fails, remove {task.work}, and start "
+            f"again. The last failure: {log.note}"
+        )
     watch.load_best()
     trained = trainer.accelerator.unwrap_model(trainer.model)
     model = trained.merge_and_unload() if config.lora_rank else trained
     return GRPOResult(model, tuple(log.measured), log.best, log.busy(), log.warn_of_questions())
 
 
-def _step_of(checkpoint: Path | None) -> int:
-    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+def _import_trl() -> Any:
+    """Raises RethinkError for one that would learn from answers without reward as if it were zero."""
+    trl = lazy_import("trl")
+    version = tuple(map(int, re.findall(r"\d+", trl.__version__)[:2]))
+    if version < TRL:
+        raise RethinkError(
+            f"trl: version {trl.__version__} takes an edit or a judgment that failed for a reward of zero; "
+            f'pip install --upgrade "trl>={".".join(map(str, TRL))}"'
+        )
+    return trl
+
+
+def _trained(task: GRPOTask) -> dict[str, Any]:
+    """By what a training is known that may go on from its checkpoints."""
+    return {
+        "lora": task.config.lora_rank,
+        "see": task.config.train_vision,
+        "method": "grpo",
+        "thinker": fingerprint_weights(task.chat.module),
+        "data": digest_steps(task.steps),
+    }
+
+
+def digest_steps(steps: Sequence[ThinkerStep]) -> str:
+    """The same for questions of the same words and images, wherever their files lie."""
+    return digest_of([(step.messages, step.source_id, step.edited_id) for step in steps])
 
 
 def _lazy_dataset(steps: Sequence[ThinkerStep], at_once: int):
@@ -222,7 +254,8 @@ class _Watch:
 
         if not self.task.held_out or step == self.measured_at:
             return
-        self.measured_at, started = step, time.monotonic()
+        first, self.measured_at = self.measured_at is None, step
+        started, worked = time.monotonic(), work_clock()
         accelerator = self.trainer.accelerator
         share = self.task.held_out[accelerator.process_index :: accelerator.num_processes]
         model = self.trainer.model
@@ -231,10 +264,16 @@ class _Watch:
         with self.task.progress.stop_point():
             results = measure_tasks(share, thinker, self.referee, accelerator.autocast)
         model.train()
-        found = sum_up(step, gather_object(results), self.log.take_rewards())
+        results = gather_object(results)
+        found = sum_up(step, results, self.log.take_rewards())
+        if found is None and first:
+            raise RethinkError(
+                f"editor, judge: not one of the {len(results)} held-out tasks could be measured; mend what fails and start again. The "
+                f"last failure: {results[-1]}"
+            )
         if self.log.add_measurement(found) and accelerator.is_main_process:
             self._keep()
-        self.log.pause(time.monotonic() - started)
+        self.log.pause(time.monotonic() - started, work_clock() - worked)
 
     def _keep(self) -> None:
         from safetensors.torch import save_file
@@ -275,6 +314,8 @@ def _callback(watch: _Watch, log: GRPOLog, progress: StepProgress) -> Any:
             self.first, self.since = state.global_step, time.monotonic()
             watch.measure(state.global_step)
             log.start(time.monotonic())
+            if state.global_step >= state.max_steps:
+                raise AlreadyDone
 
         def on_substep_end(self, args, state, control, **kwargs):
             progress.poll()
@@ -289,5 +330,12 @@ def _callback(watch: _Watch, log: GRPOLog, progress: StepProgress) -> Any:
             progress.tell(done, total, f"step {done} of {total} · {left} left")
             if state.global_step % args.save_steps == 0 or state.global_step >= state.max_steps:
                 watch.measure(state.global_step)
+
+        def on_save(self, args, state, control, **kwargs):
+            if state.is_world_process_zero:
+                write_page(watch.task.work, watch.task.config.save_every)
+
+        def on_train_end(self, args, state, control, **kwargs):
+            self.on_save(args, state, control)  # with the last line, which comes after the last save
 
     return Callback()

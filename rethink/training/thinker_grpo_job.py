@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +18,16 @@ from ..thinkers.loading import BUILT_IN, is_same_model
 from .process_group import ALONE, ProcessGroup
 from .recorded_runs import describe_left_out
 from .step_progress import StepProgress
-from .thinker_folders import check_output, mark_trained, save, work_folder
-from .thinker_grpo import GRPOResult, GRPOTask, train
-from .thinker_grpo_log import describe_busy
+from .thinker_busy import describe_busy
+from .thinker_folders import check_layout, check_output, full_disk_as_error, save_trained, work_folder
+from .thinker_grpo import GRPOResult, GRPOTask, digest_steps, train
+from .thinker_page import PAGE
 from .thinker_rollouts import Rollouts, settings_for
 from .thinker_settings import GRPOConfig
 from .thinker_sft import load_trainable
-from .thinker_steps import ThinkerStep, hold_out, read_steps
+from .thinker_steps import COLLECTED, hold_out, read_steps
 from .thinker_watch import HeldOut, warn_of_reward
+from .weight_fingerprints import fingerprint_weights
 
 if TYPE_CHECKING:
     from ..editors.protocol import Editor
@@ -66,6 +68,7 @@ class GRPOJob:
         gone for good; then it goes on from its last checkpoint when it is started again.
         """
         check_output(self.output, self.thinker)
+        check_layout(self.data, COLLECTED)
         say = report if processes.is_main else _say_nothing
         found, left_out = read_steps(self.data, self.template)
         steps, held_out = hold_out(found, self.config.hold_out)
@@ -82,11 +85,20 @@ class GRPOJob:
         limit, progress = config.time_limit, StepProgress(on_progress)
         settings = settings_for(editor, config.editor_steps)
         rollouts = Rollouts(editor, judge, settings, config.seed, limit, progress)
-        work = work_folder(self.output, self.folder, self._training(editor, judge, steps))
         try:
             with torch.inference_mode(False), torch.enable_grad():
                 chat = load_trainable(self.thinker, config.lora_rank, config.precision)
-                result = train(GRPOTask(chat, self.template, steps, held_out, rollouts, config, work, say, progress))
+                training = self._training(editor, judge) | {
+                    "thinker": fingerprint_weights(chat.module),
+                    "data": digest_steps(steps),
+                }
+                work = work_folder(self.output, self.folder, training)
+                say(f"a table and answers to read, of every save: {work / PAGE}")
+                task = GRPOTask(chat, self.template, steps, held_out, rollouts, config, work, say, progress)
+                with full_disk_as_error(self.output, work):
+                    result = train(task)
+                    if processes.is_main:
+                        save_trained(result.model, self.thinker, self.output)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -94,17 +106,13 @@ class GRPOJob:
                 f"batch: {self.thinker.name} ran out of memory; lower batch (it is {config.batch}), then answer_tokens, train a LoRA "
                 "(lora_rank), or keep editor and judge behind servers or on another GPU."
             ) from None
-        if processes.is_main:
-            save(result.model, self.thinker, self.output)
-            mark_trained(self.output, self.thinker)
         return GRPOReport.of(self.output, result, same_judge, left_out)
 
-    def _training(self, editor: Editor, judge: Thinker, steps: Sequence[ThinkerStep]) -> dict[str, Any]:
-        """All that decides what is learned."""
+    def _training(self, editor: Editor, judge: Thinker) -> dict[str, Any]:
+        """What decides what is learned beside thinker and data, which count by their contents."""
         config = {name: value for name, value in asdict(self.config).items() if name not in FREE}
-        learned = [(step.instruction, step.last_prompt, *map(str, step.images)) for step in steps]
-        models = {"thinker": self.thinker, "editor": editor.name, "judge": judge.chat.name}
-        return {"method": "grpo", **models, "template": self.template, "data": learned, **config}
+        referees = {"editor": editor.name, "judge": judge.chat.name}
+        return {"method": "grpo", **referees, "template": self.template, **config}
 
 
 FREE = ("steps", "save_every", "log_every", "vllm", "vllm_server")  # what may differ when a run goes on
@@ -125,8 +133,8 @@ def _say_nothing(line: str) -> None:
 
 @dataclass(frozen=True)
 class GRPOReport:
-    """The result of a job. first, last, best: measurements on the held-out tasks, None without any. busy: of the time of all
-    steps, the shares in which who was at work."""
+    """The result of a job. first, last, best: measurements on the held-out tasks, None without any. busy: `busy_shares` of all
+    steps."""
 
     output: Path
     first: HeldOut | None
@@ -152,5 +160,5 @@ class GRPOReport:
         else:
             lines += [f"before: {self.first}", f"after {self.best.step} steps, the best: {self.best}"]
         if self.busy:
-            lines.append(f"{describe_busy(self.busy)} of the time of all steps")
+            lines.append(f"over all steps {describe_busy(self.busy)}")
         return "\n".join([*lines, *self.warnings])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -10,16 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..atomic import atomic_write
 from ..pairs.jsonl_log import JsonlLog
 from ..steps import Critique
 from .process_group import is_first_process
+from .thinker_busy import busy_shares, describe_busy, mean_busy, work_clock
+from .thinker_page import LOG
 from .thinker_rewards import GroupCounts, Reward, warn_of_questions
 from .thinker_rollouts import Rollouts, Scored
 from .thinker_steps import ThinkerStep
 from .thinker_watch import HeldOut, is_better, read_held_out, warn_of_reward
 
-LOG = "log.jsonl"
 _COUNTED = {
     "failed_edits": "failed edits",
     "failed_judgments": "failed judgments",
@@ -54,7 +58,7 @@ class GRPOLog:
     """Collects what the steps bring and writes it down.
 
     work: the folder of `log.jsonl`; records after the step `after`, from which a run goes on, are taken out of it. total: steps
-    of the whole run. report: prints a line.
+    of the whole run. report: prints a line. note: the latest failure in words.
     """
 
     def __init__(self, work: Path, rollouts: Rollouts, total: int, report: Callable[[str], None], *, after: int = 0):
@@ -65,15 +69,16 @@ class GRPOLog:
         self._parts: list[dict[str, float]] = []
         self._samples: list[Sample] = []
         self._rewards: list[float] = []
-        self._last: tuple[int, float] = after, 0.0
+        self._last_step, self._since, self._worked = after, 0.0, work_clock()
         self._judged, self._warned = (0, 0), False
+        self._answered, self._rewarded, self.note = False, False, ""
         if self._is_main:
             _cut(self._file, after)
         self.measured = [read_held_out(record["held_out"]) for record in self._file if _is_measured(record, after)]
         self.best: HeldOut | None = None
         for record in self._file:
             if _is_kept(record, after):
-                self._count_judged(record)
+                self._count(record)
 
     @property
     def last_measured(self) -> int | None:
@@ -81,11 +86,12 @@ class GRPOLog:
 
     def start(self, now: float) -> None:
         """The clock of the first step starts. now: in seconds."""
-        self._last = self._last[0], now
+        self._since, self._worked = now, work_clock()
 
-    def pause(self, seconds: float) -> None:
-        """Time that was no part of a step, as it went into measuring."""
-        self._last = self._last[0], self._last[1] + seconds
+    def pause(self, seconds: float, worked: float) -> None:
+        """What was no part of a step, as it went into measuring. worked: by `work_clock`."""
+        self._since += seconds
+        self._worked += worked
 
     def add(self, groups: GroupCounts, rewards: Sequence[Reward]) -> None:
         """What the answers of a batch were worth. rewards: those there are."""
@@ -96,34 +102,38 @@ class GRPOLog:
     def keep_samples(self, samples: Sequence[Sample]) -> None:
         self._samples = list(samples)
 
-    def write(self, step: int, logs: dict[str, Any], now: float, is_main: bool) -> None:
+    def write(self, step: int, logs: Mapping[str, Any], now: float, is_main: bool) -> None:
         """What has come since the last call, `logs` being what trl says of it. All processes call it together."""
         from accelerate.utils import gather_object
 
-        counts = _add_up(gather_object([self._rollouts.take_counts()]))
-        (last_step, since), self._last = self._last, (step, now)
+        steps, seconds, worked = step - self._last_step, now - self._since, work_clock() - self._worked
+        self._last_step, self._since, self._worked = step, now, work_clock()
+        if torch.cuda.is_available():
+            worked = (logs.get("step_time") or 0.0) * steps
+        counts = _add_up(gather_object([self._rollouts.take_counts() | {"worked_seconds": worked}]))
         record = {
             "step": step,
-            "reward": logs["reward"],
-            "reward_spread": logs.get("reward_std"),
+            "reward": _finite(logs["reward"]),
+            "reward_spread": _finite(logs.get("reward_std")),
             "parts": mean_parts(self._parts),
             "answers_without_reward": sum(each.unrewarded for each in self._groups),
             "groups": sum(each.groups for each in self._groups),
-            "groups_skipped": sum(each.skipped for each in self._groups),
+            "groups_skipped": sum(each.skipped + each.incomparable for each in self._groups),
+            "groups_without_rewards": sum(each.incomparable for each in self._groups),
             "edits_judged": sum(each.judged for each in self._groups),
             "edits_accepted": sum(each.good for each in self._groups),
             **{name: int(counts.get(name, 0)) for name in ("edits", *_COUNTED)},
-            "busy": busy_shares(counts, logs.get("step_time") or 0.0, step - last_step, now - since),
-            "seconds": round(now - since, 3),
-            **{name: logs[name] for name in _PASSED_ON if name in logs},
+            "busy": busy_shares(counts, counts["worked_seconds"], seconds),
+            "seconds": round(seconds, 3),
+            **{name: _finite(logs[name]) for name in _PASSED_ON if name in logs},
             "note": self._rollouts.note,
             "samples": [vars(sample) for sample in self._samples],
         }
         self._groups, self._parts, self._samples = [], [], []
+        self._count(record)
         if is_main:
             self._file.append(record)
             self._report(line_of(record, self._total))
-            self._count_judged(record)
             self._warn_once()
 
     def take_rewards(self) -> list[float]:
@@ -149,13 +159,21 @@ class GRPOLog:
 
     def busy(self) -> dict[str, float]:
         """`busy_shares` of the whole run, by the time that its steps took; none before the first step."""
-        return mean_busy([record for record in self._file if "busy" in record])
+        return mean_busy(list(self._file))
+
+    @property
+    def never_rewarded(self) -> bool:
+        """Whether there were answers, and not one of them had a reward."""
+        return self._answered and not self._rewarded
 
     def warn_of_questions(self) -> str:
         """`thinker_rewards.warn_of_questions` of the whole run."""
         return warn_of_questions(*self._judged)
 
-    def _count_judged(self, record: dict[str, Any]) -> None:
+    def _count(self, record: dict[str, Any]) -> None:
+        self.note = record.get("note") or self.note
+        self._answered |= "groups" in record
+        self._rewarded |= record.get("reward") is not None
         judged, accepted = self._judged
         self._judged = judged + record.get("edits_judged", 0), accepted + record.get("edits_accepted", 0)
 
@@ -188,38 +206,15 @@ def mean_parts(parts: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.fmean(each[name] for each in parts) for name in (parts[0] if parts else ())}
 
 
-def busy_shares(counts: dict[str, float], step_time: float, steps: int, seconds: float) -> dict[str, float]:
-    """Shares of the time in which the editor, the judge and the policy were at work, 0…1.
-
-    counts: with the seconds of editor and judge. step_time: the mean over the steps, drawing answers and rewards included.
-    """
-    editor, judge = counts.get("editor_seconds", 0.0), counts.get("judge_seconds", 0.0)
-    policy = max(0.0, step_time * steps - editor - judge)
-    at_work = {"editor": editor, "judge": judge, "policy": policy}
-    return {who: round(min(1.0, value / max(seconds, 1e-9)), 3) for who, value in at_work.items()}
-
-
-def mean_busy(records: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The shares of several records, each as long as its seconds."""
-    total = sum(record["seconds"] for record in records)
-    if not total:
-        return {}
-    return {
-        who: sum(record["busy"][who] * record["seconds"] for record in records) / total for who in records[0]["busy"]
-    }
-
-
-def describe_busy(busy: Mapping[str, float]) -> str:
-    """How much of the time was not idle, and who was at work."""
-    return f"busy {sum(busy.values()):.0%}: " + ", ".join(f"{who} {share:.0%}" for who, share in busy.items())
-
-
 def line_of(record: dict[str, Any], total: int) -> str:
     """A record in one line."""
     reward = "none" if record["reward"] is None else f"{record['reward']:.3f}"
     parts = ", ".join(f"{name} {value:.2f}" for name, value in record["parts"].items())
     words = [f"step {record['step']} of {total}", f"reward {reward}" + (f" ({parts})" if parts else "")]
-    words.append(f"{record['groups_skipped']} of {record['groups']} questions skipped, all answers alike")
+    without = record["groups_without_rewards"]
+    words.append(f"{record['groups_skipped'] - without} of {record['groups']} questions skipped, all answers alike")
+    if without:
+        words.append(f"{without} without two rewards to compare")
     if record["answers_without_reward"]:
         words.append(f"{record['answers_without_reward']} answers without reward")
     words += [f"{record[name]} {text}" for name, text in _COUNTED.items() if record[name]]
@@ -227,6 +222,11 @@ def line_of(record: dict[str, Any], total: int) -> str:
     if record["failed_edits"] or record["failed_judgments"]:
         words.append(record["note"])
     return " · ".join(words)
+
+
+def _finite(value: Any) -> Any:
+    """None for a number that is infinite or not one, which JSON has no word for."""
+    return value if not isinstance(value, float) or math.isfinite(value) else None
 
 
 def _add_up(counts: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -8,7 +8,7 @@ no advantage to any.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -157,32 +157,34 @@ def _improvement(before: Scores, after: Scores, measure: Measure) -> float:
 
 @dataclass(frozen=True)
 class GroupCounts:
-    """Of the groups of a step: answers without reward; groups; of these, those from which nothing is learned, as all their
-    rewards are equal or there is at most one; those whose question is about an edit that the judge has scored, and would accept."""
+    """Of the groups of a step: answers without reward; groups; of these, those whose rewards are all equal; those whose question is
+    about an edit that the judge has scored, and would accept; those with at most one reward, from which nothing is learned either."""
 
     unrewarded: int
     groups: int
     skipped: int
     judged: int = 0
     good: int = 0
+    incomparable: int = 0
 
 
 def count_groups(answers: Iterable[tuple[Hashable, float | None, Scores | None]]) -> GroupCounts:
     """answers: of a step: (its group, its reward or None, the judge's scores of the edit that the question is about)."""
-    groups: dict[Hashable, list[float | None]] = {}
+    groups: dict[Hashable, list[float]] = {}
     before: dict[Hashable, Scores] = {}
+    unrewarded = 0
     for group, reward, scores in answers:
-        groups.setdefault(group, []).append(reward)
+        rewards = groups.setdefault(group, [])
+        if reward is None:
+            unrewarded += 1
+        else:
+            rewards.append(reward)
         if scores is not None:
             before[group] = scores
-    skipped = sum(_is_flat([reward for reward in found if reward is not None]) for found in groups.values())
-    unrewarded = sum(found.count(None) for found in groups.values())
+    incomparable = sum(len(rewards) < 2 for rewards in groups.values())
+    skipped = sum(len(rewards) >= 2 and max(rewards) - min(rewards) < 1e-6 for rewards in groups.values())
     good = sum(min(scores.semantic, scores.quality) >= ACCEPT for scores in before.values())
-    return GroupCounts(unrewarded, len(groups), skipped, len(before), good)
-
-
-def _is_flat(rewards: Sequence[float]) -> bool:
-    return len(rewards) < 2 or max(rewards) - min(rewards) < 1e-6
+    return GroupCounts(unrewarded, len(groups), skipped, len(before), good, incomparable)
 
 
 def warn_of_questions(judged: int, good: int) -> str:

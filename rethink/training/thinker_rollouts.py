@@ -27,6 +27,7 @@ from ..think_loop import quantize_to_8bit
 from ..thinkers.critique import Thinker, critique
 from ..threads import DaemonThreads
 from .step_progress import StepProgress
+from .thinker_busy import SERVERS, work_clock
 from .thinker_rewards import Scores
 from .thinker_steps import ThinkerStep
 
@@ -90,8 +91,8 @@ def _on_this_device(do: Callable[[], T]) -> Callable[[], T]:
 class Rollouts:
     """Edits and judges what a policy proposes.
 
-    seconds, counts: of what was done since `take_counts`. note: the latest failure in words. progress: is asked all the
-    while whether to go on.
+    seconds, counts: of what was done since `take_counts`; seconds by `work_clock`, and those in which a judge behind a server was
+    waited for. note: the latest failure in words. progress: is asked all the while whether to go on.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Rollouts:
     ):
         self.editor, self.judge, self.settings, self.seed = editor, judge, settings, seed
         self.limit = {"editor": TimeLimit(time_limit), "judge": TimeLimit(time_limit)}
+        self._remote = {"judge"} if judge.chat.placement == "elsewhere" else set()
         self.counts: Counter[str] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.note = ""
@@ -130,7 +132,7 @@ class Rollouts:
         ]
 
     def take_counts(self) -> dict[str, float]:
-        """What was counted since the last call: edits, cached and repeated prompts, failures, seconds of editor and judge."""
+        """What was counted since the last call: edits, cached and repeated prompts, failures; seconds of editor, judge, servers."""
         found: dict[str, float] = {**self.counts, **{f"{name}_seconds": value for name, value in self.seconds.items()}}
         self.counts.clear()
         self.seconds.clear()
@@ -227,11 +229,13 @@ class Rollouts:
 
     @contextmanager
     def _timed(self, who: str) -> Iterator[None]:
-        started = time.perf_counter()
+        remote = who in self._remote
+        started, worked = time.perf_counter(), work_clock(remote=remote)
         try:
             yield
         finally:
-            self.seconds[who] += time.perf_counter() - started
+            self.seconds[who] += work_clock(remote=remote) - worked
+            self.seconds[SERVERS] += remote * (time.perf_counter() - started)
 
 
 def _key_before(step: ThinkerStep) -> Key:

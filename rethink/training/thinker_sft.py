@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import OutOfMemoryError, RethinkError, is_out_of_memory, lazy_import
 from ..options import options_of
@@ -26,15 +26,24 @@ from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.critique import TEMPLATE, check_template
 from ..thinkers.transformers_chat import TransformersChat
 from .conversation_batches import DataCollator
-from .conversations import Conversation, from_folders
+from .conversations import COLLECTED, Conversation, from_folders
 from .process_group import is_first_process
 from .recorded_runs import describe_left_out
-from .step_progress import StepProgress
-from .thinker_folders import check_output, find_last_checkpoint, mark_trained, save, work_folder
+from .step_progress import AlreadyDone, StepProgress
+from .thinker_folders import (
+    check_layout,
+    check_output,
+    find_last_checkpoint,
+    full_disk_as_error,
+    save_trained,
+    work_folder,
+)
 from .thinker_settings import SFTConfig
 from .time_budget import TimeBudgetSchedule, end_callback
+from .weight_fingerprints import fingerprint_weights
 
-FREE = ("workers", "save_every", "log_every")  # what may differ when a run goes on: no step depends on it
+# What may differ when a run goes on: how long it is, and what no step depends on.
+FREE = ("epochs", "minutes", "workers", "save_every", "log_every")
 FLAGS = {"lora_rank": "--lora", "train_vision": "--see"}  # options that are not named as their fields
 
 
@@ -57,7 +66,9 @@ def train(
     trl = lazy_import("trl")
     progress = progress or StepProgress()
     # other weights are trained where one of these differs
-    last = find_last_checkpoint(work, {"lora": config.lora_rank, "see": config.train_vision})
+    last = find_last_checkpoint(
+        work, {"lora": config.lora_rank, "see": config.train_vision, "thinker": fingerprint_weights(chat.module)}
+    )
     model, length = chat.module, length or len(conversations)
     if not config.train_vision:
         freeze_vision(model)
@@ -93,6 +104,12 @@ def _callback(schedule: TimeBudgetSchedule, progress: StepProgress, report: Call
         def on_train_begin(self, args, state, control, **kwargs):
             self.since, self.loss = time.monotonic(), ""
             self.before = schedule.done  # of an earlier run, from which this one goes on
+            if self.before >= 1:
+                done = f"step {state.global_step} of {state.max_steps}: nothing is left to train"
+                if state.is_world_process_zero:
+                    report(done)
+                progress.tell(1, 1, done)
+                raise AlreadyDone
 
         def on_log(self, args, state, control, logs=None, **kwargs):
             if logs and "loss" in logs:
@@ -195,22 +212,30 @@ class SFTJob:
         """
         config, lines = self.config, SFTLines(report)
         check_output(self.output, self.thinker)
+        check_layout(self.data, COLLECTED)
         conversations, left_out = from_folders(self.data, self.template, seed=config.seed)
         lines(" · ".join(filter(None, [f"{len(conversations)} conversations", describe_left_out(left_out)])))
-        work = work_folder(self.output, self.folder, self._training(conversations))
         with torch.inference_mode(False), torch.enable_grad(), _oom_guard(config):
             chat = load_trainable(self.thinker, config.lora_rank, config.precision)
-            model = train(chat, conversations, config, work, report=lines, progress=StepProgress(on_progress))
-        if is_first_process():
-            save(model, self.thinker, self.output)
-            mark_trained(self.output, self.thinker)
+            work = work_folder(self.output, self.folder, self._training(chat, conversations))
+            with full_disk_as_error(self.output, work):
+                model = train(chat, conversations, config, work, report=lines, progress=StepProgress(on_progress))
+                if is_first_process():
+                    save_trained(model, self.thinker, self.output)
         return SFTReport(self.output, len(conversations), lines.last, left_out)
 
-    def _training(self, conversations: Sequence[Conversation]) -> dict[str, Any]:
-        """All that decides what is learned."""
+    def _training(self, chat: TransformersChat, conversations: Sequence[Conversation]) -> dict[str, Any]:
+        """All that decides what is learned, by its contents."""
         config = {name: value for name, value in asdict(self.config).items() if name not in FREE}
-        learned = [(each.answer, *map(str, each.images)) for each in conversations]
-        return {"method": "sft", "thinker": self.thinker, "template": self.template, "data": learned, **config}
+        learned = [(each.messages, each.answer, *map(_image_id, each.images)) for each in conversations]
+        start = fingerprint_weights(chat.module)
+        return {"method": "sft", "thinker": start, "template": self.template, "data": learned, **config}
+
+
+def _image_id(image: Tensor | Path) -> tuple[str, int]:
+    """What an image is known by without reading it: there may be a hundred thousand. Beside it stands what was said of it."""
+    assert isinstance(image, Path), "folders hold files"
+    return image.name, image.stat().st_size
 
 
 class SFTLines:

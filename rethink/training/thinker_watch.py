@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..editors.settings import Settings
-from ..errors import RethinkError
+from ..errors import RethinkError, describe_error
 from ..images import load_image
 from ..loop_config import LoopConfig
 from ..steps import best_of
@@ -74,8 +74,8 @@ class Referee:
 
 def measure_tasks(
     tasks: Sequence[ThinkerStep], thinker: Thinker, referee: Referee, context: Context = nullcontext
-) -> list[TaskResult | None]:
-    """Thinks over every task; None where the editor, the judge or the time failed.
+) -> list[TaskResult | str]:
+    """Thinks over every task; in a sentence why not, where the editor, the judge or the time failed.
 
     thinker: as it is now; what it remembers of before is forgotten. context: made anew around every run, in its thread.
     """
@@ -88,7 +88,7 @@ def measure_tasks(
 
 def _measure(
     task: ThinkerStep, thinker: Thinker, referee: Referee, limit: TimeLimit, context: Context
-) -> TaskResult | None:
+) -> TaskResult | str:
     def run() -> TaskResult:
         with context(), torch.inference_mode():
             return run_task(task, thinker, referee)
@@ -98,7 +98,7 @@ def _measure(
     except Exception as error:  # as in training: what cannot be measured is no failure of the thinker's
         if error is referee.progress.error:
             raise
-        return None
+        return describe_error(error)
 
 
 def run_task(task: ThinkerStep, thinker: Thinker, referee: Referee) -> TaskResult:
@@ -124,9 +124,9 @@ def run_task(task: ThinkerStep, thinker: Thinker, referee: Referee) -> TaskResul
     return TaskResult(is_accepted(replace(best, judge=verdict), referee.config), steps[-1].turn)
 
 
-def sum_up(step: int, results: Sequence[TaskResult | None], rewards: Sequence[float]) -> HeldOut | None:
+def sum_up(step: int, results: Sequence[TaskResult | str], rewards: Sequence[float]) -> HeldOut | None:
     """The measurement of all tasks; None where none could be measured. rewards: since the last one."""
-    found = [result for result in results if result is not None]
+    found = [result for result in results if isinstance(result, TaskResult)]
     if not found:
         return None
     success = statistics.fmean(result.success for result in found)

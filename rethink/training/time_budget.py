@@ -38,6 +38,8 @@ def end_callback(schedule: TimeBudgetSchedule, minutes: float, warmup: float, ac
             self.since = time.monotonic()
             # a checkpoint brings back those of its time
             schedule.minutes, schedule.warmup = minutes, warmup
+            if state.max_steps:
+                schedule.tick(state.global_step / state.max_steps, schedule.seconds)
 
         def on_optimizer_step(self, args, state, control, **kwargs):
             seconds, self.since = time.monotonic() - self.since, time.monotonic()
@@ -47,6 +49,9 @@ def end_callback(schedule: TimeBudgetSchedule, minutes: float, warmup: float, ac
             )
 
         def on_step_end(self, args, state, control, **kwargs):
-            control.should_training_stop |= schedule.done >= 1
+            if (
+                schedule.done >= 1
+            ):  # the time may be over before the last step, after which a checkpoint is saved anyway
+                control.should_training_stop = control.should_save = True
 
     return EndOfTime()

@@ -109,7 +109,7 @@ def test_reinforcement_edits_and_judges_on_the_node(train, part, monkeypatch, re
     few = {"steps": 1, "prompts": 1, "rollouts": 2, "batch": 2, "answer_tokens": 2, "hold_out": 0, "time_limit": 60.0}
     trained, report = train("grpo", editor=editor, judge=judge, **{**few, "lora_rank": 2, "precision": "no"})
     assert editor.calls and judge.chat.asked and trained.chat.name == "taught/mine"
-    assert "busy " in report and "of the time of all steps" in report
+    assert "over all steps busy " in report and "policy " in report
     (work,) = (results.output / "rethink" / "training").iterdir()
     record = json.loads((work / "log.jsonl").read_text(encoding="utf-8"))
     assert record["failed_edits"] == record["failed_judgments"] == 0 and record["reward"] is not None

@@ -49,7 +49,7 @@ def color(prompt, seed):
 class Says:
     """A Chat that gives one answer after the other, the last one for ever; an error among them is raised."""
 
-    name = "says"
+    name, placement = "says", "elsewhere"
 
     def __init__(self, *answers):
         self.answers, self.asked = list(answers), []

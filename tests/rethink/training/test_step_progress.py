@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rethink.training.step_progress import StepProgress
+from rethink.training.step_progress import AlreadyDone, StepProgress
 
 
 class Ended(BaseException):
@@ -73,3 +73,12 @@ def test_what_is_raised_at_a_stop_point_is_kept_too(tmp_path):
     with pytest.raises(ValueError, match="gone"):
         progress.run(trainer, None)
     assert trainer.saved
+
+
+def test_a_training_that_has_all_its_steps_only_loads_them(tmp_path):
+    def begin():
+        raise AlreadyDone
+
+    trainer = Trainer(tmp_path, begin)
+    StepProgress().run(trainer, tmp_path / "checkpoint-3")
+    assert trainer.resumed == str(tmp_path / "checkpoint-3") and trainer.saved == []

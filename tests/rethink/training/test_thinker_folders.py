@@ -1,20 +1,28 @@
 """What a training may write over, and where it keeps what it needs to go on."""
 
 import json
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors import SafetensorError
 
 from rethink.builtin import THINKER_FOLDER
 from rethink.errors import RethinkError
 from rethink.thinkers.backends.local_folder import MARK, knows_critiques_alone
 from rethink.training.thinker_folders import (
+    check_layout,
     check_output,
     checkpoints_of,
     find_last_checkpoint,
+    full_disk_as_error,
     mark_trained,
     save,
+    save_trained,
+    step_of,
     work_folder,
 )
+from tests.support.trajectories import write_trajectory
 
 
 @pytest.fixture
@@ -58,21 +66,89 @@ def test_one_of_before_there_were_marks_is_known_by_its_checkpoints(thinker, tmp
     check_output(old, thinker)
 
 
-def test_the_same_training_has_the_same_folder(tmp_path):
-    first, same, other = (work_folder(tmp_path / "out", tmp_path, {"data": data}) for data in ([1], [1], [2]))
-    assert first == same != other and first.parent == tmp_path and first.name.startswith("out-")
-    assert work_folder(tmp_path / "out", None, {}) == tmp_path / "out-checkpoints"
+@pytest.mark.parametrize("given", [True, False])
+def test_the_same_training_has_the_same_folder(tmp_path, given):
+    folder = tmp_path / "trainings" if given else None
+    first, same, other = (work_folder(tmp_path / "out", folder, {"data": data}) for data in ([1], [1], [2]))
+    assert first == same != other and first.name.startswith("out-")
+    assert first.parent == (folder or tmp_path / "out-checkpoints")
+
+
+def write_checkpoints(work, *names):
+    for name in names:
+        (work / name).mkdir(parents=True)
+        (work / name / "trainer_state.json").write_text("{}", encoding="utf-8")
 
 
 def test_the_newest_whole_checkpoint_is_found(tmp_path):
     assert find_last_checkpoint(tmp_path / "work", {"lora": 0}) is None
-    for step in (2, 10):
-        (tmp_path / "work" / f"checkpoint-{step}").mkdir()
-        (tmp_path / "work" / f"checkpoint-{step}" / "trainer_state.json").write_text("{}", encoding="utf-8")
+    write_checkpoints(
+        tmp_path / "work", "checkpoint-2", "checkpoint-10", "checkpoint-12-good"
+    )  # the last is a user's copy
     (tmp_path / "work" / "checkpoint-11").mkdir()
-    assert find_last_checkpoint(tmp_path / "work", {"lora": 0}).name == "checkpoint-10"
-    with pytest.raises(RethinkError, match="holds the checkpoints of a run with"):
-        find_last_checkpoint(tmp_path / "work", {"lora": 4})
+    last = find_last_checkpoint(tmp_path / "work", {"lora": 0})
+    assert last.name == "checkpoint-10" and (step_of(last), step_of(None)) == (10, 0)
+    with pytest.raises(RethinkError, match=r"of another training \(lora: 0, not 4; see: None, not True\)"):
+        find_last_checkpoint(tmp_path / "work", {"lora": 4, "see": True})
+
+
+def test_a_torn_marker_is_that_of_another_training(tmp_path):
+    write_checkpoints(tmp_path, "checkpoint-2")
+    for torn in ("", '{"lora": ', "[]"):
+        (tmp_path / "trained.json").write_text(torn, encoding="utf-8")
+        with pytest.raises(RethinkError, match=r"trained.json cannot be read\); remove it"):
+            find_last_checkpoint(tmp_path, {"lora": 0})
+
+
+def test_what_was_cut_off_while_it_was_saved_can_be_written_over(thinker, tmp_path):
+    class Model:
+        def save_pretrained(self, out):
+            (out / "config.json").write_text("new", encoding="utf-8")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save_trained(Model(), thinker, tmp_path / "out")
+    check_output(tmp_path / "out", thinker)
+
+
+def test_data_for_other_trainers_are_named(tmp_path):
+    def layout(folder, *files):
+        folder.mkdir(parents=True)
+        for name in files:
+            (folder / name).touch()
+        return folder
+
+    check_layout([layout(tmp_path / "ours", "trl-sft.jsonl", "trl-rl.jsonl")], "trl-sft.jsonl")
+    write_trajectory(tmp_path / "runs" / "below" / "run", (2, 5))
+    check_layout([layout(tmp_path / "runs" / "more", "trl-rl.jsonl").parent, tmp_path / "none"], "trl-sft.jsonl")
+    other = layout(tmp_path / "other", "llama-factory-sft.jsonl")
+    with pytest.raises(RethinkError, match=r"^data: .*other has llama-factory-sft.jsonl, but no trl-sft.jsonl"):
+        check_layout([other], "trl-sft.jsonl")
+
+
+def fill_with_torch():
+    torch.save({"a": torch.zeros(10**6)}, "/dev/full")
+
+
+def fill_with_python():
+    Path("/dev/full").write_text("full", encoding="utf-8")
+
+
+def fill_with_safetensors():
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("fill", [fill_with_torch, fill_with_python, fill_with_safetensors])
+def test_a_full_disk_is_said(fill, tmp_path):
+    with pytest.raises(RethinkError, match="^output: no room left"), full_disk_as_error(tmp_path, tmp_path):
+        fill()
+
+
+def test_what_is_no_full_disk_stays_what_it_is(tmp_path):
+    for error in (FileNotFoundError(2, "it is gone"), RuntimeError("it is gone"), RethinkError("it is gone")):
+        with pytest.raises(type(error), match="it is gone"), full_disk_as_error(tmp_path, tmp_path):
+            raise error
 
 
 def test_a_folder_that_is_replaced_keeps_nothing_of_another_thinker(thinker, tmp_path):

@@ -14,14 +14,16 @@ from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import Thinker
 from rethink.training import thinker_grpo
 from rethink.training.step_progress import StepProgress
+from rethink.training.thinker_busy import SERVERS, WORKERS
 from rethink.training.thinker_grpo import BEST, GRPOTask, train
 from rethink.training.thinker_grpo_log import LOG
+from rethink.training.thinker_page import PAGE
 from rethink.training.thinker_rewards import RewardRules
 from rethink.training.thinker_rollouts import Rollouts
 from rethink.training.thinker_settings import GRPOConfig
 from rethink.training.thinker_watch import TaskResult
 from tests.support.miniature_thinkers import write_thinker
-from tests.support.rl_steps import QUESTION, PromptJudge, write_step
+from tests.support.rl_steps import QUESTION, FailingPainter, PromptJudge, write_step
 from tests.support.thinking import Painter
 
 CONFIG = GRPOConfig(
@@ -61,9 +63,11 @@ def _miniature_answers_mean_something(monkeypatch):
     )
 
 
-def task_of(folder, steps, work, config=CONFIG, held_out=(), lines=None, progress=None):
+def task_of(folder, steps, work, config=CONFIG, held_out=(), lines=None, progress=None, editor=None, judge=None):
+    # more than eight: what is trained with what, each with a default
     progress = progress or StepProgress()
-    rollouts = Rollouts(Painter(), Thinker(PromptJudge(), QUESTION), Painter.defaults, progress=progress)
+    judge = Thinker(judge or PromptJudge(), QUESTION)
+    rollouts = Rollouts(editor or Painter(), judge, Painter.defaults, progress=progress)
     chat = load_thinker(folder, dtype="fp32")
     return GRPOTask(
         chat, QUESTION, steps, held_out, rollouts, config, work, (lines if lines is not None else []).append, progress
@@ -80,7 +84,7 @@ def test_it_learns_says_how_it_goes_and_goes_on_where_it_was_cut_off(folder, ste
     before = {name: value.clone() for name, value in task.chat.module.named_parameters()}
     result = train(task)
     trained = dict(result.model.named_parameters())
-    assert set(result.busy) == {"editor", "judge", "policy"} and 0 < sum(result.busy.values()) <= 1.001
+    assert set(result.busy) == {*WORKERS, SERVERS} and 0 < sum(result.busy[who] for who in WORKERS) <= 1.001
     assert any(not torch.equal(before[name], trained[name]) for name in before)
     assert [line.split(" · ")[0] for line in lines] == ["step 1 of 2", "step 2 of 2"]
     records = records_in(tmp_path / "whole")
@@ -88,7 +92,9 @@ def test_it_learns_says_how_it_goes_and_goes_on_where_it_was_cut_off(folder, ste
     for record in records:
         assert record["parts"]["format"] == 1 and 0.5 <= record["reward"] <= 1
         assert record["samples"][0]["reward"] >= record["samples"][-1]["reward"]
-        assert set(record["busy"]) == {"editor", "judge", "policy"}
+        assert set(record["busy"]) == {*WORKERS, SERVERS}
+    page = (tmp_path / "whole" / PAGE).read_text(encoding="utf-8")
+    assert "<td>1<td>" in page and "<td>2<td>" in page and page.count("<article>") == 4
     (tmp_path / "cut").mkdir()
     for name in ("checkpoint-1", LOG, "trained.json"):
         copy = shutil.copytree if name == "checkpoint-1" else shutil.copy
@@ -165,13 +171,83 @@ def test_the_best_on_held_out_tasks_is_kept_while_the_reward_goes_up(folder, ste
     assert [each["best"] for each in records_in(tmp_path / "work") if "held_out" in each] == [True, True, False]
 
 
-def test_checkpoints_of_another_training_are_refused(folder, steps, tmp_path):
-    for file in ("trainer_state.json",):
-        (tmp_path / "work" / "checkpoint-1").mkdir(parents=True)
-        (tmp_path / "work" / "checkpoint-1" / file).write_text("{}", encoding="utf-8")
-    (tmp_path / "work" / "trained.json").write_text(json.dumps({"lora": 0, "see": True}), encoding="utf-8")
-    with pytest.raises(RethinkError, match="holds the checkpoints of a run with"):
+def copies_of(model):
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+def changed(before, model):
+    return [name for name, value in model.named_parameters() if not torch.equal(before[name], value)]
+
+
+def test_a_finished_run_only_loads_and_one_of_more_steps_goes_on(folder, steps, tmp_path):
+    first = copies_of(train(task_of(folder, steps[:2], tmp_path / "work")).model)
+    for fewer_or_same in (2, 1):
+        task = task_of(folder, steps[:2], tmp_path / "work", replace(CONFIG, steps=fewer_or_same), lines=(lines := []))
+        assert not changed(first, train(task).model) and lines == []
+    train(task_of(folder, steps[:2], tmp_path / "work", replace(CONFIG, steps=3), lines=lines))
+    assert [line.split(" · ")[0] for line in lines] == ["step 3 of 3"]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "reward", "learns"),
+    [
+        (("worth 9", "broken"), 0.95, False),  # as zero it would push the first one up
+        (("worth 9", "mute"), 0.95, False),
+        (("worth 9", "worth 9", "broken"), 0.95, False),
+        (("worth 9", "worth 3", "broken"), 0.875, True),
+    ],
+)
+def test_an_edit_or_a_judgment_that_fails_moves_nothing_and_is_no_zero_in_its_group(
+    folder, steps, tmp_path, monkeypatch, prompts, reward, learns
+):
+    left = iter(prompts)
+    monkeypatch.setattr(thinker_grpo, "parse_critique", lambda text: Critique("ok", 5, 5, "I see.", next(left)))
+    config = replace(CONFIG, steps=1, rollouts=len(prompts), batch=len(prompts))
+    task = task_of(folder, steps[:1], tmp_path / "work", config, editor=FailingPainter())
+    before = copies_of(task.chat.module)
+    result = train(task)
+    (record,) = records_in(tmp_path / "work")
+    assert record["reward"] == pytest.approx(reward) and record["answers_without_reward"] == 1
+    assert bool(changed(before, result.model)) is (record["grad_norm"] > 0) is learns
+
+
+class DeadJudge(PromptJudge):
+    def chat_all(self, requests, **_):
+        raise ConnectionError("nobody listens")
+
+
+def test_a_training_without_one_reward_is_no_success(folder, steps, tmp_path):
+    for _ in range(2):  # nor where it is started again
+        with pytest.raises(RethinkError, match=r"not one answer had a reward.*nobody listens") as raised:
+            train(task_of(folder, steps[:2], tmp_path / "work", judge=DeadJudge(), lines=(lines := [])))
+    assert str(tmp_path / "work") in str(raised.value) and lines == []
+    assert all(each["groups_without_rewards"] == each["groups_skipped"] == 1 for each in records_in(tmp_path / "work"))
+
+
+def test_held_out_tasks_that_all_fail_at_the_start_end_it_before_any_step(folder, steps, tmp_path):
+    lines = []
+    with pytest.raises(RethinkError, match=r"not one of the 1 held-out tasks could be measured.*nobody listens"):
+        train(task_of(folder, steps[:2], tmp_path / "work", held_out=steps[2:], judge=DeadJudge(), lines=lines))
+    assert lines == [] and not (tmp_path / "work" / LOG).exists()
+
+
+def test_a_trl_that_takes_failures_for_zeros_is_refused(folder, steps, tmp_path, monkeypatch):
+    import trl
+
+    monkeypatch.setattr(trl, "__version__", "1.5.1")
+    with pytest.raises(RethinkError, match=r"trl: version 1.5.1 .* pip install --upgrade \"trl>=1.6\""):
         train(task_of(folder, steps, tmp_path / "work"))
+
+
+def test_checkpoints_of_another_training_are_refused(folder, steps, tmp_path):
+    train(task_of(folder, steps[:2], tmp_path / "work", replace(CONFIG, steps=1)))
+    for others in (steps[1:], steps):  # also as many
+        with pytest.raises(RethinkError, match=r"holds the checkpoints of another training \(data: "):
+            train(task_of(folder, others, tmp_path / "work"))
+    before = {"lora": 0, "see": True, "method": "grpo", "steps": 2}  # as it was written before data were looked at
+    (tmp_path / "work" / "trained.json").write_text(json.dumps(before), encoding="utf-8")
+    with pytest.raises(RethinkError, match="holds the checkpoints of another training"):
+        train(task_of(folder, steps[:2], tmp_path / "work"))
 
 
 def test_vllm_is_asked_for_before_anything_is_done(folder, steps, tmp_path):

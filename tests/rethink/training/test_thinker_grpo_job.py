@@ -1,5 +1,6 @@
 """The job of training a thinker by reinforcement."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,15 +10,19 @@ from rethink.errors import OutOfMemoryError, RethinkError
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker
 from rethink.training import thinker_grpo_job
+from rethink.training.thinker_busy import describe_busy
 from rethink.training.thinker_folders import MARK
 from rethink.training.thinker_grpo import GRPOResult
 from rethink.training.thinker_grpo_job import NOT_INDEPENDENT, GRPOJob
+from rethink.training.thinker_page import PAGE
 from rethink.training.thinker_settings import GRPOConfig
 from rethink.training.thinker_watch import HeldOut
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.rl_steps import PromptJudge
 from tests.support.thinking import Painter
 from tests.support.trajectories import draw_images, write_trajectory
+
+BUSY = {"editor": 0.25, "judge": 0.25, "policy": 0.4}
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def trained(monkeypatch):
     def train(task):
         seen.append(task)
         start, better = HeldOut(0, 0.25, 3.0, 4), HeldOut(50, 0.75, 2.0, 4, reward=0.5)
-        return GRPOResult(task.chat.module, (start, better), better, {"editor": 0.25, "judge": 0.25, "policy": 0.4})
+        return GRPOResult(task.chat.module, (start, better), better, BUSY)
 
     monkeypatch.setattr(thinker_grpo_job, "train", train)
     return seen
@@ -51,17 +56,21 @@ def test_from_runs_to_a_folder_that_opens(runs, tmp_path, trained):
     lines = []
     report = job(runs, tmp_path, editor_steps=1).run(Painter(), Thinker(PromptJudge()), lines.append)
     (task,) = trained
-    assert lines == ["10 questions to learn from; 1 tasks held out", "prompts: 10 a step, as there are no more"]
+    assert lines == [
+        "10 questions to learn from; 1 tasks held out",
+        "prompts: 10 a step, as there are no more",
+        f"a table and answers to read, of every save: {task.work / PAGE}",
+    ]
     assert (len(task.steps), len(task.held_out), task.config.prompts) == (10, 1, 10)
     assert task.rollouts.settings.steps == 1 and task.rollouts.seed == 3 and task.template == TEMPLATE
-    assert task.work == tmp_path / "out-checkpoints"
+    assert task.work.parent == tmp_path / "out-checkpoints"
     after, before = (load_thinker(tmp_path / name, dtype="fp32").module for name in ("out", "thinker"))
     assert all(torch.equal(a, b) for a, b in zip(after.parameters(), before.parameters(), strict=True))
     assert str(report).splitlines() == [
         f"thinker → {tmp_path / 'out'}",
         "before: 25% of 4 held-out tasks done, in 3.0 turns",
         "after 50 steps, the best: 75% of 4 held-out tasks done, in 2.0 turns",
-        "busy 90%: editor 25%, judge 25%, policy 40% of the time of all steps",
+        f"over all steps {describe_busy(BUSY)}",
     ]
     assert (tmp_path / "out" / MARK).is_file()
 
@@ -85,10 +94,21 @@ def test_a_judge_that_is_the_thinker_itself_is_said(runs, tmp_path, trained):
 
 def test_trainings_are_told_apart_by_what_they_learn(runs, tmp_path, trained):
     first = replace(job(runs, tmp_path), folder=tmp_path / "trainings")
-    for each in (first, replace(first, config=replace(first.config, steps=9)), replace(first, config=GRPOConfig())):
+    shutil.copytree(first.thinker, tmp_path / "moved")
+    same = [first, replace(first, config=replace(first.config, steps=9)), replace(first, thinker=tmp_path / "moved")]
+    others = [replace(first, config=GRPOConfig())]
+    for each in (*same, *others):
         each.run(Painter(), Thinker(PromptJudge()), lambda line: None)
-    same, longer, other = (task.work for task in trained)
-    assert same == longer != other and {same.parent, other.parent} == {tmp_path / "trainings"}
+    retrained = load_thinker(first.thinker, dtype="fp32").module
+    with torch.no_grad():
+        next(iter(retrained.parameters())).add_(0.1)
+    retrained.save_pretrained(first.thinker)
+    first.run(Painter(), Thinker(PromptJudge()), lambda line: None)
+    shutil.copytree(runs / "0", runs / "6")
+    first.run(Painter(), Thinker(PromptJudge()), lambda line: None)
+    works = [task.work for task in trained]
+    assert len(set(works[:3])) == 1 and len(set(works)) == 4
+    assert {work.parent for work in works} == {tmp_path / "trainings"}
 
 
 def test_nothing_better_than_the_start_is_said(runs, tmp_path, monkeypatch):
@@ -107,6 +127,10 @@ def test_mistakes_are_said_before_any_work(runs, tmp_path, trained):
     judge = Thinker(PromptJudge())
     with pytest.raises(RethinkError, match="data: there is no folder"):
         job(tmp_path / "gone", tmp_path).run(Painter(), judge)
+    (tmp_path / "verl").mkdir()
+    (tmp_path / "verl" / "verl-rl.parquet").touch()
+    with pytest.raises(RethinkError, match="data: .* has verl-rl.parquet, but no trl-rl.jsonl"):
+        job(tmp_path / "verl", tmp_path).run(Painter(), judge)
     with pytest.raises(RethinkError, match="are no multiple"):
         job(runs, tmp_path, prompts=3).run(Painter(), judge, processes=thinker_grpo_job.ProcessGroup(0, 4))
     with pytest.raises(RethinkError, match="template"):

@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from torch import zeros
 
 from rethink.training import thinker_grpo_log
-from rethink.training.thinker_grpo_log import LOG, GRPOLog, busy_shares, line_of
+from rethink.training.thinker_busy import describe_busy
+from rethink.training.thinker_grpo_log import LOG, GRPOLog, line_of
 from rethink.training.thinker_rewards import GroupCounts, Reward
 from rethink.training.thinker_watch import HeldOut
 
@@ -33,7 +34,7 @@ def log(tmp_path):
 
 def write(log, step, now=10.0):
     log.add(
-        GroupCounts(3, 4, 1),
+        GroupCounts(3, 4, 1, incomparable=2),
         [Reward(0.2, {"format": 1.0, "agreement": 0.5}), Reward(0.4, {"format": 0, "agreement": 1})],
     )
     log.write(step, {"reward": 0.3, "reward_std": 0.1, "step_time": 8.0, "kl": 0.01, "else": 1}, now, True)
@@ -41,15 +42,17 @@ def write(log, step, now=10.0):
 
 def test_a_step_is_one_line_and_one_record(log, tmp_path):
     log.start(-5.0)
-    log.pause(5.0)  # of measuring, which is no part of a step
+    log.pause(5.0, 0.0)  # of measuring, which is no part of a step
     write(log, 1)
-    assert log.lines == [
-        "step 1 of 9 · reward 0.300 (format 0.50, agreement 0.75) · 1 of 4 questions skipped, all answers alike · 3 answers without "
-        "reward · 2 failed edits · 1 from memory · busy 80%: editor 30%, judge 10%, policy 40% · editor: gone"
-    ]
     (record,) = [json.loads(line) for line in (tmp_path / LOG).read_text(encoding="utf-8").splitlines()]
-    assert record["parts"] == {"format": 0.5, "agreement": 0.75} and record["groups_skipped"] == 1
+    assert log.lines == [
+        "step 1 of 9 · reward 0.300 (format 0.50, agreement 0.75) · 1 of 4 questions skipped, all answers alike · 2 without two rewards "
+        f"to compare · 3 answers without reward · 2 failed edits · 1 from memory · {describe_busy(record['busy'])} · editor: gone"
+    ]
+    assert record["parts"] == {"format": 0.5, "agreement": 0.75}
+    assert record["groups_skipped"] == 3 and record["groups_without_rewards"] == 2
     assert record["kl"] == 0.01 and "else" not in record and record["seconds"] == 10
+    assert (record["busy"]["editor"], record["busy"]["judge"]) == (0.3, 0.1)
     assert log.take_rewards() == [0.2, 0.4] and log.take_rewards() == []
 
 
@@ -58,15 +61,30 @@ def test_how_busy_the_whole_run_was_counts_every_step_by_its_time(log):
     log.start(0.0)
     write(log, 1, 10.0)
     write(log, 2, 50.0)
-    assert log.busy() == pytest.approx(
-        {"editor": (3 + 3) / 50, "judge": (1 + 1) / 50, "policy": (4 + 4) / 50}, abs=1e-3
-    )
+    found = log.busy()
+    assert found["editor"] == pytest.approx(6 / 50, abs=1e-3) and found["judge"] == pytest.approx(2 / 50, abs=1e-3)
 
 
-def test_a_step_without_any_reward_has_none(log):
-    log.add(GroupCounts(8, 1, 1), [])
+def test_numbers_that_are_none_cost_no_record(log, tmp_path):
+    log.add(GroupCounts(0, 1, 0), [])
+    nan = float("nan")
+    log.write(1, {"reward": nan, "reward_std": nan, "grad_norm": float("inf"), "kl": nan, "loss": 0.5}, 1.0, True)
+    assert "reward none" in log.lines[0]
+    GRPOLog(tmp_path, Counted(), 9, print, after=1)
+    (record,) = [json.loads(line) for line in (tmp_path / LOG).read_text(encoding="utf-8").splitlines()]
+    assert [record[name] for name in ("reward", "reward_spread", "grad_norm", "kl", "loss")] == [None] * 4 + [0.5]
+
+
+def test_a_step_without_any_reward_has_none(log, tmp_path):
+    log.add(GroupCounts(8, 1, 0, incomparable=1), [])
     log.write(1, {"reward": None}, 1.0, True)
-    assert "reward none · 1 of 1" in log.lines[0] and "8 answers without reward" in log.lines[0]
+    assert "reward none · 0 of 1 questions skipped, all answers alike · 1 without two rewards" in log.lines[0]
+    assert "8 answers without reward" in log.lines[0]
+    again = GRPOLog(tmp_path, Counted(), 9, print, after=1)
+    assert log.never_rewarded and again.never_rewarded and again.note == "editor: gone"
+    assert not GRPOLog(tmp_path / "new", Counted(), 9, print).never_rewarded
+    write(log, 2)
+    assert not log.never_rewarded
 
 
 def test_questions_of_one_kind_are_said_once_and_of_the_whole_run(log, tmp_path):
@@ -111,17 +129,9 @@ def test_a_new_run_takes_nothing_from_an_old_log(log, tmp_path, monkeypatch):
     assert other.last_measured is None and other.best is None
 
 
-def test_shares_of_the_time_are_of_what_really_was_done():
-    counts = {"editor_seconds": 20.0, "judge_seconds": 10.0}
-    assert busy_shares(counts, 25.0, 2, 100.0) == {"editor": 0.2, "judge": 0.1, "policy": 0.2}
-    assert busy_shares({}, 0.0, 0, 0.0) == {"editor": 0.0, "judge": 0.0, "policy": 0.0}
-
-
 def test_what_did_not_happen_is_not_in_the_line():
     record = SimpleNamespace(failed_edits=0, failed_judgments=0, repeated=0, cached=0)
     values = vars(record) | {"step": 1, "reward": 1.0, "parts": {}, "groups": 2, "groups_skipped": 0, "note": "old"}
-    values |= {"answers_without_reward": 0, "busy": {"editor": 1.0}}
-    assert (
-        line_of(values, 2)
-        == "step 1 of 2 · reward 1.000 · 0 of 2 questions skipped, all answers alike · busy 100%: editor 100%"
-    )
+    values |= {"answers_without_reward": 0, "groups_without_rewards": 0, "busy": {"editor": 1.0}}
+    line = "step 1 of 2 · reward 1.000 · 0 of 2 questions skipped, all answers alike · busy 100% of "
+    assert line_of(values, 2).startswith(line)

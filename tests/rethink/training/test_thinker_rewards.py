@@ -62,11 +62,11 @@ def test_only_the_form_that_was_asked_for_has_the_reward_of_form():
     assert reward.parts["format"] == 0 and reward.parts["improvement"] == 0.5
 
 
-def test_groups_whose_rewards_are_all_equal_are_counted():
-    """Also where only one answer has a reward, and whatever the order in which answers come."""
+def test_groups_that_teach_nothing_are_counted_by_why():
+    """Rewards that are all equal, or no two of them; whatever the order in which answers come."""
     rewards = [("a", 0.5), ("b", 0.1), ("a", 0.5), ("b", 0.2), ("c", None), ("c", 0.3), ("d", None)]
     counts = count_groups([(*row, None) for row in rewards])
-    assert (counts.unrewarded, counts.groups, counts.skipped, counts.judged) == (2, 4, 3, 0)
+    assert (counts.unrewarded, counts.groups, counts.skipped, counts.incomparable, counts.judged) == (2, 4, 1, 2, 0)
     assert count_groups([]).groups == 0
 
 

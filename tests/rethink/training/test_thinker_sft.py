@@ -140,23 +140,79 @@ def test_the_command_trains_every_kind_in_every_way(tmp_path):
         assert changed and any("visual" in name for name in changed) is ("--see" in flags)
 
 
-def test_a_checkpoint_that_was_cut_off_is_passed_over_and_those_of_another_config_are_refused(folder, tmp_path):
+def test_a_checkpoint_that_was_cut_off_is_passed_over_and_another_config_starts_anew(folder, tmp_path, capsys):
     write_trajectory(tmp_path / "data" / "run", (2, 5, 9))
     arguments = [folder, tmp_path / "data", tmp_path / "out", "--batch", 1, "--accumulate", 1, "--save-every", 1]
-    arguments = [str(a) for a in [*arguments, "--precision", "no", "--workers", 0, "--epochs", 1]]
+    arguments = [str(a) for a in [*arguments, "--precision", "no", "--workers", 0, "--log-every", 1, "--epochs", 1]]
     assert main(arguments) == 0
-    work = tmp_path / "out-checkpoints"
+    (work,) = (tmp_path / "out-checkpoints").iterdir()
     last = max(work.glob("checkpoint-*"), key=lambda f: int(f.name.rpartition("-")[2]))
     shutil.copytree(last, work / "checkpoint-999", ignore=shutil.ignore_patterns("trainer_state.json"))
     (work / "checkpoint-999" / "model.safetensors").write_bytes(b"cut")
+    capsys.readouterr()
     assert main([*arguments[:-1], "2"]) == 0
-    assert main([*arguments, "--lora", "4"]) == 2
+    assert capsys.readouterr().out.splitlines()[1].startswith("step 4 of 6")
+    assert main([*arguments, "--lora", "4"]) == 0
+    assert len(list((tmp_path / "out-checkpoints").iterdir())) == 2
+
+
+def weights_of(folder):
+    return [weight.clone() for weight in load_thinker(folder, dtype="fp32").module.parameters()]
+
+
+def same(ours, theirs):
+    return all(torch.equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
+
+
+def test_other_data_and_another_start_are_learned_anew(folder, tmp_path):
+    write_trajectory(tmp_path / "old" / "run", (2, 5, 9))
+    write_trajectory(
+        tmp_path / "new" / "run", (2, 5, 9), instruction="paint it blue"
+    )  # the same answers, images of one name
+    config = replace(CONFIG, batch=1, learning_rate=1e-2)
+
+    def learn(start, data, **options):
+        lines = []
+        SFTJob(start, (tmp_path / data,), tmp_path / "out", replace(config, **options)).run(lines.append)
+        return weights_of(tmp_path / "out"), lines
+
+    old, _ = learn(folder, "old")
+    new, lines = learn(folder, "new")
+    assert not same(old, new) and lines[1].startswith("step 1 of 3")
+    again, lines = learn(folder, "old")
+    assert same(old, again) and lines == ["3 conversations", "step 3 of 3: nothing is left to train"]
+    start = tmp_path / "start"
+    for epochs in (1.0, 2.0):  # a start that comes to have other weights under the same name
+        SFTJob(folder, (tmp_path / "old",), start, replace(config, epochs=epochs)).run(lambda line: None)
+        found, lines = learn(start, "new")
+        assert lines[1].startswith("step 1 of 3")
+    shutil.copytree(start, tmp_path / "elsewhere")
+    moved, lines = learn(tmp_path / "elsewhere", "new")
+    assert same(found, moved) and "nothing is left" in lines[1]
+
+
+def test_a_training_whose_time_is_over_learns_no_more(folder, tmp_path):
+    write_trajectory(tmp_path / "data" / "run", (2, 5, 9))
+    config = replace(CONFIG, batch=1, save_every=100, epochs=1000.0, minutes=0.01)
+    job = SFTJob(folder, (tmp_path / "data",), tmp_path / "out", config)
+    job.run((first := []).append)
+    before = weights_of(tmp_path / "out")
+    job.run((second := []).append)
+    step = first[-1].split()[1]
+    assert second[1:] == [f"step {step} of 3000: nothing is left to train"] and same(
+        before, weights_of(tmp_path / "out")
+    )
+    replace(job, config=replace(config, minutes=0.02)).run((third := []).append)
+    assert third[1].startswith(f"step {int(step) + 1} of 3000 ")
 
 
 def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
     (tmp_path / "slotless.txt").write_text("How good is it?", encoding="utf-8")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "llama-factory-sft.jsonl").touch()
     for arguments, message in (
         ([folder, tmp_path, tmp_path / "out"], "none of the 0 trajectories"),
+        ([folder, tmp_path / "other", tmp_path / "out"], "has llama-factory-sft.jsonl, but no trl-sft.jsonl"),
         ([folder, tmp_path, tmp_path / "out", "--template", tmp_path / "none.txt"], "template: "),
         ([folder, tmp_path, tmp_path / "out", "--template", tmp_path / "slotless.txt"], "template: "),
     ):

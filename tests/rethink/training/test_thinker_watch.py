@@ -48,11 +48,12 @@ def test_what_cannot_be_measured_is_no_failure_of_the_thinkers(task, tmp_path):
     other = write_step(tmp_path, red=0.9, instruction="broken paint")
     mute = write_step(tmp_path, red=0.8, instruction="mute paint")
     found = measure_tasks([other, mute, task], thinker(said(9, 9, "")), referee(FailingPainter()))
-    assert found == [None, None, TaskResult(False, 1)]
+    assert found[0] == "editor: it is broken." and "judge: did not answer" in found[1]
+    assert found[2] == TaskResult(False, 1)
     measured = sum_up(7, found, [0.25, 0.75])
     assert measured == HeldOut(7, 0.0, 1.0, tasks=1, failed=2, reward=0.5)
     assert "2 could not be measured" in str(measured) and read_held_out(measured.record) == measured
-    assert sum_up(7, [None], []) is None
+    assert sum_up(7, ["editor: gone."], []) is None
 
 
 def test_the_wish_to_end_is_no_failed_measurement(task):
@@ -76,7 +77,8 @@ def test_a_run_that_takes_too_long_is_left_and_ends_by_itself(task):
             finally:
                 ended.set()
 
-    assert measure_tasks([task], thinker(said(9, 9, "")), referee(Slow(), seconds=0.05)) == [None]
+    (found,) = measure_tasks([task], thinker(said(9, 9, "")), referee(Slow(), seconds=0.05))
+    assert found == "TimeoutError: took longer than 0.05 seconds"
     assert ended.wait(5)
 
 

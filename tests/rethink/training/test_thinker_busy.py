@@ -1,0 +1,81 @@
+"""How busy a machine is: who sleeps is not at work."""
+
+import time
+
+import pytest
+import torch
+
+from rethink.thinkers.critique import Thinker
+from rethink.training.thinker_busy import busy_shares, describe_busy, mean_busy, threads, work_clock
+from rethink.training.thinker_rollouts import Rollouts
+from tests.support.rl_steps import QUESTION, PromptJudge, write_step
+from tests.support.thinking import Painter
+
+on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU's work takes no processor time")
+PAUSE = 0.3
+
+
+class SleepyPainter(Painter):
+    def edit(self, *arguments, **options):
+        time.sleep(PAUSE)
+        return super().edit(*arguments, **options)
+
+
+class SleepyJudge(PromptJudge):
+    """Behind a server that keeps it waiting, or here."""
+
+    def __init__(self, placement):
+        super().__init__()
+        self.placement = placement
+
+    def chat_all(self, *arguments, **options):
+        time.sleep(PAUSE)
+        return super().chat_all(*arguments, **options)
+
+
+@on_cpu
+@pytest.mark.parametrize("placement", ["movable", "elsewhere"])
+def test_an_editor_and_a_judge_that_sleep_are_not_busy(tmp_path, placement):
+    rollouts = Rollouts(SleepyPainter(), Thinker(SleepyJudge(placement), QUESTION), Painter.defaults)
+    step = write_step(tmp_path)
+    started, worked = time.monotonic(), work_clock()
+    rollouts.score([step], ["worth 9"])
+    counts, seconds = rollouts.take_counts(), time.monotonic() - started
+    found = busy_shares(counts, work_clock() - worked, seconds)
+    assert seconds > 2 * PAUSE and sum(found[who] for who in ("editor", "judge", "policy")) < 0.2
+    assert (found["servers"] > 0.3) is (placement == "elsewhere")
+
+
+@on_cpu
+def test_work_is_counted_by_processor_time_over_the_threads_there_are():
+    before, one = work_clock(), time.process_time()
+    while time.process_time() - one < 0.1:
+        pass
+    assert 0.1 / threads() <= work_clock() - before < 0.2
+
+
+def test_on_a_gpu_it_is_the_time_without_waiting_for_servers(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    local, clock = work_clock(), work_clock(remote=True)
+    time.sleep(0.05)
+    assert work_clock() - local >= 0.05 > work_clock(remote=True) - clock
+    counts = {"editor_seconds": 2.0, "judge_seconds": 0.0, "servers_seconds": 3.0}
+    found = busy_shares(counts, 9.0, 10.0)
+    assert found == {"editor": 0.2, "judge": 0.0, "policy": 0.4, "servers": 0.3}
+    words = "busy 60% of the time: editor 20%, judge 0%, policy 40%; 30% of the time waiting for servers"
+    assert describe_busy(found) == words
+
+
+@on_cpu
+def test_the_words_say_of_what():
+    assert busy_shares({}, 0.0, 0.0) == {"editor": 0.0, "judge": 0.0, "policy": 0.0, "servers": 0.0}
+    assert describe_busy({"editor": 0.5}).startswith(f"busy 50% of {threads()} processor thread")
+
+
+def test_shares_of_a_run_count_by_time_and_none_of_before_servers_were_told_apart():
+    def record(seconds, share, **more):
+        return {"seconds": seconds, "busy": {"editor": share, "judge": 0.0, "policy": 0.0, **more}}
+
+    records = [record(1.0, 0.8, servers=0.0), record(3.0, 0.4, servers=0.4), record(9.0, 1.0), {"held_out": {}}]
+    assert mean_busy(records) == pytest.approx({"editor": 0.5, "judge": 0.0, "policy": 0.0, "servers": 0.3})
+    assert mean_busy(records[2:]) == {}
