@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 from torch import Tensor
 
-from ..errors import lazy_import
+from ..errors import RethinkError, lazy_import
 
 PATIENCE = timedelta(hours=3)  # for the main process, which alone saves and edits previews
 
@@ -52,6 +53,25 @@ def join_processes(device: str) -> ProcessGroup:
         return ALONE
     state = lazy_import("accelerate").PartialState(cpu=device == "cpu", timeout=PATIENCE)
     return ProcessGroup(state.process_index, state.num_processes)
+
+
+@contextmanager
+def fail_together() -> Iterator[None]:
+    """Where one process of a training that accelerate runs fails within it, all do, with its reason: else the others would wait for
+    it. All have to come here."""
+    from accelerate.utils import gather_object
+
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as raised:  # not Ctrl-C, which comes to each by itself
+        error = raised
+    failures = gather_object([None if error is None else str(error) or type(error).__name__])
+    if error is not None:
+        raise error
+    for rank, failure in enumerate(failures):
+        if failure is not None:
+            raise RethinkError(f"process {rank} of {len(failures)} has failed: {failure}")
 
 
 def is_first_process() -> bool:

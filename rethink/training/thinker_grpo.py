@@ -23,6 +23,7 @@ from ..progress import eta
 from ..thinkers.critique import Thinker
 from ..thinkers.critique_format import parse_critique
 from ..thinkers.transformers_chat import TransformersChat
+from .process_group import fail_together
 from .step_progress import AlreadyDone, StepProgress
 from .thinker_busy import work_clock
 from .thinker_folders import digest_of, find_last_checkpoint, step_of
@@ -61,7 +62,7 @@ class RolloutReward:
         texts = [completion[0]["content"] for completion in completions]
         answers = [parse_critique(text) for text in texts]
         steps = [self.steps[at] for at in index]
-        with self.progress.stop_point():
+        with self.progress.stop_point(), fail_together():
             scored = self.rollouts.score(steps, [answer.next_prompt for answer in answers])
         rewards = [reward_of(answer, each.before, each.after, self.rules) for answer, each in zip(answers, scored)]
         values = [None if reward is None else reward.value for reward in rewards]

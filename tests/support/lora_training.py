@@ -1,9 +1,7 @@
 """Pairs, jobs and editors for the training of LoRAs on miniatures."""
 
 import multiprocessing
-import os
 import random
-import socket
 import time
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -18,7 +16,7 @@ from rethink.training.edit_lora_job import TrainEditLoraJob, adapt
 from rethink.training.edit_model import EditModel
 from rethink.training.lora_pairs import read_pairs
 from rethink.training.lora_settings import LoraSettings
-from rethink.training.process_group import join_processes
+from tests.support.process_groups import run_together
 
 QUICK = {"steps": 4, "rank": 2, "batch": 4, "accumulate": 1, "learning_rate": 1e-2, "keep": "off", "previews": 0}
 
@@ -92,29 +90,8 @@ def train_and_kill(job: TrainEditLoraJob, editor, rng: random.Random, most_steps
 
 
 def train_together(job: TrainEditLoraJob, editor, count: int) -> list[int | None]:
-    """Run the job in so many processes at once, as `accelerate launch` starts them; → their exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    arguments = [(job, editor, rank, count, port) for rank in range(count)]
-    processes = [context.Process(target=_train_as, args=each) for each in arguments]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    return [process.exitcode for process in processes]
-
-
-def _train_as(job: TrainEditLoraJob, editor, rank: int, count: int, port: int) -> None:
-    import torch
-    from accelerate import PartialState
-
-    torch.set_num_threads(1)
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": count, "RANK": rank, "LOCAL_RANK": rank}
-    os.environ.update({name: str(value) for name, value in place.items()})
-    PartialState._reset_state()  # what the fork has taken along
-    job.run(editor, processes=join_processes("cpu"))
+    """Run the job in so many processes at once; → their exit codes."""
+    return run_together(lambda processes: job.run(editor, processes=processes), count)
 
 
 def _train(job: TrainEditLoraJob, editor, connection: Connection) -> None:

@@ -1,8 +1,10 @@
-"""Processes that train together share the work; two of them do it for real in test_edit_lora_job.py."""
+"""Processes that train together share the work; two of them do it for real in test_edit_lora_job.py and
+test_thinker_grpo_job.py."""
 
+import pytest
 import torch
 
-from rethink.training.process_group import ALONE, ProcessGroup, join_processes
+from rethink.training.process_group import ALONE, ProcessGroup, fail_together, join_processes
 
 
 def test_every_item_is_for_one_process():
@@ -19,3 +21,12 @@ def test_alone_there_is_nothing_to_wait_for_or_to_add_up(monkeypatch):
     ALONE.add_up([tensor])
     ALONE.wait()
     assert tensor.tolist() == [1, 1]
+
+
+def test_alone_what_fails_is_what_is_raised():
+    for error in (ValueError("it is gone"), KeyboardInterrupt()):
+        with pytest.raises(type(error)) as raised, fail_together():
+            raise error
+        assert raised.value is error
+    with fail_together():
+        pass

@@ -1,5 +1,7 @@
 """The job of training a thinker by reinforcement."""
 
+import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -7,9 +9,10 @@ import pytest
 import torch
 
 from rethink.errors import OutOfMemoryError, RethinkError
+from rethink.steps import Critique
 from rethink.thinkers.backends.local_folder import load_thinker
 from rethink.thinkers.critique import TEMPLATE, Thinker
-from rethink.training import thinker_grpo_job
+from rethink.training import thinker_grpo, thinker_grpo_job, thinker_rollouts
 from rethink.training.thinker_busy import describe_busy
 from rethink.training.thinker_folders import MARK
 from rethink.training.thinker_grpo import GRPOResult
@@ -18,6 +21,7 @@ from rethink.training.thinker_page import PAGE
 from rethink.training.thinker_settings import GRPOConfig
 from rethink.training.thinker_watch import HeldOut
 from tests.support.miniature_thinkers import write_thinker
+from tests.support.process_groups import run_together
 from tests.support.rl_steps import PromptJudge
 from tests.support.thinking import Painter
 from tests.support.trajectories import draw_images, write_trajectory
@@ -150,3 +154,62 @@ def test_too_little_memory_says_what_to_lower(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(thinker_grpo_job, "train", train)
     with pytest.raises(OutOfMemoryError, match=r"lower batch \(it is 2\)"):
         job(runs, tmp_path).run(Painter(), Thinker(PromptJudge()))
+
+
+@pytest.fixture
+def babble(monkeypatch):
+    """What a miniature babbles is a prompt that is worth as much as its bytes say."""
+    monkeypatch.setattr(
+        thinker_grpo,
+        "parse_critique",
+        lambda text: Critique("ok", 5, 5, "I see.", f"worth {sum(text.encode()) % 11}"),
+    )
+
+
+SMALL = {
+    "steps": 2,
+    "prompts": 2,
+    "answer_tokens": 2,
+    "checkpointing": False,
+    "train_vision": True,
+    "learning_rate": 1e-2,
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_two_processes_share_a_step_and_leave_one_thinker(runs, tmp_path, babble):
+    both = job(runs, tmp_path, save_every=1, turns=1, **SMALL)
+
+    def run(processes):
+        both.run(Painter(), Thinker(PromptJudge()), lambda line: None, processes)
+
+    assert run_together(run, 2) == [0, 0]
+    (log,) = (tmp_path / "out-checkpoints").glob("*/log.jsonl")
+    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    steps = [record for record in records if "groups" in record]
+    assert [record["groups"] for record in steps] == [2, 2] and any(record["grad_norm"] > 0 for record in steps)
+    assert [(record["step"], record["held_out"]["tasks"]) for record in records if "held_out" in record] == [
+        (step, 1) for step in (0, 1, 2)
+    ]
+    assert load_thinker(tmp_path / "out").name == "out"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_what_ends_one_process_ends_the_other_too(runs, tmp_path, babble, monkeypatch):
+    class DeadJudge(PromptJudge):
+        def chat_all(self, requests, **_):
+            raise ConnectionError("nobody listens")
+
+    monkeypatch.setattr(thinker_rollouts, "GIVE_UP", 1)
+    both = job(runs, tmp_path, hold_out=0, **SMALL)
+
+    def run(processes):
+        judge = Thinker(DeadJudge() if processes.rank else PromptJudge())
+        with pytest.raises(RethinkError) as raised:
+            both.run(Painter(), judge, lambda line: None, processes)
+        (tmp_path / f"{processes.rank}.txt").write_text(str(raised.value), encoding="utf-8")
+
+    assert run_together(run, 2) == [0, 0]
+    first, second = ((tmp_path / f"{rank}.txt").read_text(encoding="utf-8") for rank in range(2))
+    assert second.startswith("editor, judge: nothing could be edited and judged") and "nobody listens" in second
+    assert first == f"process 1 of 2 has failed: {second}"
