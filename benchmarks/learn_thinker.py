@@ -46,11 +46,11 @@ from rethink.tiny.oracle import observe
 from rethink.tiny.tasks import WIDE
 from rethink.tiny.teacher import criticize
 from rethink.tiny.think_benchmark import TOKENS, think_about
+from rethink.training.thinker_folders import save
 from rethink.training.thinker_grpo import GRPOTask, train
 from rethink.training.thinker_rewards import RewardRules
 from rethink.training.thinker_rollouts import Rollouts
 from rethink.training.thinker_settings import GRPOConfig
-from rethink.training.thinker_sft import save
 from rethink.training.thinker_steps import ThinkerStep, hold_out
 
 QUESTION = "{source}{edited}{instruction}\n{prompt}"

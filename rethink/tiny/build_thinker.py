@@ -10,7 +10,7 @@ from pathlib import Path
 from ..think_job import ThinkJob, start_run
 from ..think_loop import LoopConfig, ThinkTask
 from ..thinkers.critique import POLISH, SPLIT, TEMPLATE, critique_messages
-from ..training import thinker_sft
+from ..training import thinker_folders
 from ..training.conversations import Conversation, unroll
 from ..training.train_loop import write_json
 from ..trajectory import RECORD_FILE, load_trajectory
@@ -229,7 +229,7 @@ def _corpus():
 
 def save(model, like: Path, out: Path) -> None:
     """The trained thinker as a folder that transformers 4 and 5 open."""
-    thinker_sft.save(model, like, out)
+    thinker_folders.save(model, like, out)
     add_old_names(out)
 
 
