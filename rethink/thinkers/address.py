@@ -34,6 +34,11 @@ class Origin:
         return f"{self.scheme}://{host}" + ("" if self.port == PORTS[self.scheme] else f":{self.port}")
 
 
+def is_address(text: str) -> bool:
+    """Whether a text that names a model is the address of a server, not a path. A Path has lost one of its slashes."""
+    return re.match(r"\s*https?:/", text, re.IGNORECASE) is not None
+
+
 def parse_address(url: str) -> tuple[Origin, str]:
     """(origin, path without a slash at its end) of a base_url. Raises RethinkError."""
     try:
@@ -43,7 +48,8 @@ def parse_address(url: str) -> tuple[Origin, str]:
         raise RethinkError(_NO_ADDRESS) from None
     if parts.username or parts.password or parts.query or parts.fragment:  # nothing secret may get into a record
         raise RethinkError("base_url: no key, name or password belongs into the address; name it in key_variable.")
-    return origin, quote(parts.path, safe=IN_PATHS).rstrip("/").removesuffix("/chat/completions")  # as manuals print it
+    path = quote(parts.path, safe=IN_PATHS).rstrip("/")
+    return origin, path.removesuffix("/chat/completions").removesuffix("/images/edits")  # as manuals print it
 
 
 def parse_origin(text: str) -> Origin:

@@ -50,10 +50,11 @@ class Unusable(ExchangeError):
 
 @dataclass(frozen=True)
 class Limit:
-    """When an exchange must end; `over`: set when nobody is waiting for it any longer."""
+    """When an exchange must end; `over`: set when nobody is waiting for it any longer. longest: bytes of an answer, at most."""
 
     seconds: float
     over: threading.Event = field(default_factory=threading.Event)
+    longest: int = LONGEST_REPLY
     started: float = field(default_factory=time.monotonic)
 
     def left(self) -> float:
@@ -112,7 +113,7 @@ def _exchange(
             connection.request(method, target, data, {**headers, **more, "Connection": "close"})
         response = connection.getresponse()
         names = {name.lower(): value for name, value in response.getheaders()}
-        return Reply(response.status, names, _read(response, names.get("content-encoding", "")))
+        return Reply(response.status, names, _read(response, names.get("content-encoding", ""), limit.longest))
     except ExchangeError:
         raise
     except TimeoutError:
@@ -244,10 +245,10 @@ def _certificates() -> ssl.SSLContext:
     return context
 
 
-def _read(response: http.client.HTTPResponse, encoding: str) -> bytes:
+def _read(response: http.client.HTTPResponse, encoding: str, longest: int) -> bytes:
     """The body: of an error as much as is looked at. Raises Unusable for an answer that has no end."""
     failed = response.status >= 300
-    most = LONGEST_ERROR if failed else LONGEST_REPLY
+    most = LONGEST_ERROR if failed else longest
     data, unpack = bytearray(), _unpacker(encoding.strip().lower())
     try:
         while len(data) <= most and (packed := response.read1(MIB // 16)):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from ..errors import RethinkError
 from ..options import Dtype, check_limits, option
 from . import backends
+from .address import is_address
 from .critique import TEMPLATE, Thinker
 
 if TYPE_CHECKING:
@@ -135,9 +136,8 @@ def list_backends() -> tuple[Backend, ...]:
 def find_backend(where: str) -> Backend:
     """The row that a `ThinkerConfig.where` means."""
     rows = list_backends()
-    is_address = where.lower().startswith(("http://", "https://"))
     found = [row for row in rows if row.recognizes and row.recognizes(where)]
-    return (found or [row for row in rows if row.recognizes is None and row.remote == is_address])[0]
+    return (found or [row for row in rows if row.recognizes is None and row.remote == is_address(where)])[0]
 
 
 def open_chat(config: ThinkerConfig, trust: Trust | None = None) -> Chat:

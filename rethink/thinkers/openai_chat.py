@@ -1,14 +1,8 @@
-"""A Chat over any OpenAI-compatible server: vLLM, Ollama, llama.cpp, OpenAI, Gemini.
-
-The key is read from its environment variable at the moment of a call and is kept nowhere: not in this object, not in an
-error, a log or a record. It goes to the server that the owner of this machine has paired it with (`trust`), and nowhere else.
-"""
+"""A Chat over any OpenAI-compatible server: vLLM, Ollama, llama.cpp, OpenAI, Gemini."""
 
 import base64
-import difflib
 import io
 import json
-import os
 import re
 import threading
 from collections.abc import Sequence
@@ -17,21 +11,16 @@ from typing import Any, TypeGuard
 
 from torch import Tensor
 
-from ..errors import RethinkError
 from ..image_notes import bare_png
 from ..images import to_pil
 from ..threads import DaemonThreads
-from .address import parse_address
-from .exchange import ExchangeError, Limit, Reply, TimeIsUp, exchange
-from .faults import LONGEST_PAUSE, Fault, find_fault, read_fault, read_json
+from .exchange import Limit, Reply
+from .faults import Fault, find_fault, read_fault, read_json
 from .protocol import NO_USAGE, Messages, OnToken, Placement, Request, ThinkerError, TokenUsage, resize_for_vlm
-from .proxies import find_proxy
 from .redaction import redact
-from .trust import Trust, read_trust
+from .server_client import POLL, ServerClient
+from .trust import Trust
 
-POLL = 0.1  # seconds between two looks whether the user has cancelled
-MAX_SUGGESTIONS = 5  # models of a server that are named to a user whose choice it does not have
-FIRST_PAUSE = 1.0  # seconds before a retry, doubling from one to the next up to LONGEST_PAUSE
 # What some models refuse, and what they want instead.
 _UNSUPPORTED = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None}
 _MARK = re.compile(r"</?think>", re.IGNORECASE)
@@ -59,25 +48,12 @@ class OpenAIChat:
         concurrency: int = 4,
         trust: Trust | None = None,
     ):
-        self.name = model
-        self._origin, self._path = parse_address(base_url)
-        self._key_variable = _checked_variable(key_variable)
-        if not model.strip():
-            raise RethinkError("model: is empty; give the model's name as the server knows it.")
-        numbers = (("timeout", timeout, 1, 3600), ("retries", retries, 0, 20), ("concurrency", concurrency, 1, 64))
-        for name, value, low, high in numbers:
-            if not low <= value <= high:
-                raise RethinkError(f"{name}: expected {low} to {high}, got {value}.")
-        self._timeout, self._retries, self.concurrency = timeout, retries, concurrency
+        self.name, self.concurrency = model, concurrency
+        self._server = ServerClient(
+            base_url, model, key_variable, timeout=timeout, retries=retries, concurrency=concurrency, trust=trust
+        )
         self._param_overrides: dict[str, str | None] = {}  # what this model has refused
         self.usage, self._counting = NO_USAGE, threading.Lock()
-        # What is missing or not allowed is better said now than when the first edit has been made.
-        self._key()
-        trust = trust or read_trust()
-        if self._key_variable:
-            trust.check_key(self._key_variable, self._origin)
-        trust.check_images(self._origin)
-        find_proxy(self._origin)
 
     def chat(
         self,
@@ -92,7 +68,7 @@ class OpenAIChat:
         request = Request(messages, images, seed)
         if on_token is None and threading.current_thread() is not threading.main_thread():
             # Nobody looks in while it waits, and Ctrl-C comes to another thread: this one can wait by itself.
-            answer = self._answer(self._key(), request, max_tokens, temperature, threading.Event())
+            answer = self._answer(self._server.key(), request, max_tokens, temperature, threading.Event())
         else:
             (answer,) = self.chat_all([request], max_tokens=max_tokens, temperature=temperature, on_token=on_token)
         if isinstance(answer, ThinkerError):
@@ -110,7 +86,7 @@ class OpenAIChat:
         self, requests: Sequence[Request], *, max_tokens: int, temperature: float, on_token: OnToken | None = None
     ) -> list[str | ThinkerError]:
         """All answers, `concurrency` of them at once. `on_token` is called while waiting, and may raise to cancel."""
-        key, over = self._key(), threading.Event()
+        key, over = self._server.key(), threading.Event()
         threads = DaemonThreads(min(self.concurrency, len(requests)))
         try:
             waiting = [threads.submit(self._answer, key, r, max_tokens, temperature, over) for r in requests]
@@ -124,50 +100,22 @@ class OpenAIChat:
             over.set()
             threads.end()
 
-    def _key(self) -> str:
-        key = os.environ.get(self._key_variable, "") if self._key_variable else ""
-        if self._key_variable and not key.strip():
-            # The name is not repeated: it may be a key that was pasted into the wrong field.
-            raise RethinkError(
-                "key_variable: no environment variable of that name is set; set it, or leave this empty."
-            )
-        if not (key.strip().isascii() and key.strip().isprintable()):
-            raise RethinkError(
-                "key_variable: what it names holds a character that is in no key; copy the key once more."
-            )
-        return key.strip()
-
     def _answer(
         self, key: str, request: Request, max_tokens: int, temperature: float, over: threading.Event
     ) -> str | ThinkerError:
         """over: set when nobody is waiting for the answer any longer, so that there are no more retries."""
         body = {"model": self.name, "messages": _with_images(request), "max_tokens": max_tokens}
         body |= {"temperature": temperature, "seed": request.seed % 2**31}
-        tries = 1
-        while isinstance(result := self._try(key, body, over), Fault):
-            if not result.retryable or tries > self._retries:
-                break
-            growing = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1))
-            if _sleep(growing if result.wait is None else result.wait, over):
-                break
-            tries += 1
-        if not isinstance(result, Fault):
-            return redact(key, result)
-        why, after = redact(key, result.why).rstrip("."), f" (after {tries} tries)" if tries > 1 else ""
-        return ThinkerError(f"thinker: {self.name} at {self._origin}{self._path}: {why}{after}.")
+        result = self._server.ask(lambda limit: self._try(key, body, limit), key, over)
+        return ThinkerError(f"thinker: {result.why}") if isinstance(result, Fault) else redact(key, result)
 
-    def _try(self, key: str, body: dict[str, Any], over: threading.Event) -> str | Fault:
+    def _try(self, key: str, body: dict[str, Any], limit: Limit) -> str | Fault:
         """One try. What the model refuses is left out and asked again at once, which counts as none."""
-        limit = Limit(self._timeout, over)
         while True:
             renamed = ((self._param_overrides.get(name, name), value) for name, value in body.items())
             sent = {name: value for name, value in renamed if name is not None}
-            try:
-                reply = self._send("POST", "/chat/completions", key, sent, limit)
-            except TimeIsUp:
-                return Fault(f"no answer within {self._timeout:g} s", retryable=True)
-            except ExchangeError as error:
-                return Fault(str(error), error.retryable)
+            data = json.dumps(sent).encode()
+            reply = self._server.send("POST", "/chat/completions", key, limit, data, "application/json")
             if reply.status == 200:
                 with self._counting:
                     self.usage += _usage_in(reply)
@@ -175,42 +123,8 @@ class OpenAIChat:
             fault = read_fault(reply.status, reply.headers, reply.data, bool(key))
             refused = _unsupported_param(reply.status, fault.why, sent)
             if refused is None:
-                hint = self._models(key, reply.status, limit) if reply.status in (400, 404) else ""
-                return Fault(fault.why + hint, fault.retryable, fault.wait)
+                return self._server.with_models(fault, reply.status, key, limit)
             self._param_overrides[refused] = _UNSUPPORTED[refused]
-
-    def _send(self, method: str, path: str, key: str, record: dict[str, Any] | None, limit: Limit) -> Reply:
-        headers = {"Accept": "application/json", "User-Agent": "rethink"}
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        data = None
-        if record is not None:
-            headers["Content-Type"] = "application/json"
-            data = json.dumps(record).encode()
-        return exchange(method, self._origin, self._path + path, headers, data, limit)
-
-    def _models(self, key: str, code: int, limit: Limit) -> str:
-        """What a server that knows no such model has instead, or none of this address, as the rest of a sentence."""
-        names = None
-        try:
-            reply = self._send("GET", "/models", key, None, limit)
-            if reply.status == 200:
-                names = [model["id"] for model in read_json(reply.data)["data"] if isinstance(model["id"], str)]
-        except (ExchangeError, KeyError, TypeError):
-            pass
-        if names is None:
-            return "; is the address right? Most end in /v1" if code == 404 else ""
-        if not names or any(name == self.name or name.endswith(f"/{self.name}") for name in names):
-            return ""
-        near = difflib.get_close_matches(
-            self.name, [redact(key, name)[:100] for name in names[:1000]], MAX_SUGGESTIONS, 0
-        )
-        return f"; it has {', '.join(near)}"
-
-
-def _sleep(seconds: float, over: threading.Event) -> bool:
-    """Wait before a retry; True, and at once, where nobody is waiting for the answer any longer."""
-    return over.wait(seconds)
 
 
 def _unsupported_param(status: int, why: str, sent: dict[str, Any]) -> str | None:
@@ -305,12 +219,3 @@ def _with_images(request: Request) -> list[dict[str, Any]]:
         return {"type": "image_url", "image_url": {"url": next(urls)}} if content["type"] == "image" else content
 
     return [{**message, "content": [part(p) for p in message["content"]]} for message in request.messages]
-
-
-def _checked_variable(name: str) -> str:
-    name = name.strip()
-    if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise RethinkError(
-            "key_variable: give the NAME of an environment variable, such as OPENAI_API_KEY, not the key."
-        )
-    return name

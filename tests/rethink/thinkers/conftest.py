@@ -23,5 +23,5 @@ def server():
 def pauses(monkeypatch):
     """The seconds that were waited before other tries, in no time."""
     rests = []
-    monkeypatch.setattr("rethink.thinkers.openai_chat._sleep", lambda seconds, over: rests.append(seconds))
+    monkeypatch.setattr("rethink.thinkers.server_client._sleep", lambda seconds, over: rests.append(seconds))
     return rests

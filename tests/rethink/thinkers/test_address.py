@@ -1,9 +1,11 @@
 """Addresses have no second spelling that leads elsewhere."""
 
+from pathlib import Path
+
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.thinkers.address import parse_address
+from rethink.thinkers.address import is_address, parse_address
 
 
 def origin(url):
@@ -80,3 +82,13 @@ def test_what_could_be_read_in_two_ways_is_no_address(url):
 )
 def test_this_machine_is_known_by_its_addresses_alone(host, is_local):
     assert origin(f"http://{host}/v1").is_local is is_local
+
+
+def test_an_address_is_told_from_a_path():
+    assert all(map(is_address, ("http://127.0.0.1:9/v1", " HTTPS://host ", str(Path("http://host/v1")))))
+    assert not any(map(is_address, ("models/http", "built-in", r"C:\models", "https")))
+
+
+@pytest.mark.parametrize("ending", ["", "/", "/chat/completions", "/images/edits/"])
+def test_the_path_may_be_the_one_of_the_manual(ending):
+    assert parse_address(f"http://127.0.0.1:8000/v1{ending}")[1] == "/v1"
