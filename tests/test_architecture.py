@@ -18,8 +18,9 @@ ROWS = (
     "images",
     "trajectory",
     "trajectory_html",
+    "thinkers",
     # of evaluation only what measures images and runs nothing; a benchmark that runs the loop gets a place further down
-    "editors thinkers alignment evaluation focus",
+    "editors alignment evaluation focus",
     "think_loop edit_job",
     "think_job steering",
     "pairs",

@@ -15,7 +15,7 @@ from ..errors import RethinkError
 from ..options import MAX_SEED
 from .arguments import add_field, add_switch
 from .edit import EXIT_CODES, add_sampling_options, settings_from
-from .editor_options import BUILT_IN, EDITORS, add_device, add_lora_option, parse_lora
+from .editor_options import BUILT_IN, FILES, add_device, add_lora_option, parse_lora
 from .pair_options import clip_from
 from .progress import ProgressLine, complain, print_result
 from .score import add_further_options
@@ -74,7 +74,7 @@ def add_compare_commands(commands) -> None:
         action="append",
         default=[],
         metavar="[NAME=]EDITOR[:SETTING=VALUE,…]",
-        help=f"{EDITORS}; repeat it for several. Settings of its own: steps, sampler, text_guidance, image_guidance, strength, negative",
+        help=f"{FILES}; repeat it for several. Settings of its own: steps, sampler, text_guidance, image_guidance, strength, negative",
     )
     add_lora_option(parser, "editors, in every variant")
     group = parser.add_argument_group("what else is compared", "with every editor")
@@ -186,7 +186,7 @@ def _plan(options: argparse.Namespace) -> VariantPlan:
     loras = _loras(options.lora)
     editors = tuple(replace(parse_editor(text, settings), loras=loras) for text in options.editor)
     if not editors:
-        raise RethinkError(f"--editor: name one or more: {EDITORS}.")
+        raise RethinkError(f"--editor: name one or more: {FILES}.")
     if not 0 <= options.seed <= MAX_SEED:
         raise RethinkError(f"seed: expected 0 to {MAX_SEED}, got {options.seed}.")
     thinking = Thinking(open_thinker_of(options, "thinker"), config_from(options)) if options.think else None
@@ -210,6 +210,7 @@ def parse_editor(text: str, settings: Settings) -> EditorChoice:
     from ..comparison.variants import EditorChoice
     from ..editors.settings import Settings
     from ..model_files import model_name
+    from ..thinkers.address import is_address
 
     name, equals, where = text.partition("=")
     if not equals or any(letter in name for letter in "/\\:") or Path(text).exists():
@@ -225,6 +226,11 @@ def parse_editor(text: str, settings: Settings) -> EditorChoice:
             inputs[key] = type(inputs[key])(value)
         except ValueError as error:
             raise RethinkError(f"--editor: {text}: {key} takes a number, got “{value}”.") from error
+    if is_address(where):
+        raise RethinkError(
+            f"--editor: {where} is a server, and editors that are compared here lie on this machine; in ComfyUI, Compare Editors takes "
+            "servers too."
+        )
     path = EDITOR_FOLDER if where == BUILT_IN else Path(where)
     suffix = f" ({own[2].replace(',', ', ')})" if own else ""
     plain = BUILT_IN if where == BUILT_IN else model_name(path) if path.is_dir() else path.stem

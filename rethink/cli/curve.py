@@ -90,5 +90,5 @@ def _source(options: argparse.Namespace, editor: str) -> ModelSource[Editor]:
     """An editor that is loaded in its turn."""
     from ..pairs.models import ModelSource
 
-    own = argparse.Namespace(**{**vars(options), "editor": editor})
-    return ModelSource(name_model(editor, options.lora), partial(open_editor, own))
+    own = argparse.Namespace(**{**vars(options), "editor": editor, "editor_flag": "--editors"})
+    return ModelSource(name_model(editor, options.lora, options.editor_model), partial(open_editor, own))

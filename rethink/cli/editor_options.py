@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import RethinkError
 from ..options import option_of
 from .arguments import add_field
 
@@ -15,14 +16,19 @@ if TYPE_CHECKING:
     from ..editors.protocol import Editor
 
 BUILT_IN = "built-in"
-EDITORS = "built-in, a diffusers folder, or a .safetensors file"
+FILES = "built-in, a diffusers folder, or a .safetensors file"
+EDITORS = f"{FILES}; or a server's address (…/v1), with --editor-model"
+SERVER_FIELDS = ("model", "key_variable", "timeout", "retries", "concurrency")
 
 
 def add_loading_options(parser: argparse.ArgumentParser, default: str | None, help: str) -> None:
     """Which editor, its LoRAs, and how it is loaded: what `open_editor` reads, besides the device."""
-    from ..editors.settings import LoadSettings
+    from ..editors.settings import LoadSettings, ServerSettings
 
     parser.add_argument("--editor", default=default, help=help)
+    for name in SERVER_FIELDS:
+        flag = f"--editor-{name.replace('_', '-')}"
+        add_field(parser, ServerSettings, name, flag, dest=f"editor_{name}", metavar=name.upper())
     add_lora_option(parser, "editor")
     add_field(parser, LoadSettings, "dtype")
     add_field(parser, LoadSettings, "offload")
@@ -52,7 +58,10 @@ def open_editor(options: argparse.Namespace) -> Editor:
     """The editor of the arguments with its LoRAs."""
     from ..builtin import EDITOR_FOLDER
     from ..editors.loading import load_editor
+    from ..thinkers.address import is_address
 
+    if is_address(options.editor):
+        return add_loras(_open_server_editor(options), options.lora)
     editor = load_editor(
         EDITOR_FOLDER if options.editor == BUILT_IN else Path(options.editor),
         dtype=options.dtype,
@@ -64,6 +73,25 @@ def open_editor(options: argparse.Namespace) -> Editor:
     if options.editor == BUILT_IN:
         editor.name = BUILT_IN  # as it was chosen, in records
     return add_loras(editor, options.lora)
+
+
+def _open_server_editor(options: argparse.Namespace) -> Editor:
+    """The editor behind the server of the arguments. One that was typed on the command line is allowed; of one in a config file its
+    owner's settings decide. `editor_flag` of the options: the flag that names it, where that is another than --editor."""
+    from ..editors.server_editor import ServerEditor
+    from ..thinkers.address import parse_address
+    from ..thinkers.trust import trust_command_line
+
+    values = {name: getattr(options, f"editor_{name}") for name in SERVER_FIELDS}
+    if not values["model"].strip():
+        raise RethinkError("--editor-model: is empty; give the editor's name as the server knows it.")
+    named = {getattr(options, "editor_flag", "--editor")} | (
+        {"--editor-key-variable"} if values["key_variable"] else set()
+    )
+    by_owner = getattr(options, "config", None) is None or named <= options.typed
+    origin, _ = parse_address(options.editor)
+    trust = trust_command_line(origin, values["key_variable"]) if by_owner else None
+    return ServerEditor(options.editor, **values, trust=trust)
 
 
 def add_loras(model: Any, texts: Sequence[str]) -> Any:

@@ -129,7 +129,8 @@ def editor_from(options) -> ModelSource[Editor] | None:
         raise RethinkError("--editor and --inverse go together.")
     if not options.editor:
         return None
-    return ModelSource(name_model(options.editor, options.lora), partial(open_editor, options))
+    name = name_model(options.editor, options.lora, options.editor_model)
+    return ModelSource(name, partial(open_editor, options))
 
 
 def text_to_image_from(options) -> ModelSource[Any]:
@@ -164,13 +165,20 @@ def clip_from(options) -> ModelSource[Clip] | None:
     return ModelSource(name_model(options.clip), partial(Clip, folder, options.device))
 
 
-def name_model(where: str | Path, loras: Sequence[str] = ()) -> str:
-    """The name of a model, with LoRAs as --lora has them, in records and ids. where: its folder, its file or built-in."""
+def name_model(where: str | Path, loras: Sequence[str] = (), model: str = "") -> str:
+    """The name of a model, with LoRAs as --lora has them, in records and ids. where: its folder, its file, built-in, or the address
+    of a server, which calls it `model`."""
     from ..editors.loading import name_with_lora
     from ..model_files import model_name, snapshot_of
     from ..pairs.models import model_id
+    from ..thinkers.address import is_address
 
-    name = model_id(BUILT_IN if where == BUILT_IN else model_name(snapshot_of(Path(where))))
+    if is_address(str(where)):
+        from ..editors.server_editor import name_on_server
+
+        name = model_id(name_on_server(str(where), model))
+    else:
+        name = model_id(BUILT_IN if where == BUILT_IN else model_name(snapshot_of(Path(where))))
     for path, strength in map(parse_lora, loras):
         name = name_with_lora(name, path.stem, strength)
     return name

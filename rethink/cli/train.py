@@ -13,7 +13,7 @@ from ..progress import ignore_progress
 from ..text_files import show_name
 from .arguments import add_command, add_field
 from .edit import EXIT_CODES
-from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
+from .editor_options import BUILT_IN, FILES, add_device, add_loading_options, open_editor
 from .pair_options import add_thinker, open_thinker_from
 from .progress import ProgressLine, print_result
 
@@ -93,7 +93,7 @@ def add_train_command(commands) -> None:
         help="text file with an instruction a line: other edits that must not be forgotten; default: common ones",
     )
     add_thinker(parser, "also scores the previews of every save: ")
-    add_loading_options(parser, BUILT_IN, f"the model that learns: {EDITORS}")
+    add_loading_options(parser, BUILT_IN, f"the model that learns: {FILES}")
     parser.add_argument(
         "--preview-editor",
         metavar="EDITOR",
@@ -148,7 +148,7 @@ def run_train_lora(options: argparse.Namespace) -> int:
 def open_preview_editor(options: argparse.Namespace) -> Editor:
     """The editor of --preview-editor, loaded as the one that learns is, but in main memory wherever that one has a card."""
     offload = "model" if options.offload == "none" else options.offload
-    changed = {"editor": options.preview_editor, "lora": [], "offload": offload}
+    changed = {"editor": options.preview_editor, "editor_flag": "--preview-editor", "lora": [], "offload": offload}
     try:
         return open_editor(argparse.Namespace(**{**vars(options), **changed}))
     except RethinkError as error:

@@ -10,6 +10,7 @@ from ..builtin import EDITOR_FOLDER
 from ..errors import RethinkError, lazy_import
 from ..model_files import PICKLES, check_weights, fingerprint_files, model_name, read_json, resolve_device, snapshot_of
 from ..options import Dtype
+from ..thinkers.address import is_address
 from .families import FAMILIES, DenoisingLoop, Family
 from .pipeline_adapters import PipelineAdapter
 from .pipeline_editor import PipelineEditor
@@ -49,6 +50,10 @@ def load_editor(
     the folder ({"steps": 4, …}, fields of Settings) holds the defaults that its maker recommends.
     Raises RethinkError for everything that is missing, broken, unsafe or unknown.
     """
+    if is_address(str(path)):
+        raise RethinkError(
+            f"editor: {path} is the address of a server, and no file; open it with ServerEditor, and its model's name."
+        )
     path = snapshot_of(Path(path))
     device = resolve_device(device)
     choices = (

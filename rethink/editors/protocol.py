@@ -13,9 +13,13 @@ from ..errors import RethinkError
 from ..images import as_image
 from .settings import DEFAULT_SETTINGS, Settings, used_settings
 
-# (step 1…total, total, lazy preview → small IMAGE of the rows under way). What it raises ends the run; the editor stays
-# usable.
+# (step 1…total, total, lazy preview → small IMAGE of the rows under way); behind a server (rows that are done, all rows, the
+# same), again and again. What it raises ends the run; the editor stays usable.
 OnStep = Callable[[int, int, Callable[[], Tensor]], None]
+
+
+class EditorUnavailable(RethinkError):
+    """An editor is gone for now, as its server is: whatever else it were asked would fail by the same. A later time may help."""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,27 @@ class LoadSettings:
 
 
 @dataclass(frozen=True)
+class ServerSettings:
+    """The server that an editor is behind; see `server_editor.ServerEditor`."""
+
+    base_url: str = option("http://127.0.0.1:8000/v1", "The address of the server, up to /v1.")
+    model: str = option("", "The editor's name, as the server knows it.")
+    key_variable: str = option(
+        "",
+        "The NAME of the environment variable with the server's key, never the key itself. Empty for a server that needs none.",
+    )
+    timeout: int = option(300, "Seconds for one edit by a server, in total.", low=1, high=3600, advanced=True)
+    retries: int = option(
+        4,
+        "How often to retry, with growing pauses, when the server is busy or unreachable.",
+        low=0,
+        high=20,
+        advanced=True,
+    )
+    concurrency: int = option(4, "How many edits a server is asked for at once.", low=1, high=64, advanced=True)
+
+
+@dataclass(frozen=True)
 class Settings:
     """How to sample. Zero, "default" and "" mean: what the editor recommends.
 
@@ -128,7 +149,7 @@ def used_settings(editor: SettingsUser, settings: Settings) -> dict[str, Any]:
 def summarize_settings(used: Mapping[str, Any]) -> str:
     """`used_settings` as a line for people: “20 steps · text guidance 7.5 · image guidance 1.5”."""
     spread = " ± 20 % by seed" if used.get("randomize_guidance") else ""
-    parts = [format_count(used["steps"], "step")]
+    parts = [format_count(used["steps"], "step") if "steps" in used else "as many steps as the server takes"]
     parts += [
         f"{name.replace('_', ' ')} {used[name]:g}{spread}"
         for name in ("text_guidance", "image_guidance")

@@ -111,7 +111,8 @@ class GRPOJob:
     def _training(self, editor: Editor, judge: Thinker) -> dict[str, Any]:
         """What decides what is learned beside thinker and data, which count by their contents."""
         config = {name: value for name, value in asdict(self.config).items() if name not in FREE}
-        referees = {"editor": editor.name, "judge": judge.chat.name}
+        editor_name = editor.name.partition(" @ ")[0]  # a server may be elsewhere when it goes on
+        referees = {"editor": editor_name, "judge": judge.chat.name}
         return {"method": "grpo", **referees, "template": self.template, **config}
 
 

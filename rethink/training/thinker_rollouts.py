@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
+from ..editors.protocol import EditorUnavailable
 from ..editors.settings import Settings
 from ..errors import RethinkError
 from ..evaluation.preservation import measure
@@ -172,7 +173,7 @@ class Rollouts:
         if images is not None:
             self.counts["edits"] += len(keys)
             yield from zip(keys, images.split(1), strict=True)
-        elif len(keys) > 1 and not isinstance(self._error, TimeoutError):
+        elif len(keys) > 1 and not isinstance(self._error, (TimeoutError, EditorUnavailable)):
             for key in keys:
                 yield from self._edit(source, step, [key])
         else:

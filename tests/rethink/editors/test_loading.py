@@ -60,6 +60,11 @@ def test_paths_that_lead_nowhere(tmp_path):
             load_editor(tmp_path / name)
 
 
+def test_an_address_is_no_file():
+    with pytest.raises(RethinkError, match="editor: http://127.0.0.1:9/v1 is the address of a server"):
+        load_editor("http://127.0.0.1:9/v1")
+
+
 def test_a_unet_of_another_family(folders, folder):
     shutil.rmtree(folder / "unet")
     shutil.copytree(folders["sdedit"] / "unet", folder / "unet")

@@ -1,0 +1,162 @@
+"""What goes to OpenAI's image edits endpoint (POST …/images/edits), and what comes back.
+
+Open servers take the same form and more of it, under the names of diffusers' arguments: SGLang's diffusion server and vLLM-Omni
+(docs.vllm.ai, Image Edit API) both. OpenAI's own refuses what it does not know, and says what that was.
+"""
+
+import base64
+import binascii
+import io
+import re
+import secrets
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import torch
+from torch import Tensor
+
+from ..errors import RethinkError
+from ..image_files import read_rgb
+from ..images import as_image
+from ..thinkers.address import Origin, parse_origin
+from ..thinkers.exchange import Reply
+from ..thinkers.faults import Fault, find_fault, read_json
+
+# The fields that a server may do without.
+OPTIONAL = (
+    "n",
+    "size",
+    "response_format",
+    "output_format",
+    "seed",
+    "num_inference_steps",
+    "guidance_scale",
+    "true_cfg_scale",
+    "negative_prompt",
+)
+MAX_SIDE = 4096  # pixels of an answer; a larger one is scaled down as it is read
+_REFUSAL = re.compile(
+    r"unknown|unrecogni[sz]ed|unexpected|unsupported|not supported|not permitted|extra|invalid|does not (?:support|accept)",
+    re.IGNORECASE,
+)
+_SIZE = re.compile(r"(?<!\d)(\d{2,5})\s?[x×]\s?(\d{2,5})(?!\d)")
+
+Size = tuple[int, int]  # height, width
+
+
+def format_size(size: Size) -> str:
+    """A size as servers take it, the width first."""
+    return f"{size[1]}x{size[0]}"
+
+
+def encode_form(fields: Mapping[str, str], images: Sequence[bytes]) -> tuple[bytes, str]:
+    """(body, Content-Type) of a multipart form (RFC 7578) with these fields and PNGs: the image to edit, and then references."""
+    boundary = secrets.token_hex(16)
+    name = "image" if len(images) == 1 else "image[]"
+    parts = [(f'name="{field}"', value.encode(errors="replace")) for field, value in fields.items()]
+    for number, image in enumerate(images, 1):
+        parts.append((f'name="{name}"; filename="image-{number}.png"\r\nContent-Type: image/png', image))
+    body = b"".join(
+        f"--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + data + b"\r\n"
+        for head, data in parts
+    )
+    return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def find_refused(reply: Reply, why: str, sent: Mapping[str, str]) -> str | None:
+    """Which of the optional fields that were sent a server refuses, where that is what its error says. why: that error in words."""
+    if reply.status not in (400, 422):
+        return None
+    optional = [name for name in OPTIONAL if name in sent]
+    if (named := _named(read_json(reply.data))) in optional:
+        return named
+    if "size" in optional and sent["size"] in why:
+        return "size"
+    if not _REFUSAL.search(why):
+        return None
+    return next((name for name in optional if _names(why, name)), None)
+
+
+def _named(record: Any) -> str | None:
+    """The field that an error is about: OpenAI's "param", FastAPI's "loc"."""
+    record = record if isinstance(record, dict) else {}
+    error, details = record.get("error"), record.get("detail")
+    if isinstance(error, dict):
+        return error.get("param")
+    place = details[0].get("loc") if isinstance(details, list) and details and isinstance(details[0], dict) else None
+    return place[-1] if isinstance(place, list) and place else None
+
+
+def _names(why: str, name: str) -> bool:
+    """Whether a sentence speaks of a field. Those that are words as well must stand in quotation marks, or before a colon."""
+    return bool(re.search(rf"\b{name}\b" if "_" in name else rf"['\"`“]{name}['\"`”]|\b{name}:", why))
+
+
+def find_sizes(why: str, asked: Size) -> tuple[Size, ...]:
+    """The sizes that an error offers in place of the one that was asked for."""
+    found = ((int(height), int(width)) for width, height in _SIZE.findall(why))
+    return tuple(dict.fromkeys(size for size in found if size != asked))
+
+
+def read_edit(reply: Reply, origin: Origin, get_file: Callable[[str], Reply]) -> Tensor | Fault:
+    """The image [1, h, w, 3] in an answer, or why there is none.
+
+    get_file: fetches a path of the server itself, at `origin`. An address on any other is not followed: whoever edits is trusted with
+    images and a key, and nobody whom it names.
+    """
+    record = read_json(reply.data)
+    items = record.get("data") if isinstance(record, dict) else None
+    item = items[0] if isinstance(items, list) and items else None
+    if not isinstance(item, dict):
+        missing = Fault("the answer holds no image (a web page, or cut off); check the address", retryable=True)
+        return find_fault(record, None) or missing
+    data = _data_of(item, origin, get_file)
+    if isinstance(data, Fault):
+        return data
+    try:
+        pixels = read_rgb(io.BytesIO(data), MAX_SIDE)
+    except RethinkError as error:
+        return Fault(f"the edited image {error}" if str(error).startswith("cannot") else f"the edited image: {error}")
+    return as_image(torch.from_numpy(pixels.copy() if pixels.ndim == 3 else pixels[..., None]))
+
+
+def _data_of(item: Mapping[str, Any], origin: Origin, get_file: Callable[[str], Reply]) -> bytes | Fault:
+    """The file of an edited image."""
+    text, url = item.get("b64_json"), item.get("url")
+    if not (isinstance(text, str) and text) and isinstance(url, str) and url.startswith("data:"):
+        text = url
+    if isinstance(text, str) and text:
+        try:
+            return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text)
+        except (binascii.Error, ValueError):
+            return Fault("the edited image is no base64")
+    if not (isinstance(url, str) and url):
+        return Fault("the answer holds no image, neither b64_json nor url; maybe the model does not edit")
+    path = _path_on(origin, url)
+    if path is None:
+        return Fault(
+            "its edited image lies on another server, which is not followed; have it answer with b64_json, or with addresses that "
+            f"begin with {origin}"
+        )
+    reply = get_file(path)
+    if reply.status != 200:
+        return Fault(f"its edited image cannot be fetched from there (error {reply.status})", reply.status >= 500)
+    return reply.data
+
+
+def _path_on(origin: Origin, url: str) -> str | None:
+    """The path, with its query, of an address on that server; None where it is on another."""
+    try:
+        parts = urlsplit(urljoin(f"{origin}/", url))
+        if parse_origin(f"{parts.scheme}://{parts.netloc}") != origin:
+            return None
+    except ValueError:
+        return None
+    path = f"{parts.path or '/'}{'?' * bool(parts.query)}{parts.query}"
+    return path if path.isascii() and path.isprintable() and " " not in path else None
+
+
+def drop_refused(fields: Mapping[str, Any], refused: Container[str]) -> dict[str, str]:
+    """The fields of a form as texts, without those that are None and those that this server has refused."""
+    return {name: str(value) for name, value in fields.items() if value is not None and name not in refused}

@@ -1,0 +1,320 @@
+"""An editor behind a server that speaks OpenAI's language: vLLM-Omni, SGLang, LocalAI, OpenAI.
+
+It is asked as thinkers are: the same trust in servers and keys, the same limits, the same retries (`thinkers.server_client`).
+"""
+
+import io
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from typing import NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import RethinkError
+from ..images import Fit, as_image, fit, plan_fit, plan_within, to_pil, unfit
+from ..thinkers.address import parse_address
+from ..thinkers.exchange import MIB, Limit
+from ..thinkers.faults import Fault, read_fault
+from ..thinkers.server_client import POLL, ServerClient
+from ..thinkers.trust import Trust
+from ..threads import DaemonThreads
+from .common import EditBatch, Remedies, SourceCache, guidance_scales, run_edit, settings_by_row
+from .openai_edits import Size, drop_refused, encode_form, find_refused, find_sizes, format_size, read_edit
+from .protocol import EditorUnavailable, OnStep, Prepared, check_references
+from .settings import DEFAULT_SETTINGS, Settings
+
+AREA, MULTIPLE = (
+    2**20,
+    32,
+)  # pixels that are sent and asked for, and of what their sides are multiples: as today's editors work
+LONGEST_ANSWER = 64 * MIB
+PREVIEW_AREA = 2**16
+ENDPOINT = "/images/edits"
+
+
+@dataclass(frozen=True)
+class ServerFamily:
+    """See `protocol.EditorFamily`. Which kind of editor it is, a server does not say."""
+
+    id: str = "server"
+    title: str = "an editor behind a server"
+    references: int = 15  # OpenAI's takes 16 images in all
+    takes_negative_prompt: bool = True
+    guides_by_image: bool = False
+
+
+class SentImages:
+    """A source and its references, as they are sent. kept: edits of a batch that failed by others of its rows."""
+
+    def __init__(self, images: Tensor, references: Sequence[Tensor]):
+        self.kept: dict[tuple, Tensor] = {}
+        self._images, self._references = images, references
+        self._files: dict[tuple[int, Fit], list[bytes]] = {}
+        self._writing = threading.Lock()
+
+    def files(self, image: int, plan: Fit) -> list[bytes]:
+        """The PNGs of a source, fitted so, and of the references at no more than AREA: made once, however many rows send them."""
+        with self._writing:
+            if (image, plan) not in self._files:
+                source = fit(self._images[image : image + 1], plan)
+                self._files[image, plan] = [_png(source), *(_png(_scale_down(each, AREA)) for each in self._references)]
+            return self._files[image, plan]
+
+
+class ServerEditor:
+    """See `protocol.Editor`. Every row is a request of its own, `concurrency` of them at once.
+
+    base_url, model, key_variable, timeout, retries, trust: see `ServerClient`; raises what that raises. The image goes scaled to
+    about a megapixel, as those of editors on this machine do, and comes back at the source's size. What of a setting is left open is
+    the server's choice, and fields that it refuses are left out from then on.
+    """
+
+    family = ServerFamily()
+    device = torch.device("cpu")
+    moves_itself = True  # nothing of it takes up memory here
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        key_variable: str = "",
+        *,
+        timeout: float = 300.0,
+        retries: int = 4,
+        concurrency: int = 4,
+        trust: Trust | None = None,
+    ):
+        self._server = ServerClient(
+            base_url,
+            model,
+            key_variable,
+            timeout=timeout,
+            retries=retries,
+            concurrency=concurrency,
+            trust=trust,
+            longest=LONGEST_ANSWER,
+        )
+        self.name = name_on_server(base_url, model)
+        self.defaults = DEFAULT_SETTINGS
+        self.module = nn.Module()
+        self._refused: frozenset[str] = frozenset()  # fields of the form
+        self._sizes: tuple[Size, ...] = ()  # what it takes, where it has said so
+        self._last_source = SourceCache()
+
+    def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
+        others = check_references(references, self.family)
+        source = as_image(images)
+        return Prepared(source, self._last_source.get((images, *references), lambda: SentImages(source, others)))
+
+    def edit(
+        self,
+        prepared: Prepared,
+        instructions: Sequence[str],
+        seeds: Sequence[int],
+        settings: Settings = DEFAULT_SETTINGS,
+        *,
+        mask: Tensor | None = None,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """See `protocol.Editor`; `on_step` is told of rows in place of steps, again and again while they are waited for.
+
+        Raises EditorUnavailable where the server is gone, even after the retries; RethinkError with what it said otherwise. What other
+        rows have given by then is kept for the next edit of the same `prepared`, which asks for the rest alone.
+        """
+        size = (prepared.images.shape[1], prepared.images.shape[2])
+        return run_edit(
+            self,
+            EditBatch(prepared, instructions, seeds, settings, mask, on_step),
+            Fit(size, size, size),
+            self._sample,
+            Remedies(out_of_memory="edit fewer images at once", nan=""),
+            lambda: None,
+        )
+
+    def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
+        """What is sent of them; open stays what the server chooses, and what it has refused."""
+        settings = settings.resolved(self.defaults)
+        rows = settings_by_row(settings, [guidance_scales(settings, seed) for seed in seeds])
+        return [
+            Settings(
+                steps=0 if "num_inference_steps" in self._refused else row.steps,
+                text_guidance=0.0 if {"guidance_scale", "true_cfg_scale"} <= self._refused else row.text_guidance,
+                negative_prompt="" if "negative_prompt" in self._refused else row.negative_prompt,
+            )
+            for row in rows
+        ]
+
+    def with_lora(self, path: str | PathLike, strength: float) -> NoReturn:
+        """Raises RethinkError: the weights are elsewhere."""
+        raise RethinkError(
+            f"lora: {self.name} has its weights on a server; load the LoRA there, and leave it out here."
+        )
+
+    def _sample(self, batch: EditBatch) -> Tensor:
+        """The edits of all rows at the source's size."""
+        _check_settings(batch.settings)
+        key, over, rows = self._server.key(), threading.Event(), range(len(batch.seeds))
+        threads = DaemonThreads(min(self._server.concurrency, len(rows)))
+        watch = _Watch(batch)
+        try:
+            waiting = [threads.submit(self._edit_row, key, batch, row, over) for row in rows]
+            pending = set(waiting)
+            while pending and not any(map(_is_gone, set(waiting) - pending)):
+                _, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
+                watch.report(waiting)
+        finally:
+            over.set()
+            threads.end()
+        results = {
+            row: future.result() for row, future in zip(rows, waiting) if future.done() and not future.cancelled()
+        }
+        faults = [result for result in results.values() if isinstance(result, Fault)]
+        edits = {row: result for row, result in results.items() if isinstance(result, Tensor)}
+        if not faults:
+            return torch.cat([edits[row] for row in rows])
+        batch.prepared.encoded.kept.update({_key_of(batch, row): edit for row, edit in edits.items()})
+        worst = next((fault for fault in faults if fault.retryable), faults[0])
+        raise (EditorUnavailable if worst.retryable else RethinkError)(f"editor: {worst.why}")
+
+    def _edit_row(self, key: str, batch: EditBatch, row: int, over: threading.Event) -> Tensor | Fault:
+        kept = batch.prepared.encoded.kept.pop(_key_of(batch, row), None)
+        if kept is not None:
+            return kept
+        return self._server.ask(lambda limit: self._request(key, batch, row, limit), key, over)
+
+    def _request(self, key: str, batch: EditBatch, row: int, limit: Limit) -> Tensor | Fault:
+        """One try. What the server refuses is left out and asked again at once, which counts as none."""
+        image = batch.image_of(row)
+        height, width = batch.prepared.images.shape[1:3]
+        while True:
+            plan = self._plan(height, width)
+            fields = self._fields(batch, row, plan.padded)
+            body, kind = encode_form(fields, batch.prepared.encoded.files(image, plan))
+            reply = self._server.send("POST", ENDPOINT, key, limit, body, kind)
+            if reply.status == 200:
+                edited = read_edit(reply, self._server.origin, partial(self._server.get_file, key=key, limit=limit))
+                return edited if isinstance(edited, Fault) else unfit(_cover(edited, plan.padded), plan)
+            fault = read_fault(reply.status, reply.headers, reply.data, bool(key))
+            refused = find_refused(reply, fault.why, fields)
+            if refused is None:
+                return self._server.with_models(fault, reply.status, key, limit)
+            self._learn(refused, fault.why, plan.padded)
+
+    def _fields(self, batch: EditBatch, row: int, size: Size) -> dict[str, str]:
+        """The form of a row, without its images. Models are guided by the one scale or by the other: both are sent."""
+        settings, seed = batch.settings, batch.seeds[row]
+        text, _ = guidance_scales(settings, seed)
+        guidance = f"{text:g}" if text else None
+        fields = {
+            "model": self._server.model,
+            "prompt": batch.instructions[row],
+            "n": 1,
+            "size": format_size(size),
+            "response_format": "b64_json",
+            "output_format": "png",
+            "seed": seed % 2**31,
+            "num_inference_steps": settings.steps or None,
+            "guidance_scale": guidance,
+            "true_cfg_scale": guidance,
+            "negative_prompt": settings.negative_prompt or None,
+        }
+        return drop_refused(fields, self._refused)
+
+    def _plan(self, height: int, width: int) -> Fit:
+        """How an image of this size is sent: about a megapixel, or of the sizes that the server takes the one nearest in aspect."""
+        if not self._sizes:
+            return plan_fit(height, width, area=AREA, multiple=MULTIPLE)
+        aspect = height / width
+
+        def distance(size: Size) -> tuple[float, int]:
+            found = size[0] / size[1]
+            return max(found / aspect, aspect / found), abs(size[0] * size[1] - AREA)
+
+        return plan_within(height, width, min(self._sizes, key=distance))
+
+    def _learn(self, refused: str, why: str, size: Size) -> None:
+        """Take note of a field that was refused: of a size, with what the server has instead where it says so."""
+        if refused == "size" and size not in self._sizes:
+            self._sizes = self._sizes or find_sizes(why, size)
+            if self._sizes:
+                return
+        self._refused |= {refused}
+
+
+def name_on_server(base_url: str, model: str) -> str:
+    """The name of an editor behind a server, in records and ids."""
+    return f"{model} @ {parse_address(base_url)[0].host}"
+
+
+class _Watch:
+    """Reports how many rows are there, with a preview of each: its edit, or until then its source."""
+
+    def __init__(self, batch: EditBatch):
+        self._batch = batch
+        self._edited: dict[int, Tensor] = {}
+
+    def report(self, waiting: Sequence[Future]) -> None:
+        if self._batch.on_step is None:
+            return
+        done = [row for row, future in enumerate(waiting) if future.done() and isinstance(future.result(), Tensor)]
+        self._batch.on_step(len(done), len(waiting), lambda: self._preview(waiting, done))
+
+    def _preview(self, waiting: Sequence[Future], done: Sequence[int]) -> Tensor:
+        for row in done:
+            if row not in self._edited:
+                self._edited[row] = _scale_down(waiting[row].result(), PREVIEW_AREA)
+        sources = [_scale_down(image[None], PREVIEW_AREA) for image in self._batch.prepared.images]
+        rows = range(len(waiting))
+        return torch.cat(
+            [self._edited[row] if row in self._edited else sources[self._batch.image_of(row)] for row in rows]
+        )
+
+
+def _is_gone(future: Future) -> bool:
+    """Whether a row has failed by what every other row would fail by."""
+    result = future.result()
+    return isinstance(result, Fault) and result.retryable
+
+
+def _key_of(batch: EditBatch, row: int) -> tuple:
+    """What an edit follows from, among those of one source."""
+    return batch.image_of(row), batch.instructions[row], batch.seeds[row], batch.settings
+
+
+def _check_settings(settings: Settings) -> None:
+    """Raise RethinkError for what no server can be told."""
+    if settings.sampler != "default":
+        raise RethinkError(f"sampler: a server samples with its own, not “{settings.sampler}”; leave it at default.")
+    if settings.randomize_guidance and not settings.text_guidance:
+        raise RethinkError(
+            "randomize_guidance: needs text_guidance, as the server's own is not known; set it, or turn this off."
+        )
+
+
+def _cover(image: Tensor, size: Size) -> Tensor:
+    """IMAGE [1, h, w, 3] scaled until it covers `size`, the rest cut off around it: a server may give another size, and nothing is
+    ever stretched."""
+    height, width = image.shape[1:3]
+    if (height, width) == size:
+        return image
+    scale = max(size[0] / height, size[1] / width)
+    scaled = max(size[0], round(height * scale)), max(size[1], round(width * scale))
+    top, left = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2
+    return fit(image, Fit((height, width), scaled, scaled))[:, top : top + size[0], left : left + size[1]]
+
+
+def _scale_down(image: Tensor, area: int) -> Tensor:
+    """IMAGE [1, h, w, 3] at no more than about so many pixels."""
+    height, width = image.shape[1:3]
+    return fit(image, plan_fit(height, width, area=min(area, height * width), multiple=1))
+
+
+def _png(image: Tensor) -> bytes:
+    written = io.BytesIO()
+    to_pil(image)[0].save(written, format="PNG", compress_level=1)  # a third of the time, a tenth more bytes
+    return written.getvalue()

@@ -1,0 +1,105 @@
+"""The form of OpenAI's image edits endpoint, what its errors say, and the image in its answer."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from rethink.editors.openai_edits import encode_form, find_refused, find_sizes, read_edit
+from rethink.thinkers.address import parse_origin
+from rethink.thinkers.exchange import Reply
+from rethink.thinkers.faults import Fault, read_fault
+from tests.support.edit_servers import png, read_form
+
+SENT = {"size": "1280x864", "seed": "1", "n": "1", "response_format": "b64_json", "num_inference_steps": "8"}
+PIXELS = np.full((6, 4, 3), 99, np.uint8)
+HERE = parse_origin("http://127.0.0.1:8000")
+
+
+def error(status, record):
+    return Reply(status, {}, json.dumps(record).encode())
+
+
+def test_a_form_holds_any_text_and_any_bytes():
+    fields = {"model": "m", "prompt": "“schön”\r\n--x\r\nand \ud83d"}
+    body, kind = encode_form(fields, [b"\r\n--\0", b"\x89PNG\r\n"])
+    found, images, names = read_form(kind, body)
+    assert found == {"model": "m", "prompt": "“schön”\r\n--x\r\nand ?"}
+    assert images == [b"\r\n--\0", b"\x89PNG\r\n"] and names == {"image[]"}
+
+
+@pytest.mark.parametrize(
+    ("status", "record", "refused"),
+    [
+        (
+            400,
+            {"error": {"message": "Unknown parameter: 'response_format'.", "param": "response_format"}},
+            "response_format",
+        ),
+        (400, {"error": {"message": "Unknown parameter: 'response_format'.", "param": None}}, "response_format"),
+        (422, {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}, "seed"),
+        (400, {"error": "num_inference_steps is not supported by this model"}, "num_inference_steps"),
+        (400, {"error": {"message": "Invalid value: '1280x864'. Supported values are: 'auto'."}}, "size"),
+        (400, {"detail": "n: unexpected field"}, "n"),
+        (400, {"error": {"message": "Your prompt “plant a seed” was rejected: invalid content."}}, None),
+        (400, {"error": {"message": "The image size is too large, unsupported."}}, None),
+        (400, {"error": {"message": "The prompt is unsupported", "param": "prompt"}}, None),
+        (500, {"error": {"message": "Unknown parameter: 'response_format'."}}, None),
+        (400, ["odd"], None),
+        (422, {"detail": ["odd"]}, None),
+    ],
+)
+def test_which_field_is_refused_follows_from_the_error(status, record, refused):
+    reply = error(status, record)
+    assert find_refused(reply, read_fault(status, {}, reply.data, False).why, SENT) == refused
+
+
+def test_the_sizes_that_an_error_offers():
+    why = "Invalid value: '1280x864'. Supported values are: '1024x1024', '1536x1024', and 'auto'. 1024x1024 is the default."
+    assert find_sizes(why, (864, 1280)) == ((1024, 1024), (1024, 1536))
+    assert find_sizes("size must be divisible by 16", (864, 1280)) == ()
+
+
+def read(item, get_file=None):
+    return read_edit(error(200, {"data": [item]}), HERE, get_file)
+
+
+def test_an_image_comes_as_base64_in_whatever_wrapping():
+    text = base64.b64encode(png(PIXELS)).decode()
+    for item in ({"b64_json": text, "url": "http://elsewhere/"}, {"b64_json": f"data:image/png;base64,{text}"}):
+        assert read(item).shape == (1, 6, 4, 3)
+    assert read({"b64_json": "", "url": f"data:image/png;base64,{text}"}).shape == (1, 6, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("/v1/images/1/content?variant=0", "/v1/images/1/content?variant=0"),
+        ("http://127.0.0.1:8000/a.png", "/a.png"),
+        ("http://127.0.0.1:8000", "/"),
+        ("http://127.0.0.1:8001/a.png", None),
+        ("https://127.0.0.1:8000/a.png", None),
+        ("//127.0.0.2:8000/a.png", None),
+        ("http://me@127.0.0.1:8000/a.png", None),
+        ("http://127.0.0.1:8000@evil.com/a.png", None),
+        ("file:///etc/passwd", None),
+        ("ftp://127.0.0.1:8000/a.png", None),
+        ("/a b\r\nHost: x", None),
+    ],
+)
+def test_only_addresses_on_the_server_itself_are_fetched(url, path):
+    asked = []
+
+    def get_file(path):
+        asked.append(path)
+        return Reply(200, {}, png(PIXELS))
+
+    found = read({"url": url}, get_file)
+    assert asked == ([path] if path else [])
+    assert found.shape == (1, 6, 4, 3) if path else "lies on another server" in found.why
+
+
+def test_an_error_within_an_answer_is_an_error():
+    assert isinstance(read_edit(error(200, {"data": [], "error": {"message": "no"}}), HERE, None), Fault)
+    assert read_edit(error(200, "odd"), HERE, None).retryable
