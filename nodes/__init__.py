@@ -14,6 +14,7 @@ from .comfy import server
 ROOMS = {
     "edit": ("LoadEditor", "SampleEdit", "EditChain", "Scene"),
     "native.editor": ("EditorFromModel",),
+    "server_editor": ("LoadEditorFromServer",),
     "lora": ("EditLoraLoader",),
     "sources": ("LoadInstructedImages",),
     "keep": ("KeepUnchangedPixels",),

@@ -6,15 +6,15 @@ program that posts a prompt is refused. An answer counts only with the secret of
 
 import secrets
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..rethink.errors import RethinkError
 from ..rethink.thinkers.address import Origin, parse_address
-from ..rethink.thinkers.loading import Backend, ThinkerConfig
-from ..rethink.thinkers.protocol import Chat
 from ..rethink.thinkers.trust import SETTINGS_FILE, Trust, allow_images, read_trust, settings_file
 from .comfy import folders, progress, server
 
+T = TypeVar("T")
 PATIENCE = 600.0  # seconds in which a question can be answered
 POLL = 0.1  # seconds between two looks for the answer, and for Cancel
 ANSWERS = ("always", "once", "no")
@@ -52,12 +52,13 @@ def stamp(base_url: str, key_variable: str) -> str | float:
     return float("nan")
 
 
-def open_remote(backend: Backend, config: ThinkerConfig) -> Chat:
-    """The chat of a server. Whatever else is wrong is said before anybody is asked whether it may be sent images."""
-    origin, _ = parse_address(config.where)
-    chat = backend.open(config, read_settings().with_host(origin))
-    check_images(config.where)
-    return chat
+def open_remote(address: str, open: Callable[[Trust], T]) -> T:
+    """A model behind the server at an address, opened with what its owner trusts. Whatever else is wrong is said before anybody is
+    asked whether it may be sent images."""
+    origin, _ = parse_address(address)
+    model = open(read_settings().with_host(origin))
+    check_images(address)
+    return model
 
 
 def check_images(base_url: str) -> None:

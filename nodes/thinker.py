@@ -83,7 +83,10 @@ class LoadThinker(io.ComfyNode):
             temperature=temperature,
         )
         name = _where(row, backend)
-        chat = permissions.open_remote(row, config) if row.remote else memory.load_chat(row, config, name, path)
+        if row.remote:
+            chat = permissions.open_remote(config.where, lambda trust: row.open(config, trust))
+        else:
+            chat = memory.load_chat(row, config, name, path)
         return io.NodeOutput(Thinker(chat, config.template, max_tokens, temperature))
 
 

@@ -41,6 +41,7 @@ def test_the_pack_has_its_nodes(classes):
         "RethinkKeepUnchangedPixels",
         "RethinkLoadEditDataset",
         "RethinkLoadEditor",
+        "RethinkLoadEditorFromServer",
         "RethinkLoadInstructedImages",
         "RethinkLoadThinker",
         "RethinkLoadTrajectory",

@@ -1,0 +1,70 @@
+"""The node that opens an editor behind a server."""
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..rethink.editors.settings import ServerSettings
+from ..rethink.options import options_of
+from . import permissions, sockets
+from .inputs import field_input
+
+PLACEHOLDERS = {"model": "qwen-image-edit", "key_variable": "OPENAI_API_KEY"}
+HELP = {
+    "base_url": "Up to /v1: vLLM-Omni, SGLang, LocalAI, OpenAI (https://api.openai.com/v1). Before your images go to another machine for "
+    "the first time, you are asked.",
+    "key_variable": "The NAME of the environment variable with the key, never the key itself. Empty for a server that needs none. A "
+    "provider's own variable goes only to that provider; the help page of Load Thinker says how to pair others.",
+}
+
+
+class LoadEditorFromServer(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="RethinkLoadEditorFromServer",
+            display_name="Load Editor From Server",
+            category="Rethink/Edit",
+            description="A model that edits images by instruction behind a server with OpenAI's image edits, here or elsewhere.",
+            search_aliases=[
+                "remote editor",
+                "editor api",
+                "openai image edit",
+                "gpt-image",
+                "vllm-omni",
+                "sglang",
+                "localai",
+            ],
+            inputs=[_input_of(found.name) for found in options_of(ServerSettings)],
+            outputs=[sockets.Editor.Output("editor", tooltip="For the editing nodes.")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, base_url: str | None = None, key_variable: str | None = None, **_: Any) -> Any:
+        return permissions.stamp(base_url or "", key_variable or "")  # nothing where it comes by a link
+
+    @classmethod
+    def execute(
+        cls,
+        base_url: str,
+        model: str,
+        key_variable: str = "",
+        timeout: int = 300,
+        retries: int = 4,
+        concurrency: int = 4,
+    ) -> io.NodeOutput:
+        from ..rethink.editors.server_editor import ServerEditor
+
+        limits = {"timeout": timeout, "retries": retries, "concurrency": concurrency}
+        return io.NodeOutput(
+            permissions.open_remote(
+                base_url, lambda trust: ServerEditor(base_url, model, key_variable, **limits, trust=trust)
+            )
+        )
+
+
+def _input_of(name: str) -> io.Input:
+    more: dict[str, Any] = {"placeholder": PLACEHOLDERS[name]} if name in PLACEHOLDERS else {}
+    if name in HELP:
+        more["tooltip"] = HELP[name]
+    return field_input(ServerSettings, name, optional=name not in ("base_url", "model"), **more)
