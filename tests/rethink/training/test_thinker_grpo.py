@@ -3,11 +3,13 @@
 import json
 import shutil
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from rethink.editors.server_editor import ServerEditor
 from rethink.errors import RethinkError
 from rethink.steps import Critique
 from rethink.thinkers.backends.local_folder import load_thinker
@@ -19,9 +21,10 @@ from rethink.training.thinker_grpo import BEST, GRPOTask, train
 from rethink.training.thinker_grpo_log import LOG
 from rethink.training.thinker_page import PAGE
 from rethink.training.thinker_rewards import RewardRules
-from rethink.training.thinker_rollouts import Rollouts
+from rethink.training.thinker_rollouts import GIVE_UP, Rollouts
 from rethink.training.thinker_settings import GRPOConfig
 from rethink.training.thinker_watch import TaskResult
+from tests.support.edit_servers import edit, edit_server
 from tests.support.miniature_thinkers import write_thinker
 from tests.support.rl_steps import QUESTION, FailingPainter, PromptJudge, write_step
 from tests.support.thinking import Painter
@@ -121,6 +124,40 @@ def test_an_image_is_opened_once_a_step_however_many_answers_and_batches_are_of_
 
 class Ended(BaseException):
     """What a front end raises where the user wants no more."""
+
+
+def test_an_editor_whose_server_dies_costs_edits_then_the_run_and_never_the_checkpoint(
+    folder, steps, tmp_path, monkeypatch
+):
+    prompts = (f"worth {number % 11} of {number}" for number in count())  # no two alike: none is remembered
+    monkeypatch.setattr(thinker_grpo, "parse_critique", lambda text: Critique("ok", 5, 5, "I see.", next(prompts)))
+    work, config = tmp_path / "work", replace(CONFIG, steps=GIVE_UP + 6, prompts=1, time_limit=60)
+
+    def train_with(server, lines):
+        editor = ServerEditor(server.url, "painter", retries=0)
+        task = task_of(folder, steps[:1], work, config, lines=lines)
+        rollouts = Rollouts(editor, task.rollouts.judge, editor.defaults, time_limit=60, progress=task.progress)
+        return train(replace(task, rollouts=rollouts))
+
+    def dies(request):
+        if len(server.requests) > 4:
+            server.stop()
+        return edit(request)
+
+    with edit_server() as server:
+        server.replies = [dies]
+        with pytest.raises(
+            RethinkError, match=f"{GIVE_UP} times in a row; .* painter at {server.url}: cannot be reached .*goes on"
+        ):
+            train_with(server, lines := [])
+    failed = [record.get("failed_edits", 0) for record in records_in(work)]
+    assert failed[:2] == [0, 0] and failed[-1] == 2, lines
+    reached = len(failed)
+    assert list(work.glob("checkpoint-*/trainer_state.json"))
+    with edit_server(server.port) as server:
+        train_with(server, later := [])
+    assert later[0].startswith(f"step {reached + 1} of {config.steps}"), "it went on where it was"
+    assert [record.get("failed_edits", 0) for record in records_in(work)][reached:] == [0] * (config.steps - reached)
 
 
 @torch.inference_mode()  # as ComfyUI runs nodes

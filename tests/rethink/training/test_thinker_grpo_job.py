@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rethink.editors.server_editor import ServerEditor
 from rethink.errors import OutOfMemoryError, RethinkError
 from rethink.steps import Critique
 from rethink.thinkers.backends.local_folder import load_thinker
@@ -113,6 +114,14 @@ def test_trainings_are_told_apart_by_what_they_learn(runs, tmp_path, trained):
     works = [task.work for task in trained]
     assert len(set(works[:3])) == 1 and len(set(works)) == 4
     assert {work.parent for work in works} == {tmp_path / "trainings"}
+
+
+def test_a_training_goes_on_with_an_editor_whose_server_is_elsewhere_by_then(runs, tmp_path, trained):
+    for url, model in (("http://127.0.0.1:9/v1", "a"), ("http://localhost:10/v1", "a"), ("http://127.0.0.1:9/v1", "b")):
+        each = replace(job(runs, tmp_path), folder=tmp_path / "trainings")
+        each.run(ServerEditor(url, model), Thinker(PromptJudge()), lambda line: None)
+    first, moved, other = (task.work for task in trained)
+    assert first == moved != other
 
 
 def test_nothing_better_than_the_start_is_said(runs, tmp_path, monkeypatch):

@@ -5,11 +5,13 @@ import time
 
 import pytest
 
+from rethink.editors.server_editor import ServerEditor
 from rethink.errors import RethinkError
 from rethink.thinkers.critique import Thinker
 from rethink.training.step_progress import StepProgress
 from rethink.training.thinker_rewards import Scores
 from rethink.training.thinker_rollouts import GIVE_UP, Rollouts, TimeLimit, settings_for
+from tests.support.edit_servers import edit, edit_server, refusal
 from tests.support.rl_steps import QUESTION, FailingPainter, PromptJudge, write_step
 from tests.support.thinking import Painter
 
@@ -142,6 +144,24 @@ def test_a_judge_that_dies_costs_its_rewards_until_nothing_at_all_works_any_more
     assert run.take_counts()["failed_judgments"] == 2 * (GIVE_UP - 1)
     with pytest.raises(RethinkError, match=r"20 times in a row.*gone"):
         run.score([step], ["worth 3"])
+
+
+def test_a_server_that_refuses_one_prompt_is_asked_for_that_one_alone_again(step):
+    with edit_server() as server:
+        server.replies = [lambda request: refusal(400, "no") if "bad" in request.fields["prompt"] else edit(request)]
+        run = rollouts(ServerEditor(server.url, "painter", retries=0))
+        assert worth(run.score([step] * 3, ["worth 3", "bad", "worth 4"])) == [3, None, 4]
+        assert sorted(request.fields["prompt"] for request in server.requests) == ["bad", "bad", "worth 3", "worth 4"]
+    assert run.take_counts()["failed_edits"] == 1 and "error 400: no" in run.note
+
+
+def test_a_server_that_is_gone_is_asked_once_for_a_group(step):
+    with edit_server() as server:
+        server.replies = [refusal(503, "loading")]
+        run = rollouts(ServerEditor(server.url, "painter", retries=0, concurrency=1))
+        assert worth(run.score([step] * 3, ["worth 3", "worth 4", "worth 5"])) == [None] * 3
+        assert len(server.requests) < 3
+    assert run.take_counts()["failed_edits"] == 3 and "error 503: loading" in run.note
 
 
 def test_the_seed_follows_from_source_and_setting(tmp_path):
