@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .editors.protocol import Editor, OnStep, used_settings_by_row
+from .editors.protocol import Editor, OnStep, name_anywhere, used_settings_by_row
 from .editors.settings import DEFAULT_SETTINGS, Settings
 from .errors import RethinkError
 from .evaluation.preservation import measure
@@ -353,7 +353,7 @@ def fingerprint(content: bytes) -> str:
 
 
 def require_same_run(trajectory: Trajectory, task: ThinkTask, options: dict[str, Any]) -> None:
-    """Raise RethinkError where going on with these would mix two runs. Only when to stop may differ.
+    """Raise RethinkError where going on with these would mix two runs. Only when to stop may differ, and where a server is.
 
     options: of `run_config`. A choice that an older record does not hold is taken to be the same.
     """
@@ -361,6 +361,9 @@ def require_same_run(trajectory: Trajectory, task: ThinkTask, options: dict[str,
         raise RethinkError(f"trajectory: {trajectory.folder} is the run of another image or instruction.")
     when = dict.fromkeys(("turns", "patience", "accept"))
     ours, theirs = ({**each, "rules": {**each.get("rules", {}), **when}} for each in (options, trajectory.options))
+    for each in (ours, theirs):
+        if "editor" in each:
+            each["editor"] = name_anywhere(str(each["editor"]))
     other = sorted(key for key in ours if ours[key] != theirs.get(key, ours[key]))
     if other:
         raise RethinkError(f"trajectory: {trajectory.folder} was run with another choice of {', '.join(other)}.")

@@ -169,14 +169,13 @@ def name_model(where: str | Path, loras: Sequence[str] = (), model: str = "") ->
     """The name of a model, with LoRAs as --lora has them, in records and ids. where: its folder, its file, built-in, or the address
     of a server, which calls it `model`."""
     from ..editors.loading import name_with_lora
+    from ..editors.protocol import name_on_server
     from ..model_files import model_name, snapshot_of
     from ..pairs.models import model_id
-    from ..thinkers.address import is_address
+    from ..thinkers.address import is_address, parse_address
 
     if is_address(str(where)):
-        from ..editors.server_editor import name_on_server
-
-        name = model_id(name_on_server(str(where), model))
+        name = model_id(name_on_server(model, parse_address(str(where))[0].host))
     else:
         name = model_id(BUILT_IN if where == BUILT_IN else model_name(snapshot_of(Path(where))))
     for path, strength in map(parse_lora, loras):

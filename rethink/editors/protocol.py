@@ -153,6 +153,16 @@ class InspectableEditor(Editor, Protocol):
         ...
 
 
+def name_on_server(model: str, host: str) -> str:
+    """The name of an editor behind a server, in records and ids."""
+    return f"{model} @ {host}"
+
+
+def name_anywhere(name: str) -> str:
+    """The name of an editor without the host of its server: the same editor may be elsewhere when work goes on."""
+    return name.partition(" @ ")[0]
+
+
 def used_settings_by_row(
     editor: Editor, prepared: Prepared, seeds: Sequence[int], settings: Settings
 ) -> list[dict[str, Any] | None]:

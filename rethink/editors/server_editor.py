@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from ..errors import RethinkError
 from ..images import Fit, as_image, fit, plan_fit, plan_within, to_pil, unfit
-from ..thinkers.address import parse_address
 from ..thinkers.exchange import MIB, Limit
 from ..thinkers.faults import Fault, read_fault
 from ..thinkers.server_client import POLL, ServerClient
@@ -25,7 +24,7 @@ from ..thinkers.trust import Trust
 from ..threads import DaemonThreads
 from .common import EditBatch, Remedies, SourceCache, guidance_scales, run_edit, settings_by_row
 from .openai_edits import Size, drop_refused, encode_form, find_refused, find_sizes, format_size, read_edit
-from .protocol import EditorUnavailable, OnStep, Prepared, check_references
+from .protocol import EditorUnavailable, OnStep, Prepared, check_references, name_on_server
 from .settings import DEFAULT_SETTINGS, Settings
 
 AREA, MULTIPLE = (
@@ -99,7 +98,7 @@ class ServerEditor:
             trust=trust,
             longest=LONGEST_ANSWER,
         )
-        self.name = name_on_server(base_url, model)
+        self.name = name_on_server(model, self._server.origin.host)
         self.defaults = DEFAULT_SETTINGS
         self.module = nn.Module()
         self._refused: frozenset[str] = frozenset()  # fields of the form
@@ -244,11 +243,6 @@ class ServerEditor:
             if self._sizes:
                 return
         self._refused |= {refused}
-
-
-def name_on_server(base_url: str, model: str) -> str:
-    """The name of an editor behind a server, in records and ids."""
-    return f"{model} @ {parse_address(base_url)[0].host}"
 
 
 class _Watch:

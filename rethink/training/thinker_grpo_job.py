@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..builtin import THINKER_FOLDER
+from ..editors.protocol import name_anywhere
 from ..errors import OutOfMemoryError, is_out_of_memory
 from ..model_files import model_name, snapshot_of
 from ..progress import OnProgress, ignore_progress
@@ -111,8 +112,7 @@ class GRPOJob:
     def _training(self, editor: Editor, judge: Thinker) -> dict[str, Any]:
         """What decides what is learned beside thinker and data, which count by their contents."""
         config = {name: value for name, value in asdict(self.config).items() if name not in FREE}
-        editor_name = editor.name.partition(" @ ")[0]  # a server may be elsewhere when it goes on
-        referees = {"editor": editor_name, "judge": judge.chat.name}
+        referees = {"editor": name_anywhere(editor.name), "judge": judge.chat.name}
         return {"method": "grpo", **referees, "template": self.template, **config}
 
 

@@ -54,6 +54,7 @@ def test_an_editor_in_one_word(tmp_path):
     [
         (["--editor", "built-in"], "editors: a comparison takes two or more, got only “built-in”"),
         ([], "--editor: name one or more"),
+        (["--editor", "far=http://127.0.0.1:9/v1:steps=4"], "--editor: http://127.0.0.1:9/v1 is a server"),
         (["--editor", "built-in", "--editor", "built-in"], "two are called “built-in”"),
         (["--editor", "built-in:stepz=4"], "sets “stepz”; there is image_guidance"),
         (["--editor", "built-in:steps=many"], "steps takes a number, got “many”"),

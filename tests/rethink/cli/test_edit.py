@@ -11,6 +11,7 @@ from rethink.errors import RethinkError
 from rethink.images import load_image, save_image
 from rethink.tiny import render, sample_task
 from tests.support.commands import run_here, run_process
+from tests.support.edit_servers import edit_server, refusal
 from tests.support.editor_miniatures import as_diffusers, factors, write_lora
 
 
@@ -114,3 +115,21 @@ def test_quantization_and_offload_reach_the_loader(photo, monkeypatch, capfd):
         "device": "cuda",
         "tokenizer": None,
     }
+
+
+def test_an_editor_behind_a_server_takes_references_and_seeds(rethink, photo, tmp_path):
+    with edit_server() as server:
+        options = ["--editor", server.url, "--editor-model", "painter", "--editor-retries", 0, "--seed", 5]
+        ran = rethink(
+            "edit", photo, "a", *options, "--variations", 2, "--references", photo, "-o", tmp_path / "out.png"
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert sorted(request.fields["seed"] for request in server.requests) == ["5", "6"]
+        assert {len(request.images) for request in server.requests} == {2}
+        server.replies = [refusal(400, "rejected by the safety system")]
+        ran = rethink("edit", photo, "a", *options)
+    assert (
+        ran.returncode == 2
+        and f"editor: painter at {server.url}: error 400: rejected by the safety system." in ran.stderr
+    )
+    assert load_image(tmp_path / "out-1.png").shape == (1, 50, 70, 3)

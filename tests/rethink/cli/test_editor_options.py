@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rethink.cli.editor_options import add_device, add_loading_options, open_editor, parse_lora
+from rethink.errors import RethinkError
 from tests.support.editor_miniatures import as_diffusers, factors, write_lora
 from tests.support.miniatures import INSTRUCT, write_folder
 
@@ -39,3 +40,50 @@ def test_an_editor_is_loaded_with_its_loras_and_says_what_fits(tmp_path, capsys)
         "torch.float32",
     ]
     assert capsys.readouterr().err.count("lora: ") == 2
+
+
+FAR = "http://192.0.2.1:8000/v1"  # nobody's
+
+
+def options_of(*arguments, **more):
+    parser = argparse.ArgumentParser()
+    add_loading_options(parser, None, "which")
+    add_device(parser)
+    return argparse.Namespace(**vars(parser.parse_args(arguments)), typed=frozenset(arguments), **more)
+
+
+def test_an_editor_behind_a_server_is_opened_by_its_address_and_its_model(monkeypatch):
+    monkeypatch.setenv("RETHINK_TEST_KEY", "sk-Zq7vKx93TmWp2Ld8")
+    arguments = ["--editor", FAR, "--editor-model", "painter", "--editor-key-variable", "RETHINK_TEST_KEY"]
+    assert open_editor(options_of(*arguments)).name == "painter @ 192.0.2.1", "typed, so allowed"
+    assert open_editor(options_of(*arguments, config=Path("a.json"))).name == "painter @ 192.0.2.1"
+    with pytest.raises(RethinkError, match="--editor-model: is empty"):
+        open_editor(options_of("--editor", FAR))
+    with pytest.raises(RethinkError, match="^lora: painter @ 192.0.2.1"):
+        open_editor(options_of(*arguments, "--lora", "a.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "more", "why"),
+    [
+        ((), {"editor": FAR}, "base_url: .* is not this machine"),
+        (
+            ("--editor", FAR),
+            {"editor_key_variable": "RETHINK_TEST_KEY"},
+            "key_variable: RETHINK_TEST_KEY is not paired",
+        ),
+        (
+            ("--editor", "built-in"),
+            {"editor": FAR, "editor_flag": "--preview-editor"},
+            "base_url: .* is not this machine",
+        ),
+    ],
+)
+def test_what_a_config_file_names_its_owner_has_to_allow(monkeypatch, tmp_path, typed, more, why):
+    """None of it was typed: the server, its key, or the editor of another flag."""
+    monkeypatch.setenv("RETHINK_TEST_KEY", "sk-Zq7vKx93TmWp2Ld8")
+    monkeypatch.setenv("RETHINK_SERVERS", str(tmp_path / "servers.json"))
+    options = options_of(*typed, config=Path("a.json"))
+    vars(options).update({"editor_model": "painter", **more})
+    with pytest.raises(RethinkError, match=why):
+        open_editor(options)

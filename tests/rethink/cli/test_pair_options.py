@@ -85,6 +85,7 @@ def test_a_share_that_makes_no_sense_is_repeated(share):
 
 
 def test_a_model_is_called_by_its_folder_without_the_way_to_it(tmp_path):
+    assert name_model("http://127.0.0.1:9/v1", ["a.safetensors"], "owner/painter") == "painter @ 127.0.0.1 + a × 1"
     assert name_model("built-in") == "built-in" and name_model(tmp_path / "deep" / "sd15") == "sd15"
 
 
@@ -93,7 +94,9 @@ def test_an_editor_and_what_it_does_go_together():
     with pytest.raises(RethinkError, match="^--editor and --inverse go together"):
         editor_from(options)
     assert editor_from(argparse.Namespace(editor="", inverse="", lora=[])) is None
-    source = editor_from(argparse.Namespace(editor="models/qwen-edit", inverse="x", device="cpu", lora=[]))
+    source = editor_from(
+        argparse.Namespace(editor="models/qwen-edit", inverse="x", device="cpu", lora=[], editor_model="")
+    )
     assert source.name == "qwen-edit", "known before it is opened"
 
 

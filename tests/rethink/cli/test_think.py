@@ -16,6 +16,7 @@ from rethink.images import load_image
 from rethink.thinkers.loading import ThinkerConfig
 from rethink.trajectory import load_trajectory, writing
 from tests.support.commands import run_here
+from tests.support.edit_servers import edit, edit_server
 from tests.support.servers import completion, openai_server
 
 
@@ -52,6 +53,27 @@ def test_boxes_that_the_thinker_is_not_asked_for_are_said(how, tmp_path, capsys)
     assert main([*how, "-o", str(tmp_path / "plain")]) == 0 and "focus" not in capsys.readouterr().err
     assert main([*how, "-o", str(tmp_path / "run"), "--template", str(tmp_path / "own.txt")]) == 0
     assert "rethink: focus: the thinker has a template of its own" in capsys.readouterr().err
+
+
+def test_an_editor_whose_server_dies_leaves_a_run_that_goes_on_wherever_it_is_again(rethink, thinker, photo):
+    how = ["think", photo, "make it red", "--thinker", thinker, "--max-tokens", 8, "--turns", 3]
+    how += ["--editor-model", "painter", "--editor-retries", 0]
+
+    def dies(request):
+        if len(server.requests) == 2:
+            server.stop()
+            return 500, "it is gone", {}
+        return edit(request)
+
+    with edit_server() as server:
+        server.replies = [dies]
+        ran = rethink(*how, "--editor", server.url)
+    assert ran.returncode == 2 and [line[:6] for line in ran.stdout.splitlines()] == ["turn 1"]
+    assert f"editor: painter at {server.url}: error 500: it is gone" in ran.stderr
+    with edit_server() as server:
+        ran = rethink(*how, "--editor", server.url.replace("127.0.0.1", "localhost"), "--resume")
+    assert ran.returncode == 0, ran.stderr
+    assert [line[:6] for line in ran.stdout.splitlines()[:-1]] == ["turn 2", "turn 3"]
 
 
 def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(rethink, editor, photo):
