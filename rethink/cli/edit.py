@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   python -m rethink edit photo.png "make it winter" "add a fox" --editor ... --chain
   python -m rethink edit photo.png "make it winter" --editor ... --lora snow.safetensors:0.8 --lora grain.safetensors
   python -m rethink edit photo.png "put the hat on the man" --editor models/diffusers/qwen-edit-plus --references hat.png
+  python -m rethink edit photo.png "make it winter" --editor http://127.0.0.1:8000/v1 --editor-model qwen-image-edit
 """
 EXIT_CODES = "\nexit codes: 0 done, 1 failed, 2 wrong use (one sentence says what), 130 interrupted"
 

@@ -22,6 +22,8 @@ EXAMPLES = """examples:
   python -m rethink collect runs -o my-data
   python -m rethink train-thinker my-thinker my-data -o my-better-thinker --method grpo --editor models/diffusers/flux-kontext \\
       --editor-steps 8 --judge http://127.0.0.1:8000/v1 --model qwen3-vl --lora-rank 64 --device cuda
+  python -m rethink train-thinker my-thinker my-data -o my-better-thinker --method grpo --device cuda \\
+      --editor http://127.0.0.1:8000/v1 --editor-model qwen-image-edit --judge http://127.0.0.1:8001/v1 --model qwen3-vl
   python -m rethink train-thinker built-in my-data -o better --method grpo --editor built-in --judge models/LLM/EditThinker-8B
 
 Supervised learning teaches the answers of good runs. Reinforcement lets the thinker answer by itself: what it proposes is really

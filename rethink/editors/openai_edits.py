@@ -37,9 +37,12 @@ OPTIONAL = (
 )
 MAX_SIDE = 4096  # pixels of an answer; a larger one is scaled down as it is read
 _REFUSAL = re.compile(
-    r"unknown|unrecogni[sz]ed|unexpected|unsupported|not supported|not permitted|extra|invalid|does not (?:support|accept)",
+    r"unknown|unrecogni[sz]ed|unexpected|unsupported|not supported|not permitted|extra|does not (?:support|accept)"
+    r"|invalid (?:parameter|field|argument|option)",
     re.IGNORECASE,
 )
+_OFFER = re.compile(r"\b(?:supported|one of|available|allowed|valid)\b", re.IGNORECASE)
+_LIMIT = re.compile(r"\b(?:between|at most|at least|exceed\w*|max\w*|min\w*|larger|smaller)\b", re.IGNORECASE)
 _SIZE = re.compile(r"(?<!\d)(\d{2,5})\s?[x×]\s?(\d{2,5})(?!\d)")
 
 Size = tuple[int, int]  # height, width
@@ -65,16 +68,19 @@ def encode_form(fields: Mapping[str, str], images: Sequence[bytes]) -> tuple[byt
 
 
 def find_refused(reply: Reply, why: str, sent: Mapping[str, str]) -> str | None:
-    """Which of the optional fields that were sent a server refuses, where that is what its error says. why: that error in words."""
+    """Which of the optional fields that were sent a server does not take, where that is what its error says. A value that it does not
+    take is its user's to know of, but for the size, which was not their choice. why: that error in words.
+    """
     if reply.status not in (400, 422):
         return None
     optional = [name for name in OPTIONAL if name in sent]
-    if (named := _named(read_json(reply.data))) in optional:
-        return named
-    if "size" in optional and sent["size"] in why:
+    named = _named(read_json(reply.data))
+    if "size" in optional and (named == "size" or sent["size"] in why):
         return "size"
     if not _REFUSAL.search(why):
         return None
+    if named in optional:
+        return named
     return next((name for name in optional if _names(why, name)), None)
 
 
@@ -94,7 +100,9 @@ def _names(why: str, name: str) -> bool:
 
 
 def find_sizes(why: str, asked: Size) -> tuple[Size, ...]:
-    """The sizes that an error offers in place of the one that was asked for."""
+    """The sizes that an error offers in place of the one that was asked for, where it lists them."""
+    if _LIMIT.search(why) or not _OFFER.search(why):
+        return ()
     found = ((int(height), int(width)) for width, height in _SIZE.findall(why))
     return tuple(dict.fromkeys(size for size in found if size != asked))
 

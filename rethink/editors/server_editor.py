@@ -5,7 +5,7 @@ It is asked as thinkers are: the same trust in servers and keys, the same limits
 
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import partial
@@ -103,6 +103,7 @@ class ServerEditor:
         self.module = nn.Module()
         self._refused: frozenset[str] = frozenset()  # fields of the form
         self._sizes: tuple[Size, ...] = ()  # what it takes, where it has said so
+        self._unsized: frozenset[Size] = frozenset()  # of sizes that it does not: it chooses
         self._last_source = SourceCache()
 
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
@@ -166,16 +167,18 @@ class ServerEditor:
             while pending and not any(map(_is_gone, set(waiting) - pending)):
                 _, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
                 watch.report(waiting)
+            results = {row: future.result() for row, future in zip(rows, waiting) if future.done()}
         finally:
             over.set()
             threads.end()
-        results = {
-            row: future.result() for row, future in zip(rows, waiting) if future.done() and not future.cancelled()
-        }
+        return self._join(batch, results)
+
+    def _join(self, batch: EditBatch, results: Mapping[int, Tensor | Fault]) -> Tensor:
+        """The edits of all rows, by their numbers. Raises where one has failed, and keeps the others."""
         faults = [result for result in results.values() if isinstance(result, Fault)]
         edits = {row: result for row, result in results.items() if isinstance(result, Tensor)}
         if not faults:
-            return torch.cat([edits[row] for row in rows])
+            return torch.cat([edits[row] for row in range(len(batch.seeds))])
         batch.prepared.encoded.kept.update({_key_of(batch, row): edit for row, edit in edits.items()})
         worst = next((fault for fault in faults if fault.retryable), faults[0])
         raise (EditorUnavailable if worst.retryable else RethinkError)(f"editor: {worst.why}")
@@ -213,7 +216,7 @@ class ServerEditor:
             "model": self._server.model,
             "prompt": batch.instructions[row],
             "n": 1,
-            "size": format_size(size),
+            "size": None if size in self._unsized else format_size(size),
             "response_format": "b64_json",
             "output_format": "png",
             "seed": seed % 2**31,
@@ -238,11 +241,12 @@ class ServerEditor:
 
     def _learn(self, refused: str, why: str, size: Size) -> None:
         """Take note of a field that was refused: of a size, with what the server has instead where it says so."""
-        if refused == "size" and size not in self._sizes:
-            self._sizes = self._sizes or find_sizes(why, size)
-            if self._sizes:
-                return
-        self._refused |= {refused}
+        if refused != "size":
+            self._refused |= {refused}
+            return
+        self._sizes = self._sizes or find_sizes(why, size)
+        if not self._sizes or size in self._sizes:
+            self._unsized |= {size}
 
 
 class _Watch:

@@ -46,6 +46,8 @@ def test_a_form_holds_any_text_and_any_bytes():
         (400, {"error": {"message": "The image size is too large, unsupported."}}, None),
         (400, {"error": {"message": "The prompt is unsupported", "param": "prompt"}}, None),
         (500, {"error": {"message": "Unknown parameter: 'response_format'."}}, None),
+        (422, {"detail": [{"loc": ["body", "num_inference_steps"], "msg": "Input should be at most 100"}]}, None),
+        (400, {"error": {"message": "Invalid value.", "param": "size"}}, "size"),
         (400, ["odd"], None),
         (422, {"detail": ["odd"]}, None),
     ],
@@ -58,7 +60,13 @@ def test_which_field_is_refused_follows_from_the_error(status, record, refused):
 def test_the_sizes_that_an_error_offers():
     why = "Invalid value: '1280x864'. Supported values are: '1024x1024', '1536x1024', and 'auto'. 1024x1024 is the default."
     assert find_sizes(why, (864, 1280)) == ((1024, 1024), (1024, 1536))
-    assert find_sizes("size must be divisible by 16", (864, 1280)) == ()
+    for other in (
+        "divisible by 16",
+        "not supported: at most 3840x2160",
+        "between 512x512 and 2048x2048",
+        "1024x1024 too",
+    ):
+        assert find_sizes(f"size must be {other}", (864, 1280)) == ()
 
 
 def read(item, get_file=None):

@@ -172,9 +172,15 @@ def test_of_the_sizes_that_a_server_names_the_one_nearest_in_aspect_is_taken(ser
     assert len(server.requests) == 4
 
 
-def test_a_server_that_takes_no_size_chooses_it(server, editor):
-    server.replies = [refusal(400, "size: extra inputs are not permitted"), edit]
-    assert is_inverted(run(editor), source()) and "size" not in server.requests[-1].fields
+def test_where_a_size_is_not_taken_the_server_chooses_and_other_sizes_are_asked_for(server, editor):
+    server.replies = [
+        lambda r: refusal(400, "Invalid size.", param="size") if r.fields.get("size") == "1280x864" else edit(r)
+    ]
+    for _ in range(2):
+        assert is_inverted(run(editor), source()) and "size" not in server.requests[-1].fields
+    assert len(server.requests) == 3
+    run(editor, source(100, 100))
+    assert server.requests[-1].fields["size"] == "1024x1024"
 
 
 def test_an_image_at_an_address_of_the_server_itself_is_fetched_with_the_key_and_no_other(server, monkeypatch):
