@@ -12,6 +12,10 @@ class OutOfMemoryError(RethinkError):
     """The device is out of memory; what was taken has been freed. The sentence says what to lower."""
 
 
+class EditorUnavailable(RethinkError):
+    """An editor is gone for now, as its server is: whatever else it were asked would fail by the same. A later time may help."""
+
+
 _OUT_OF_MEMORY = (
     "out of memory",
     "not enough memory",

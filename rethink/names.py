@@ -53,3 +53,13 @@ def make_portable(text: str, fallback: str, longest: int = MAX_NAME_BYTES) -> st
 
 def _is_plain(letter: str) -> bool:
     return letter not in FORBIDDEN and letter not in DIRECTION_MARKS and unicodedata.category(letter) not in INVISIBLE
+
+
+def name_on_server(model: str, host: str) -> str:
+    """The name of an editor behind a server, in records and ids."""
+    return f"{model} @ {host}"
+
+
+def name_anywhere(name: str) -> str:
+    """The name of an editor without the host of its server: the same editor may be elsewhere when work goes on."""
+    return name.partition(" @ ")[0]

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .editors.protocol import Editor, OnStep, name_anywhere, used_settings_by_row
+from .editors.protocol import Editor, OnStep, used_settings_by_row
 from .editors.settings import DEFAULT_SETTINGS, Settings
 from .errors import RethinkError
 from .evaluation.preservation import measure
 from .focus import focus_boxes, focus_mask
 from .images import as_edit_mask, as_image
 from .loop_config import DEFAULT_CONFIG, LoopConfig
+from .names import name_anywhere
 from .records import replace_surrogates
 from .steps import Box, Continue, Critique, Preservation, Step, Stop, best_of, note_of
 from .thinkers.critique import Thinker, critique, polish_instruction, split_instruction

@@ -12,7 +12,7 @@ from ..atomic import atomic_write
 from ..errors import RethinkError
 from ..evaluation.benchmarks import BENCHMARKS
 from ..evaluation.benchmarks.core import Benchmark, Item, Items, Judged, LoadBytes, Results
-from ..names import make_portable
+from ..names import make_portable, name_anywhere
 from ..options import MAX_SEED, check_limits, option
 from ..progress import JobProgress, OnProgress, format_count, ignore_progress, progress_with_eta
 from ..records import read_json_file, replace_surrogates
@@ -257,7 +257,7 @@ class BenchmarkJob:
         if judge is not None:
             now["judge"] = judge.chat.name
         for name, value in now.items():
-            if isinstance(record, dict) and record.get(name, value) != value:
+            if isinstance(record, dict) and not _is_same(name, record.get(name, value), value):
                 raise RethinkError(
                     f"-o: {self.output} holds a run with {name} {record[name]!r}, not {value!r}; choose another folder."
                 )
@@ -316,3 +316,8 @@ def _find_fault(images: Mapping[str, LoadBytes]) -> str:
 
 def _with_preview(step: JobProgress, shown: Sequence[Tensor]) -> JobProgress:
     return JobProgress(step.done, step.total, step.line, lambda: shown[0] if shown else None)
+
+
+def _is_same(name: str, known: Any, value: Any) -> bool:
+    """Whether an entry of a record is this run's too. The server of an editor may have moved."""
+    return name_anywhere(str(known)) == name_anywhere(value) if name == "editor" else known == value

@@ -169,8 +169,8 @@ def name_model(where: str | Path, loras: Sequence[str] = (), model: str = "") ->
     """The name of a model, with LoRAs as --lora has them, in records and ids. where: its folder, its file, built-in, or the address
     of a server, which calls it `model`."""
     from ..editors.loading import name_with_lora
-    from ..editors.protocol import name_on_server
     from ..model_files import model_name, snapshot_of
+    from ..names import name_on_server
     from ..pairs.models import model_id
     from ..thinkers.address import is_address, parse_address
 

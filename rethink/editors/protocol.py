@@ -18,10 +18,6 @@ from .settings import DEFAULT_SETTINGS, Settings, used_settings
 OnStep = Callable[[int, int, Callable[[], Tensor]], None]
 
 
-class EditorUnavailable(RethinkError):
-    """An editor is gone for now, as its server is: whatever else it were asked would fail by the same. A later time may help."""
-
-
 @dataclass(frozen=True)
 class LoraReport:
     """How a LoRA file fits an editor: how many of its layers, and the names of those that do not."""
@@ -151,16 +147,6 @@ class InspectableEditor(Editor, Protocol):
         """What the denoiser is called with in the first step of an edit of the first image, without guidance: {parameter: its
         value}, as the sampling code itself makes it."""
         ...
-
-
-def name_on_server(model: str, host: str) -> str:
-    """The name of an editor behind a server, in records and ids."""
-    return f"{model} @ {host}"
-
-
-def name_anywhere(name: str) -> str:
-    """The name of an editor without the host of its server: the same editor may be elsewhere when work goes on."""
-    return name.partition(" @ ")[0]
 
 
 def used_settings_by_row(

@@ -15,8 +15,9 @@ from typing import NoReturn
 import torch
 from torch import Tensor, nn
 
-from ..errors import RethinkError
+from ..errors import EditorUnavailable, RethinkError
 from ..images import Fit, as_image, fit, plan_fit, plan_within, to_pil, unfit
+from ..names import name_on_server
 from ..thinkers.exchange import MIB, Limit
 from ..thinkers.faults import Fault, read_fault
 from ..thinkers.server_client import POLL, ServerClient
@@ -24,7 +25,7 @@ from ..thinkers.trust import Trust
 from ..threads import DaemonThreads
 from .common import EditBatch, Remedies, SourceCache, guidance_scales, run_edit, settings_by_row
 from .openai_edits import Size, drop_refused, encode_form, find_refused, find_sizes, format_size, read_edit
-from .protocol import EditorUnavailable, OnStep, Prepared, check_references, name_on_server
+from .protocol import OnStep, Prepared, check_references
 from .settings import DEFAULT_SETTINGS, Settings
 
 AREA, MULTIPLE = (

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..builtin import THINKER_FOLDER
-from ..editors.protocol import name_anywhere
 from ..errors import OutOfMemoryError, is_out_of_memory
 from ..model_files import model_name, snapshot_of
+from ..names import name_anywhere
 from ..progress import OnProgress, ignore_progress
 from ..thinkers.critique import TEMPLATE, Thinker, check_template
 from ..thinkers.loading import BUILT_IN, is_same_model

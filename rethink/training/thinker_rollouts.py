@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from ..editors.protocol import EditorUnavailable
 from ..editors.settings import Settings
-from ..errors import RethinkError
+from ..errors import EditorUnavailable, RethinkError
 from ..evaluation.preservation import measure
 from ..images import as_image, load_image
 from ..steps import Critique

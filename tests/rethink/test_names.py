@@ -2,7 +2,14 @@
 
 import pytest
 
-from rethink.names import MAX_NAME_BYTES, is_portable, make_portable, portable_parts
+from rethink.names import (
+    MAX_NAME_BYTES,
+    is_portable,
+    make_portable,
+    name_anywhere,
+    name_on_server,
+    portable_parts,
+)
 
 GOOD = [
     "my-pairs",
@@ -92,3 +99,9 @@ def test_a_name_says_what_was_written():
     assert make_portable("red:\n “blue” / green?", "run") == "red “blue” green"
     assert make_portable("wait... then snow", "run") == "wait… then snow"
     assert make_portable("CON", "run") == make_portable(".", "run") == make_portable("\0", "run") == "run"
+
+
+def test_the_name_of_an_editor_behind_a_server_without_its_host():
+    name = name_on_server("owner/painter", "127.0.0.1")
+    assert name == "owner/painter @ 127.0.0.1" and name_anywhere(name) == "owner/painter"
+    assert name_anywhere("mini + lora × 1") == "mini + lora × 1"

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import RethinkError, describe_error
+from ...errors import EditorUnavailable, RethinkError, describe_error
 from ...evaluation.pixel_metrics import visibly_differ
 from ...image_files import read_file
+from ...names import name_anywhere
 from ...options import MAX_SEED, check_limits, option
 from ..jsonl_log import DiskFull
 from ..models import ModelSource
@@ -127,7 +128,7 @@ def _digest(*parts) -> str:
 
 @dataclass(frozen=True)
 class Draft:
-    """A pair without its instruction. skipped: why there is none, or ""; failed: whether because no thinker answered."""
+    """A pair without its instruction. skipped: why there is none, or ""; failed: whether because no thinker, or no editor, answered."""
 
     id: str
     number: int
@@ -203,7 +204,8 @@ class DraftMaker:
             except DiskFull:
                 raise
             except Exception as error:  # whatever an editor raises
-                draft = Draft(id, number, source.name, skipped=describe_error(error))
+                gone = isinstance(error, EditorUnavailable)
+                draft = Draft(id, number, source.name, skipped=describe_error(error), failed=gone)
             yield draft
 
 
@@ -251,7 +253,7 @@ def editor_maker(
     Where the editor changed nothing but what its autoencoder blurs, and outside the source's mask or box, the pixels are
     the source's own, bit for bit: what is learned is the edit, not the editor's artifacts.
     """
-    key = json.dumps([inverse, editor.name, str(settings), config.key()])
+    key = json.dumps([inverse, name_anywhere(editor.name), str(settings), config.key()])
     load = cache(editor.load)
 
     def make_draft(loaded: LoadedSource, source: Source, number: int, id: str) -> Draft:

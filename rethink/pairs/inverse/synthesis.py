@@ -144,7 +144,8 @@ class _Run:
         self._done, self._idle, self._seen = self._done + pairs, self._idle + pairs, self._seen + seen
 
     def take(self, result: EditPair | Draft) -> None:
-        """Record a pair, or why there is none. Raises RethinkError when the thinker fails too often in a row."""
+        """Record a pair, or why there is none. Raises RethinkError when the thinker, or an editor's server, fails too often in a
+        row."""
         if isinstance(result, EditPair):
             self._store.add(result)
         with self._lock:

@@ -184,3 +184,12 @@ def test_what_the_judge_has_read_and_written_is_its_servers_word(says, tmp_path,
         assert record["tokens"]["answers"] == 0 and "Judging has cost 0.02, estimated." in report.sentences
     again = job.run(None, judge).as_dict()
     assert again["tokens"]["answers"] == again["calls"] == again["money"] == 0, "nothing was asked"
+
+
+def test_a_run_goes_on_with_an_editor_whose_server_has_moved_and_with_no_other(tmp_path, server, judge):
+    job, editor = job_of("gedit", tmp_path, limit=1), Painter()
+    for editor.name in ("painter @ 127.0.0.1", "painter @ localhost"):
+        job.run(EditSetup(editor), judge)
+    editor.name = "brush @ localhost"
+    with pytest.raises(RethinkError, match="holds a run with editor 'painter @ localhost'"):
+        job.run(EditSetup(editor), judge)

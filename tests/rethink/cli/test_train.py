@@ -63,7 +63,8 @@ def test_the_editor_of_the_previews_waits_in_main_memory(monkeypatch, offload, c
     open_preview_editor(
         Namespace(editor="base", preview_editor="distilled", lora=["one"], offload=offload, device="cuda")
     )
-    assert opened == [Namespace(editor="distilled", preview_editor="distilled", lora=[], offload=chosen, device="cuda")]
+    how = {"lora": [], "offload": chosen, "device": "cuda", "editor_flag": "--preview-editor"}
+    assert opened == [Namespace(editor="distilled", preview_editor="distilled", **how)]
 
 
 def test_two_folders_of_images_are_trained_on_as_they_are(editor, rethink, tmp_path):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from rethink.editors.protocol import EditorUnavailable, used_settings_by_row
+from rethink.editors.protocol import used_settings_by_row
 from rethink.editors.server_editor import ServerEditor
 from rethink.editors.settings import DEFAULT_SETTINGS, Settings, summarize_settings, used_settings
-from rethink.errors import RethinkError
+from rethink.errors import EditorUnavailable, RethinkError
 from rethink.thinkers.trust import Trust
 from tests.support.edit_servers import answer, edit, edit_server, png, refusal
 from tests.support.servers import SOON

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rethink.editors.server_editor import ServerEditor
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
 from rethink.pairs.from_captions.caption_edits import built_in_edits, captions_to_edits
@@ -26,6 +27,7 @@ from rethink.pairs.pixels import read_mask, read_pixels
 from rethink.pairs.review.filters import score
 from rethink.pairs.review.grading import grade_pairs
 from rethink.pairs.store import PairStore
+from tests.support.edit_servers import edit, edit_server, refusal
 from tests.support.pairs import draw_image, read_store
 from tests.support.synthesis import model_source, run_synthesis
 
@@ -189,6 +191,22 @@ def test_a_wrong_file_of_boxes_is_named(tmp_path, text):
     (tmp_path / "boxes.json").write_text(text)
     with pytest.raises(RethinkError, match="boxes"):
         read_boxes_file(tmp_path / "boxes.json")
+
+
+def test_an_editor_whose_server_is_gone_ends_the_run_which_goes_on_where_the_server_is_again(folder, tmp_path):
+    def make(editor):
+        maker = editor_maker(store, SynthesisConfig(), model_source(editor), "invert it", Settings())
+        return synthesize(store, ImageFolder(folder), maker, 4)
+
+    with PairStore(tmp_path / "s").writing() as store:
+        with edit_server() as server:
+            server.replies = [edit, edit, refusal(503, "it is gone")]
+            with pytest.raises(RethinkError, match=r"503: it is gone\. \(20 times in a row\); .*it goes on"):
+                make(ServerEditor(server.url, "painter", retries=0))
+        assert len(list(store)) == 2
+        with edit_server() as server:
+            done = make(ServerEditor(server.url.replace("127.0.0.1", "localhost"), "painter", retries=0))
+    assert (done.made, len(server.requests)) == (22, 22), "what was there was not made again"
 
 
 def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, monkeypatch):
