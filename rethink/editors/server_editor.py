@@ -28,10 +28,7 @@ from .openai_edits import Size, drop_refused, encode_form, find_refused, find_si
 from .protocol import OnStep, Prepared, check_references
 from .settings import DEFAULT_SETTINGS, Settings
 
-AREA, MULTIPLE = (
-    2**20,
-    32,
-)  # pixels that are sent and asked for, and of what their sides are multiples: as today's editors work
+AREA, MULTIPLE = 2**20, 32  # of the pixels that are sent and asked for, and of their sides: as today's editors work
 LONGEST_ANSWER = 64 * MIB
 PREVIEW_AREA = 2**16
 ENDPOINT = "/images/edits"
@@ -76,6 +73,7 @@ class ServerEditor:
 
     family = ServerFamily()
     device = torch.device("cpu")
+    placement = "elsewhere"  # as that of a thinker behind a server
     moves_itself = True  # nothing of it takes up memory here
 
     def __init__(

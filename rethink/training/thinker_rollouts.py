@@ -91,8 +91,8 @@ def _on_this_device(do: Callable[[], T]) -> Callable[[], T]:
 class Rollouts:
     """Edits and judges what a policy proposes.
 
-    seconds, counts: of what was done since `take_counts`; seconds by `work_clock`, and those in which a judge behind a server was
-    waited for. note: the latest failure in words. progress: is asked all the while whether to go on.
+    seconds, counts: of what was done since `take_counts`; seconds by `work_clock`, and those in which an editor or a judge behind a
+    server was waited for. note: the latest failure in words. progress: is asked all the while whether to go on.
     """
 
     def __init__(
@@ -106,7 +106,8 @@ class Rollouts:
     ):
         self.editor, self.judge, self.settings, self.seed = editor, judge, settings, seed
         self.limit = {"editor": TimeLimit(time_limit), "judge": TimeLimit(time_limit)}
-        self._remote = {"judge"} if judge.chat.placement == "elsewhere" else set()
+        models = {"editor": editor, "judge": judge.chat}
+        self._remote = {who for who, model in models.items() if getattr(model, "placement", "") == "elsewhere"}
         self.counts: Counter[str] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.note = ""
