@@ -22,7 +22,7 @@ from .focus import focus_boxes, focus_mask
 from .images import as_edit_mask, as_image
 from .loop_config import DEFAULT_CONFIG, LoopConfig
 from .names import name_anywhere
-from .records import replace_surrogates
+from .records import replace_surrogates, replace_surrogates_in
 from .steps import Box, Continue, Critique, Preservation, Step, Stop, best_of, note_of
 from .thinkers.critique import Thinker, critique, polish_instruction, split_instruction
 from .thinkers.draws import critique_draws
@@ -361,6 +361,7 @@ def require_same_run(trajectory: Trajectory, task: ThinkTask, options: dict[str,
     if task.instruction != trajectory.instruction or not torch.equal(task.source, trajectory.source):
         raise RethinkError(f"trajectory: {trajectory.folder} is the run of another image or instruction.")
     when = dict.fromkeys(("turns", "patience", "accept"))
+    options = replace_surrogates_in(options)  # as a record has them
     ours, theirs = ({**each, "rules": {**each.get("rules", {}), **when}} for each in (options, trajectory.options))
     for each in (ours, theirs):
         if "editor" in each:

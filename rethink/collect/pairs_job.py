@@ -144,7 +144,7 @@ class RunPairsJob:
 
         with PairStore(self.store).writing() as store:
             runs = RunReader(self.runs, self.judge, "best", on_token).read(self.store, on_progress)
-            maker = _PairMaker(store, self.rules, _left_out(runs, self.rules))
+            maker = _PairMaker(store, self.rules, _left_out(store, runs, self.rules))
             report = progress_with_eta("runs looked at", on_progress)
             total = len(runs.ids) + len(runs.unanswered)
             for done, facts in enumerate(runs, 1):
@@ -165,12 +165,21 @@ class RunPairsJob:
         return write_preferences(_preferences(pairs, runs, self.rules.margin), self.preferences)
 
 
-def _left_out(runs: Iterable[RunFacts], rules: RunPairRules) -> set[str]:
-    """The ids of pairs that may be in the store, and whose runs the rules no longer let pass."""
-    passing, failing = set(), set()
+def _left_out(store: PairStore, runs: Iterable[RunFacts], rules: RunPairRules) -> set[str]:
+    """The ids of pairs in the store whose runs are there, but have changed since then, or are no longer let pass by the rules.
+
+    That a judge does not answer for a run now says nothing about its pair.
+    """
+    passing, seen = set(), set()
     for facts in runs:
-        (failing if reject_reason(facts, rules) else passing).add(pair_id(facts))
-    return failing - passing  # a copy of a run fails
+        seen.add((Path(facts.run).name, facts.source))
+        if reject_reason(facts, rules) in ("", "judge"):
+            passing.add(pair_id(facts))
+    return {
+        pair.id
+        for pair in store
+        if pair.operation == THINKING and pair.id not in passing and (pair.parameters.get("run"), pair.source) in seen
+    }
 
 
 class _PairMaker:

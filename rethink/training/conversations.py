@@ -16,8 +16,7 @@ from torch import Tensor
 from ..errors import RethinkError
 from ..images import load_image
 from ..pairs.jsonl_log import JsonlLog, fields_are
-from ..steps import Critique, Step
-from ..think_loop import best_of_last_turn
+from ..steps import Critique, Step, best_of
 from ..thinkers.critique import TEMPLATE, critique_messages, image_slots, lists_checklist
 from ..thinkers.protocol import Messages
 from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory
@@ -134,13 +133,21 @@ def balance(conversations: Sequence[Conversation], rng: Random) -> list[Conversa
 def scored_steps(trajectory: Trajectory) -> list[Step]:
     """Of every turn the candidate that the run went on from, up to the first turn where that one teaches nothing.
 
-    It is the one that the run itself ranked first, whoever scores them now: the next prompt was written after seeing it.
+    It is the one that the run itself ranked first, whoever scores them now: the next prompt was written after seeing it. A run goes
+    on where nothing is accepted, so what its rules have come to accept since then does not count, but in its last turn.
     """
     turns: dict[int, list[Step]] = defaultdict(list)
     for step in trajectory.steps:
         turns[step.turn].append(step)
-    leads = (best_of_last_turn(turns[turn]) for turn in sorted(turns))
+    last = max(turns, default=0)
+    leads = (_lead(turns[turn], ended=turn == last) for turn in sorted(turns))
     return list(takewhile(_teaches, leads))
+
+
+def _lead(candidates: Sequence[Step], *, ended: bool) -> Step:
+    """The candidate of a turn that the run ended at, or went on from."""
+    ranked = candidates if ended else [replace(step, accepted=False) for step in candidates]
+    return candidates[best_of(ranked)]
 
 
 def _teaches(step: Step) -> bool:

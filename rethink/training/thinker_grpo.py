@@ -176,7 +176,7 @@ def _trained(task: GRPOTask) -> dict[str, Any]:
 
 def digest_steps(steps: Sequence[ThinkerStep]) -> str:
     """The same for questions of the same words and images, wherever their files lie."""
-    return digest_of([(step.messages, step.source_id, step.edited_id) for step in steps])
+    return digest_of([digest_of((step.messages, step.source_id, step.edited_id)) for step in steps])
 
 
 def _lazy_dataset(steps: Sequence[ThinkerStep], at_once: int):

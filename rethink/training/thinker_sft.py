@@ -33,6 +33,7 @@ from .step_progress import AlreadyDone, StepProgress
 from .thinker_folders import (
     check_layout,
     check_output,
+    digest_of,
     find_last_checkpoint,
     full_disk_as_error,
     save_trained,
@@ -227,7 +228,7 @@ class SFTJob:
     def _training(self, chat: TransformersChat, conversations: Sequence[Conversation]) -> dict[str, Any]:
         """All that decides what is learned, by its contents."""
         config = {name: value for name, value in asdict(self.config).items() if name not in FREE}
-        learned = [(each.messages, each.answer, *map(_image_id, each.images)) for each in conversations]
+        learned = [digest_of([each.messages, each.answer, *map(_image_id, each.images)]) for each in conversations]
         start = fingerprint_weights(chat.module)
         return {"method": "sft", "thinker": start, "template": self.template, "data": learned, **config}
 

@@ -17,7 +17,7 @@ from ..thinkers.critique import TEMPLATE, image_slots
 from ..thinkers.protocol import Messages
 from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory
 from .conversations import did_no_harm, scored_steps, unroll
-from .recorded_runs import read_runs
+from .recorded_runs import read_run
 
 COLLECTED = "trl-rl.jsonl"
 _FIELDS = {"prompt": list, "images": list, "source": str, "edited": str, "instruction": str, "last_prompt": str}
@@ -74,8 +74,14 @@ def _read_folder(folder: Path, template: str) -> tuple[list[ThinkerStep], int]:
         raise RethinkError(f"data: there is no folder {folder}; give one with recorded runs in it or below.")
     if (folder / COLLECTED).is_file():
         return list(_read_collected(folder / COLLECTED)), 0
-    runs, left_out = read_runs(record.parent for record in sorted(folder.rglob(RECORD_FILE)))
-    return [step for run in runs for step in _unroll(run, template)], left_out
+    steps, left_out = [], 0
+    for record in sorted(folder.rglob(RECORD_FILE)):  # one run at a time: they are larger than what they teach
+        run, why = read_run(record.parent)
+        if run is None or why:
+            left_out += 1
+        else:
+            steps += _unroll(run, template)
+    return steps, left_out
 
 
 def _read_collected(file: Path) -> Iterator[ThinkerStep]:

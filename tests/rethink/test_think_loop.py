@@ -384,6 +384,9 @@ def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_pat
     ):
         with pytest.raises(RethinkError, match="another choice"):
             require_same_run(run, ours, other)
+    odd = run_config(ours, "a name on disk \udcff")  # a record holds no half characters
+    new_trajectory(tmp_path / "odd", SOURCE, "make it red", odd)
+    require_same_run(load_trajectory(tmp_path / "odd"), ours, odd)
     judged_task = task(critic, judge=critic)
     judged = new_trajectory(tmp_path / "judged", SOURCE, "make it red", run_config(judged_task, ""))
     with pytest.raises(RethinkError, match="another choice of judge_temperature"):

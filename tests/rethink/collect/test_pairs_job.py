@@ -12,6 +12,7 @@ from rethink.pairs.pixels import from_pixels
 from rethink.pairs.review.job import FilterJob
 from rethink.pairs.store import PairStore
 from rethink.steps import Preservation
+from rethink.thinkers.protocol import ThinkerError
 from tests.support.thinking import said, thinker
 from tests.support.trajectories import draw_images, rewrite_record, rewrite_steps, write_trajectory
 
@@ -219,6 +220,24 @@ def test_a_pair_whose_run_the_rules_no_longer_let_pass_hinders_no_other(add, mak
     add_alike(add, 1, (4, 9))
     assert [pair.parameters["run"] for pair in make().pairs] == ["0"]
     assert [pair.parameters["run"] for pair in make(score=9).pairs] == ["1"]
+
+
+def test_a_run_that_has_changed_is_a_pair_again_and_no_duplicate_of_what_it_was(add, make, tmp_path):
+    run = add(0, (4, 9))
+    (before,) = make().pairs
+    run.finish("human", "", 1)
+    report = make(preferences=tmp_path / "preferences")
+    (after,) = report.pairs
+    assert after.id != before.id and report.made == report.preferences == 1
+
+
+def test_a_judge_that_does_not_answer_now_lets_no_duplicate_in(add, make, tmp_path):
+    add_alike(add, 0, (4, 9))
+    make()
+    add_alike(add, 1, (3, 9))
+    with pytest.raises(RethinkError, match="none of 2 became a pair: .*nearly the same"):
+        make(judge=thinker(ThinkerError("down"), said(9, 9)))
+    assert [pair.parameters["run"] for pair in PairStore(tmp_path / "pairs")] == ["0"]
 
 
 def test_near_duplicates_that_are_in_the_store_stay_one(add, make):

@@ -13,8 +13,8 @@ from rethink.steps import ChecklistItem, Critique, Preservation, Step
 from rethink.thinkers.critique import TEMPLATE, critique_messages
 from rethink.thinkers.critique_format import parse_critique
 from rethink.training import conversations as data
-from rethink.trajectory import new_trajectory
-from tests.support.trajectories import PRESERVED, write_trajectory
+from rethink.trajectory import load_trajectory, new_trajectory
+from tests.support.trajectories import PRESERVED, rewrite_steps, write_trajectory
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,19 @@ def test_what_is_learned_of_a_turn_is_of_the_candidate_that_went_on(tmp_path, ju
     assert [step.images[1].name for step in steps] == ["turn-0001-01.png", "turn-0002-01.png"]
     assert answers[0].next_prompt == "prompt of 1-1", "it was written after seeing that one"
     assert [answer.semantic for answer in answers] == ([1, 2] if judged else [5.5, 9])
+
+
+def test_what_a_run_has_come_to_accept_since_then_changes_nobody_who_went_on(tmp_path):
+    run = rewrite_steps(write_candidates(tmp_path / "run"), accept_first_of_turn_1)
+    run = load_trajectory(run.folder)
+    assert [step.accepted for step in run.steps] == [True, False, False, False]
+    answers = [parse_critique(step.answer) for step in data.unroll(run)]
+    assert [answer.reasoning for answer in answers] == ["I see 1-1", "I see 2-1"]
+
+
+def accept_first_of_turn_1(step):
+    if (step["turn"], step["candidate"]) == (1, 0):
+        step["accepted"] = True
 
 
 def test_the_calmest_are_for_supervised_learning(tmp_path):
