@@ -109,7 +109,7 @@ def _exchange(
         more = forwarder.credentials() if forwarder else {}
         target = f"{origin}{path}" if forwarder else path
         # It may have said why before it stopped listening: an image that is too large.
-        with suppress(BrokenPipeError, ConnectionResetError):
+        with suppress(BrokenPipeError, ConnectionResetError, ConnectionAbortedError):  # the last one on Windows
             connection.request(method, target, data, {**headers, **more, "Connection": "close"})
         response = connection.getresponse()
         names = {name.lower(): value for name, value in response.getheaders()}
@@ -174,8 +174,9 @@ class Wire(io.RawIOBase):
     def sendall(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            self._plain.settimeout(self._limit.left())
-            rest = rest[self._plain.send(rest[:MIB]) :]
+            self._plain.settimeout(min(POLL, self._limit.left()))
+            with suppress(TimeoutError):
+                rest = rest[self._plain.send(rest[:MIB]) :]
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
         return io.BufferedReader(self)

@@ -171,6 +171,22 @@ def test_why_a_request_is_too_large_is_heard_though_it_was_not_read(pauses):
         )
 
 
+def test_a_connection_that_is_aborted_while_sending_still_says_why(server, pauses, monkeypatch):
+    """As Windows puts it where other systems say that the pipe is broken."""
+    send = module.Wire.sendall
+
+    def abort(wire, data):
+        send(wire, data)
+        if data == b"{}":
+            raise ConnectionAbortedError(10053, "An established connection was aborted")
+
+    server.replies = [(413, '{"error": "too large!"}', {})]
+    monkeypatch.setattr(module.Wire, "sendall", abort)
+    origin, path = parse_address(server.url)
+    reply = module.exchange("POST", origin, f"{path}/chat/completions", {}, b"{}", module.Limit(SOON))
+    assert reply.status == 413 and b"too large!" in reply.data
+
+
 def test_what_is_no_web_server_is_said(pauses):
     with listening(lambda c: c.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")) as port:
         with pytest.raises(ThinkerError, match="cannot be reached|does not answer as a web server"):
@@ -187,4 +203,14 @@ def test_an_exchange_that_nobody_waits_for_ends(server):
     started = time.monotonic()
     with pytest.raises(module.TimeIsUp):
         module.exchange("POST", origin, f"{path}/chat/completions", {}, b"{}", module.Limit(60, over))
+    assert time.monotonic() - started < SOON
+
+
+def test_an_exchange_that_nobody_waits_for_ends_while_the_server_does_not_read(pauses):
+    over = threading.Event()
+    threading.Timer(0.3, over.set).start()
+    started = time.monotonic()
+    with listening(lambda connection: time.sleep(60)) as port, pytest.raises(module.TimeIsUp):
+        origin, _ = parse_address(f"http://127.0.0.1:{port}")
+        module.exchange("POST", origin, "/", {}, bytes(50_000_000), module.Limit(60, over))
     assert time.monotonic() - started < SOON
