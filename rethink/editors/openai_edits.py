@@ -9,7 +9,8 @@ import binascii
 import io
 import re
 import secrets
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -21,7 +22,7 @@ from ..image_files import read_rgb
 from ..images import as_image
 from ..thinkers.address import Origin, parse_origin
 from ..thinkers.exchange import Reply
-from ..thinkers.faults import Fault, find_fault, read_json
+from ..thinkers.faults import Fault, find_fault, make_excerpt, read_fault, read_json
 
 # The fields that a server may do without.
 OPTIONAL = (
@@ -107,21 +108,38 @@ def find_sizes(why: str, asked: Size) -> tuple[Size, ...]:
     return tuple(dict.fromkeys(size for size in found if size != asked))
 
 
-def read_edit(reply: Reply, origin: Origin, get_file: Callable[[str], Reply]) -> Tensor | Fault:
-    """The image [1, h, w, 3] in an answer, or why there is none.
+@dataclass(frozen=True)
+class EditedFile:
+    """Where on the server itself an edited image lies."""
 
-    get_file: fetches a path of the server itself, at `origin`. An address on any other is not followed: whoever edits is trusted with
-    images and a key, and nobody whom it names.
+    path: str
+
+
+def read_edit(reply: Reply, origin: Origin) -> Tensor | EditedFile | Fault:
+    """The image [1, h, w, 3] in an answer, or where it is to be fetched from, or why there is none.
+
+    An address on any server but the one at `origin` is not followed: whoever edits is trusted with images and a key, and nobody whom it
+    names. To try again makes sense where the answer has not come whole, and no other time: it may have been paid for.
     """
     record = read_json(reply.data)
+    if record is None:
+        return Fault("the answer holds no image (a web page, or cut off); check the address", retryable=True)
     items = record.get("data") if isinstance(record, dict) else None
     item = items[0] if isinstance(items, list) and items else None
     if not isinstance(item, dict):
-        missing = Fault("the answer holds no image (a web page, or cut off); check the address", retryable=True)
-        return find_fault(record, None) or missing
-    data = _data_of(item, origin, get_file)
-    if isinstance(data, Fault):
-        return data
+        return find_fault(record, None) or Fault(f"the answer holds no image: {make_excerpt(record)}")
+    return _image_of(item, origin)
+
+
+def read_fetched(reply: Reply, has_key: bool) -> Tensor | Fault:
+    """The image [1, h, w, 3] in the reply to a GET of an `EditedFile`, or why there is none."""
+    if reply.status == 200:
+        return _decode(reply.data)
+    fault = read_fault(reply.status, reply.headers, reply.data, has_key)
+    return replace(fault, why=f"its edited image cannot be fetched from there (error {reply.status})")
+
+
+def _decode(data: bytes) -> Tensor | Fault:
     try:
         pixels = read_rgb(io.BytesIO(data), MAX_SIDE)
     except RethinkError as error:
@@ -129,16 +147,16 @@ def read_edit(reply: Reply, origin: Origin, get_file: Callable[[str], Reply]) ->
     return as_image(torch.from_numpy(pixels.copy() if pixels.ndim == 3 else pixels[..., None]))
 
 
-def _data_of(item: Mapping[str, Any], origin: Origin, get_file: Callable[[str], Reply]) -> bytes | Fault:
-    """The file of an edited image."""
+def _image_of(item: Mapping[str, Any], origin: Origin) -> Tensor | EditedFile | Fault:
     text, url = item.get("b64_json"), item.get("url")
     if not (isinstance(text, str) and text) and isinstance(url, str) and url.startswith("data:"):
         text = url
     if isinstance(text, str) and text:
         try:
-            return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text)
+            data = base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text)
         except (binascii.Error, ValueError):
             return Fault("the edited image is no base64")
+        return _decode(data)
     if not (isinstance(url, str) and url):
         return Fault("the answer holds no image, neither b64_json nor url; maybe the model does not edit")
     path = _path_on(origin, url)
@@ -147,10 +165,7 @@ def _data_of(item: Mapping[str, Any], origin: Origin, get_file: Callable[[str], 
             "its edited image lies on another server, which is not followed; have it answer with b64_json, or with addresses that "
             f"begin with {origin}"
         )
-    reply = get_file(path)
-    if reply.status != 200:
-        return Fault(f"its edited image cannot be fetched from there (error {reply.status})", reply.status >= 500)
-    return reply.data
+    return EditedFile(path)
 
 
 def _path_on(origin: Origin, url: str) -> str | None:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from functools import partial
 from os import PathLike
 from typing import NoReturn
 
@@ -24,7 +23,17 @@ from ..thinkers.server_client import POLL, ServerClient
 from ..thinkers.trust import Trust
 from ..threads import DaemonThreads
 from .common import EditBatch, Remedies, SourceCache, guidance_scales, run_edit, settings_by_row
-from .openai_edits import Size, drop_refused, encode_form, find_refused, find_sizes, format_size, read_edit
+from .openai_edits import (
+    EditedFile,
+    Size,
+    drop_refused,
+    encode_form,
+    find_refused,
+    find_sizes,
+    format_size,
+    read_edit,
+    read_fetched,
+)
 from .protocol import OnStep, Prepared, check_references
 from .settings import DEFAULT_SETTINGS, Settings
 
@@ -68,7 +77,8 @@ class ServerEditor:
 
     base_url, model, key_variable, timeout, retries, trust: see `ServerClient`; raises what that raises. The image goes scaled to
     about a megapixel, as those of editors on this machine do, and comes back at the source's size. What of a setting is left open is
-    the server's choice, and fields that it refuses are left out from then on.
+    the server's choice, and fields that it refuses are left out from then on. An edit that takes longer than `timeout` is not asked for
+    again: the server may still be making it, and each may be paid for.
     """
 
     family = ServerFamily()
@@ -186,10 +196,21 @@ class ServerEditor:
         kept = batch.prepared.encoded.kept.pop(_key_of(batch, row), None)
         if kept is not None:
             return kept
-        return self._server.ask(lambda limit: self._request(key, batch, row, limit), key, over)
+        ask = self._server.ask
+        found = ask(lambda limit: self._request(key, batch, row, limit), key, over, repeat_slow=False)
+        if isinstance(found, Fault):
+            return found
+        edited, plan = found
+        if isinstance(place := edited, EditedFile):  # it is made by now: whatever fails, it is not asked for again
+            edited = ask(lambda limit: self._fetch(key, place, limit), key, over)
+        return edited if isinstance(edited, Fault) else unfit(_cover(edited, plan.padded), plan)
 
-    def _request(self, key: str, batch: EditBatch, row: int, limit: Limit) -> Tensor | Fault:
-        """One try. What the server refuses is left out and asked again at once, which counts as none."""
+    def _fetch(self, key: str, place: EditedFile, limit: Limit) -> Tensor | Fault:
+        return read_fetched(self._server.get_file(place.path, key, limit), bool(key))
+
+    def _request(self, key: str, batch: EditBatch, row: int, limit: Limit) -> tuple[Tensor | EditedFile, Fit] | Fault:
+        """One try: the edit, and how its source was fitted. What the server refuses is left out and asked again at once, which counts
+        as none."""
         image = batch.image_of(row)
         height, width = batch.prepared.images.shape[1:3]
         while True:
@@ -198,8 +219,8 @@ class ServerEditor:
             body, kind = encode_form(fields, batch.prepared.encoded.files(image, plan))
             reply = self._server.send("POST", ENDPOINT, key, limit, body, kind)
             if reply.status == 200:
-                edited = read_edit(reply, self._server.origin, partial(self._server.get_file, key=key, limit=limit))
-                return edited if isinstance(edited, Fault) else unfit(_cover(edited, plan.padded), plan)
+                edited = read_edit(reply, self._server.origin)
+                return edited if isinstance(edited, Fault) else (edited, plan)
             fault = read_fault(reply.status, reply.headers, reply.data, bool(key))
             refused = find_refused(reply, fault.why, fields)
             if refused is None:

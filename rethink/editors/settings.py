@@ -55,10 +55,10 @@ class ServerSettings:
         "",
         "The NAME of the environment variable with the server's key, never the key itself. Empty for a server that needs none.",
     )
-    timeout: int = option(300, "Seconds for one edit by a server, in total.", low=1, high=3600, advanced=True)
+    timeout: int = option(300, "Seconds for one try. An edit that takes a server longer is not asked for again.", low=1, high=3600, advanced=True)
     retries: int = option(
         4,
-        "How often to retry, with growing pauses, when the server is busy or unreachable.",
+        "How often to retry, with growing pauses, when the server is busy or unreachable; not when it takes too long.",
         low=0,
         high=20,
         advanced=True,

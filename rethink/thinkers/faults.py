@@ -15,6 +15,7 @@ DEPTH = 6  # of an error's record, at which its words are looked for
 _PASSING = (408, 409, 425, 429)  # and from 500 on
 _FOR_GOOD = ("insufficient_quota", "billing_not_active", "billing_hard_limit_reached")
 _NEVER = (501, 505)  # of those from 500 on
+_SLOW = (504, 524)  # a proxy's time is up: the server behind it may still be at work
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PART = r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
 _SPAN = rf"(?:{_PART} ?(?:and |, ?)?)+"
@@ -23,11 +24,13 @@ _ASKED = re.compile(rf"\b(?:retry|again|wait|resets?)\b[^.\d]{{0,40}}?({_SPAN})"
 
 @dataclass(frozen=True)
 class Fault:
-    """Why there is no answer. retryable: whether to try again, after `wait` seconds where the server asks for that."""
+    """Why there is no answer. retryable: whether to try again, after `wait` seconds where the server asks for that. slow: the time was
+    up, and the server may still be at work on what it was asked for."""
 
     why: str
     retryable: bool = False
     wait: float | None = None
+    slow: bool = False
 
 
 def read_json(data: bytes) -> Any:
@@ -50,7 +53,7 @@ def read_fault(status: int, headers: dict[str, str], data: bytes, has_key: bool)
             return Fault(f"refuses the key (401: {content}); check the environment variable that key_variable names")
         return Fault(f"wants a key (401: {content}); name the environment variable that holds it in key_variable")
     wait = read_wait(headers, record, _words(words)) if status in _PASSING or status >= 500 else None
-    return Fault(f"error {status}: {content}", _may_pass(status, record, wait), wait)
+    return Fault(f"error {status}: {content}", _may_pass(status, record, wait), wait, status in _SLOW)
 
 
 def find_fault(record: Any, choice: Any) -> Fault | None:

@@ -30,8 +30,8 @@ class ServerClient:
     """One model of a server.
 
     base_url: up to and including "/v1", or what the server has instead. key_variable: the NAME of the environment variable
-    with the key, "" for a server that needs none. timeout: seconds for one answer, from looking up the server's name to
-    the last byte. retries: after the first try, for temporary faults. concurrency: how many requests at once, which who asks
+    with the key, "" for a server that needs none. timeout: seconds for one try, from looking up the server's name to
+    the last byte of its answer. retries: after the first try, for temporary faults. concurrency: how many requests at once, which who asks
     keeps to. trust: which servers may be sent images and keys; by default those in the settings file of this
     machine's owner. longest: bytes of an answer, at most.
     Raises RethinkError for what is missing or not allowed: better now than when the first edit has been made.
@@ -80,15 +80,18 @@ class ServerClient:
             )
         return key.strip()
 
-    def ask(self, request: Callable[[Limit], T | Fault], key: str, over: threading.Event) -> T | Fault:
+    def ask(
+        self, request: Callable[[Limit], T | Fault], key: str, over: threading.Event, *, repeat_slow: bool = True
+    ) -> T | Fault:
         """What a request comes to, which is tried again after temporary faults.
 
-        request: one try, by `send`. over: set when nobody is waiting any longer, so that there are no more of them. The Fault
-        that is left at the end names the server, and has nothing of the key; it is still `retryable` where another time may help.
+        request: one try, by `send`. over: set when nobody is waiting any longer, so that there are no more of them. repeat_slow:
+        whether it is also tried again where the server may still be at work on it. The Fault that is left at the end names the
+        server, and has nothing of the key; it is still `retryable` where another time may help.
         """
         tries = 1
         while isinstance(result := self._try(request, over), Fault):
-            if not result.retryable or tries > self._retries:
+            if not result.retryable or tries > self._retries or (result.slow and not repeat_slow):
                 break
             growing = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1))
             if _sleep(growing if result.wait is None else result.wait, over):
@@ -103,7 +106,7 @@ class ServerClient:
         try:
             return request(Limit(self._timeout, over, self._longest))
         except TimeIsUp:
-            return Fault(f"no answer within {self._timeout:g} s", retryable=True)
+            return Fault(f"no answer within {self._timeout:g} s", retryable=True, slow=True)
         except ExchangeError as error:
             return Fault(str(error), error.retryable)
 

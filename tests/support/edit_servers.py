@@ -55,14 +55,16 @@ def read_form(kind, body):
 
 @contextmanager
 def edit_server(port=0):
-    """replies: (status, body, headers), or callables that make one of a request; the last one for ever. files: what GET finds."""
+    """replies: (status, body, headers), or callables that make one of a request; the last one for ever. files: what GET finds,
+    bytes, or a callable that makes a reply."""
     here = SimpleNamespace(replies=[edit], requests=[], files={}, gets=[], at_once=0, most_at_once=0)
     lock = threading.Lock()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             here.gets.append(SimpleNamespace(path=self.path, headers=headers_of(self)))
-            self.reply(200 if self.path in here.files else 404, here.files.get(self.path, b"{}"), {})
+            found = here.files.get(self.path, lambda: (404, b"{}", {}))
+            self.reply(*(found() if callable(found) else (200, found, {})))
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from rethink.editors.openai_edits import encode_form, find_refused, find_sizes, read_edit
+from rethink.editors.openai_edits import EditedFile, encode_form, find_refused, find_sizes, read_edit, read_fetched
 from rethink.thinkers.address import parse_origin
 from rethink.thinkers.exchange import Reply
 from rethink.thinkers.faults import Fault, read_fault
@@ -69,8 +69,8 @@ def test_the_sizes_that_an_error_offers():
         assert find_sizes(f"size must be {other}", (864, 1280)) == ()
 
 
-def read(item, get_file=None):
-    return read_edit(error(200, {"data": [item]}), HERE, get_file)
+def read(item):
+    return read_edit(error(200, {"data": [item]}), HERE)
 
 
 def test_an_image_comes_as_base64_in_whatever_wrapping():
@@ -97,17 +97,29 @@ def test_an_image_comes_as_base64_in_whatever_wrapping():
     ],
 )
 def test_only_addresses_on_the_server_itself_are_fetched(url, path):
-    asked = []
+    found = read({"url": url})
+    assert found == EditedFile(path) if path else "lies on another server" in found.why
 
-    def get_file(path):
-        asked.append(path)
-        return Reply(200, {}, png(PIXELS))
 
-    found = read({"url": url}, get_file)
-    assert asked == ([path] if path else [])
-    assert found.shape == (1, 6, 4, 3) if path else "lies on another server" in found.why
+def test_what_is_fetched_is_an_image_or_fails_for_now_or_for_good():
+    assert read_fetched(Reply(200, {}, png(PIXELS)), False).shape == (1, 6, 4, 3)
+    assert "cannot be read" in read_fetched(Reply(200, {}, b"odd"), False).why
+    assert read_fetched(Reply(503, {"retry-after": "7"}, b""), False) == Fault(
+        "its edited image cannot be fetched from there (error 503)", True, 7
+    )
+    assert not read_fetched(Reply(404, {}, b""), False).retryable
 
 
 def test_an_error_within_an_answer_is_an_error():
-    assert isinstance(read_edit(error(200, {"data": [], "error": {"message": "no"}}), HERE, None), Fault)
-    assert read_edit(error(200, "odd"), HERE, None).retryable
+    assert isinstance(read_edit(error(200, {"data": [], "error": {"message": "no"}}), HERE), Fault)
+
+
+@pytest.mark.parametrize("record", [{"id": "job-1", "status": "queued"}, {"data": []}, {"data": [1]}, [], "odd", 7])
+def test_a_whole_answer_without_an_image_is_not_asked_for_again(record):
+    found = read_edit(error(200, record), HERE)
+    assert found.why.startswith("the answer holds no image") and not found.retryable
+
+
+@pytest.mark.parametrize("data", [b"<html>starting</html>", b'{"data": [{"b64_json": "iVBOR', b""])
+def test_a_web_page_or_half_an_answer_is(data):
+    assert read_edit(Reply(200, {}, data), HERE).retryable

@@ -6,7 +6,7 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.thinkers.exchange import ExchangeError, TimeIsUp
-from rethink.thinkers.faults import Fault
+from rethink.thinkers.faults import Fault, read_fault
 from rethink.thinkers.server_client import ServerClient
 from rethink.thinkers.trust import Trust
 
@@ -29,12 +29,21 @@ def asked(outcomes, **options):
             raise outcome
         return outcome
 
-    return client(**options).ask(request, KEY, threading.Event()), tries
+    repeat_slow = options.pop("repeat_slow", True)
+    return client(**options).ask(request, KEY, threading.Event(), repeat_slow=repeat_slow), tries
 
 
 def test_what_may_pass_is_tried_again_after_pauses(pauses):
     result, tries = asked([Fault("busy", True), Fault("busy", True, wait=9.0), "fine"])
     assert result == "fine" and len(tries) == 3 and pauses == [1, 9]
+
+
+@pytest.mark.parametrize("slow", [TimeIsUp(), read_fault(504, {}, b"", False)])
+def test_what_may_still_be_made_is_asked_for_again_only_where_that_costs_nothing(pauses, slow):
+    result, tries = asked([slow, "fine"])
+    assert result == "fine" and len(tries) == 2
+    result, tries = asked([ExchangeError("gone"), slow, "fine"], repeat_slow=False)
+    assert result.retryable and result.slow and len(tries) == 2
 
 
 def test_what_is_left_names_the_server_and_nothing_of_the_key(pauses):
