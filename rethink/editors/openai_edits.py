@@ -36,14 +36,27 @@ OPTIONAL = (
     "true_cfg_scale",
     "negative_prompt",
 )
-MAX_SIDE = 4096  # pixels of an answer; a larger one is scaled down as it is read
+# Of them, those whose values are not the user's.
+_OURS = ("n", "size", "response_format", "output_format")
+MIN_SIDE, MAX_SIDE = 64, 4096  # pixels of what is asked for; a larger answer is scaled down as it is read
 _REFUSAL = re.compile(
-    r"unknown|unrecogni[sz]ed|unexpected|unsupported|not supported|not permitted|extra|does not (?:support|accept)"
+    r"unknown|unrecogni[sz]ed|unexpected|unsupported|not supported|not permitted|\bextra\b|does not (?:support|accept)"
     r"|invalid (?:parameter|field|argument|option)",
     re.IGNORECASE,
 )
+_NO_FIELD = re.compile(
+    r"\b(?:unknown|unrecogni[sz]ed|unexpected|unsupported|extra) (?:\w+ )?(?:parameter|field|argument|option|input|key)s?\b",
+    re.IGNORECASE,
+)
 _OFFER = re.compile(r"\b(?:supported|one of|available|allowed|valid)\b", re.IGNORECASE)
+_NO_OFFER = re.compile(
+    r"(?:\bnot|n't)(?!\s+(?:one|among)\b)(?:\s+\w+){0,3}?\s+(?:supported|available|allowed|valid)\b", re.IGNORECASE
+)
 _LIMIT = re.compile(r"\b(?:between|at most|at least|exceed\w*|max\w*|min\w*|larger|smaller)\b", re.IGNORECASE)
+_VALUE = re.compile(
+    rf"{_LIMIT.pattern}|\b(?:values?|range|must be|should be|expected|permitted:|greater|less|fewer|too \w+)(?!\w)",
+    re.IGNORECASE,
+)
 _SIZE = re.compile(r"(?<!\d)(\d{2,5})\s?[x×]\s?(\d{2,5})(?!\d)")
 
 Size = tuple[int, int]  # height, width
@@ -80,9 +93,17 @@ def find_refused(reply: Reply, why: str, sent: Mapping[str, str]) -> str | None:
         return "size"
     if not _REFUSAL.search(why):
         return None
-    if named in optional:
-        return named
-    return next((name for name in optional if _names(why, name)), None)
+    if named not in optional:
+        named = next((name for name in optional if _names(why, name)), None)
+    return None if named is None or _is_of_value(why, named, sent[named]) else named
+
+
+def _is_of_value(why: str, name: str, value: str) -> bool:
+    """Whether an error is about the user's value of a field, and not about the field."""
+    told = rf"\b{name}['\"`”]?(?:\s+(?:of|is)\s+|\s*[=:]\s*|\s+)['\"`“]?{re.escape(value)}(?![\w.]*\w)"
+    if name in _OURS or _NO_FIELD.search(why):
+        return False
+    return bool(_VALUE.search(why) or re.search(told, why))
 
 
 def _named(record: Any) -> str | None:
@@ -101,11 +122,13 @@ def _names(why: str, name: str) -> bool:
 
 
 def find_sizes(why: str, asked: Size) -> tuple[Size, ...]:
-    """The sizes that an error offers in place of the one that was asked for, where it lists them."""
-    if _LIMIT.search(why) or not _OFFER.search(why):
+    """The sizes that an error offers in place of the one that was asked for, where it lists them; of sides that can be sent."""
+    if _LIMIT.search(why) or not _OFFER.search(_NO_OFFER.sub("", why)):
         return ()
     found = ((int(height), int(width)) for width, height in _SIZE.findall(why))
-    return tuple(dict.fromkeys(size for size in found if size != asked))
+    return tuple(
+        dict.fromkeys(size for size in found if size != asked and MIN_SIDE <= min(size) and max(size) <= MAX_SIDE)
+    )
 
 
 @dataclass(frozen=True)

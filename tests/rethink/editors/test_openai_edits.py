@@ -13,6 +13,7 @@ from rethink.thinkers.faults import Fault, read_fault
 from tests.support.edit_servers import png, read_form
 
 SENT = {"size": "1280x864", "seed": "1", "n": "1", "response_format": "b64_json", "num_inference_steps": "8"}
+SENT |= {"guidance_scale": "30"}
 PIXELS = np.full((6, 4, 3), 99, np.uint8)
 HERE = parse_origin("http://127.0.0.1:8000")
 
@@ -48,6 +49,16 @@ def test_a_form_holds_any_text_and_any_bytes():
         (500, {"error": {"message": "Unknown parameter: 'response_format'."}}, None),
         (422, {"detail": [{"loc": ["body", "num_inference_steps"], "msg": "Input should be at most 100"}]}, None),
         (400, {"error": {"message": "Invalid value.", "param": "size"}}, "size"),
+        (400, {"error": "num_inference_steps 8 is not supported, the maximum is 5"}, None),
+        (400, {"error": "num_inference_steps=8 is not supported by this model"}, None),
+        (400, {"error": "Unknown parameter: 'seed'. Expected one of: model, prompt, image, size."}, "seed"),
+        (400, {"error": "got an unexpected keyword argument 'num_inference_steps=8'"}, "num_inference_steps"),
+        (400, {"error": "num_inference_steps 80 is unknown"}, "num_inference_steps"),
+        (400, {"error": {"message": "Invalid parameter: num_inference_steps must be at most 5"}}, None),
+        (400, {"error": {"message": "Unsupported value.", "param": "num_inference_steps"}}, None),
+        (400, {"error": {"message": "Unsupported value.", "param": "response_format"}}, "response_format"),
+        (400, {"error": "Unsupported value: guidance_scale=30 exceeds 20"}, None),
+        (400, {"error": "An image could not be extracted: num_inference_steps"}, None),
         (400, ["odd"], None),
         (422, {"detail": ["odd"]}, None),
     ],
@@ -67,6 +78,21 @@ def test_the_sizes_that_an_error_offers():
         "1024x1024 too",
     ):
         assert find_sizes(f"size must be {other}", (864, 1280)) == ()
+
+
+@pytest.mark.parametrize(
+    ("why", "sizes"),
+    [
+        ("1280x864 is not supported for an image of 1279x863 pixels", ()),
+        ("1280x864 isn't a valid size for an image of 1279x863 pixels", ()),
+        ("1280x864 is not supported. Supported: 1024x1024", ((1024, 1024),)),
+        ("'1280x864' is not one of ['1024x1024', '1536x1024']", ((1024, 1024), (1024, 1536))),
+        ("1280x864 is not among the supported sizes: 1024x1024", ((1024, 1024),)),
+        ("supported: 60000x60000, 4097x1024, 63x64, 64x4096", ((4096, 64),)),
+    ],
+)
+def test_what_is_no_offer_or_cannot_be_sent_is_none_of_them(why, sizes):
+    assert find_sizes(why, (864, 1280)) == sizes
 
 
 def read(item):
