@@ -5,9 +5,11 @@ It is asked as thinkers are: the same trust in servers and keys, the same limits
 
 import io
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
 from os import PathLike
 from typing import NoReturn
 
@@ -24,6 +26,7 @@ from ..thinkers.trust import Trust
 from ..threads import DaemonThreads
 from .common import EditBatch, Remedies, SourceCache, guidance_scales, run_edit, settings_by_row
 from .openai_edits import (
+    MAX_SIDE,
     EditedFile,
     Size,
     drop_refused,
@@ -55,21 +58,21 @@ class ServerFamily:
 
 
 class SentImages:
-    """A source and its references, as they are sent. kept: edits of a batch that failed by others of its rows."""
+    """The PNGs of a source and of its references at no more than AREA; it keeps no tensor of theirs alive. kept: the edits that are done
+    of a batch that is not."""
 
-    def __init__(self, images: Tensor, references: Sequence[Tensor]):
+    def __init__(self, references: Sequence[Tensor]):
         self.kept: dict[tuple, Tensor] = {}
-        self._images, self._references = images, references
-        self._files: dict[tuple[int, Fit], list[bytes]] = {}
+        self._references = [_png(_scale_down(each, AREA)) for each in references]
+        self._sources: dict[tuple[int, Fit], bytes] = {}
         self._writing = threading.Lock()
 
-    def files(self, image: int, plan: Fit) -> list[bytes]:
-        """The PNGs of a source, fitted so, and of the references at no more than AREA: made once, however many rows send them."""
+    def files(self, images: Tensor, image: int, plan: Fit) -> list[bytes]:
+        """Those of one of the source's images, fitted so, and of the references: made once, however many rows send them."""
         with self._writing:
-            if (image, plan) not in self._files:
-                source = fit(self._images[image : image + 1], plan)
-                self._files[image, plan] = [_png(source), *(_png(_scale_down(each, AREA)) for each in self._references)]
-            return self._files[image, plan]
+            if (image, plan) not in self._sources:
+                self._sources[image, plan] = _png(fit(images[image : image + 1], plan))
+            return [self._sources[image, plan], *self._references]
 
 
 class ServerEditor:
@@ -117,8 +120,7 @@ class ServerEditor:
 
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
         others = check_references(references, self.family)
-        source = as_image(images)
-        return Prepared(source, self._last_source.get((images, *references), lambda: SentImages(source, others)))
+        return Prepared(as_image(images), self._last_source.get((images, *references), lambda: SentImages(others)))
 
     def edit(
         self,
@@ -133,7 +135,8 @@ class ServerEditor:
         """See `protocol.Editor`; `on_step` is told of rows in place of steps, again and again while they are waited for.
 
         Raises EditorUnavailable where the server is gone, even after the retries; RethinkError with what it said otherwise. What other
-        rows have given by then is kept for the next edit of the same `prepared`, which asks for the rest alone.
+        rows have given by then, or by the time that `on_step` ends it, is kept for the next edit of the same `prepared`, which asks for
+        the rest alone.
         """
         size = (prepared.images.shape[1], prepared.images.shape[2])
         return run_edit(
@@ -176,26 +179,24 @@ class ServerEditor:
             while pending and not any(map(_is_gone, set(waiting) - pending)):
                 _, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
                 watch.report(waiting)
-            results = {row: future.result() for row, future in zip(rows, waiting) if future.done()}
+            results = [future.result() for future in waiting if future.done()]
         finally:
             over.set()
             threads.end()
-        return self._join(batch, results)
-
-    def _join(self, batch: EditBatch, results: Mapping[int, Tensor | Fault]) -> Tensor:
-        """The edits of all rows, by their numbers. Raises where one has failed, and keeps the others."""
-        faults = [result for result in results.values() if isinstance(result, Fault)]
-        edits = {row: result for row, result in results.items() if isinstance(result, Tensor)}
-        if not faults:
-            return torch.cat([edits[row] for row in range(len(batch.seeds))])
-        batch.prepared.encoded.kept.update({_key_of(batch, row): edit for row, edit in edits.items()})
-        worst = next((fault for fault in faults if fault.retryable), faults[0])
-        raise (EditorUnavailable if worst.retryable else RethinkError)(f"editor: {worst.why}")
+        edits = _join(results)
+        for row in rows:
+            batch.prepared.encoded.kept.pop(_key_of(batch, row), None)
+        return edits
 
     def _edit_row(self, key: str, batch: EditBatch, row: int, over: threading.Event) -> Tensor | Fault:
-        kept = batch.prepared.encoded.kept.pop(_key_of(batch, row), None)
-        if kept is not None:
-            return kept
+        """The edit of a row, which is kept until those of all rows are there."""
+        kept, name = batch.prepared.encoded.kept, _key_of(batch, row)
+        edited = kept[name] if name in kept else self._ask(key, batch, row, over)
+        if isinstance(edited, Tensor):
+            kept[name] = edited
+        return edited
+
+    def _ask(self, key: str, batch: EditBatch, row: int, over: threading.Event) -> Tensor | Fault:
         ask = self._server.ask
         found = ask(lambda limit: self._request(key, batch, row, limit), key, over, repeat_slow=False)
         if isinstance(found, Fault):
@@ -216,7 +217,7 @@ class ServerEditor:
         while True:
             plan = self._plan(height, width)
             fields = self._fields(batch, row, plan.padded)
-            body, kind = encode_form(fields, batch.prepared.encoded.files(image, plan))
+            body, kind = encode_form(fields, batch.prepared.encoded.files(batch.prepared.images, image, plan))
             reply = self._server.send("POST", ENDPOINT, key, limit, body, kind)
             if reply.status == 200:
                 edited = read_edit(reply, self._server.origin)
@@ -248,9 +249,11 @@ class ServerEditor:
         return drop_refused(fields, self._refused)
 
     def _plan(self, height: int, width: int) -> Fit:
-        """How an image of this size is sent: about a megapixel, or of the sizes that the server takes the one nearest in aspect."""
+        """How an image of this size is sent: about a megapixel with no side longer than MAX_SIDE, or of the sizes that the server takes
+        the one nearest in aspect."""
         if not self._sizes:
-            return plan_fit(height, width, area=AREA, multiple=MULTIPLE)
+            shortest = max(MULTIPLE, MAX_SIDE * min(height, width) / max(height, width))  # where the other side is MAX_SIDE
+            return plan_fit(height, width, area=min(AREA, int(shortest * MAX_SIDE)), multiple=MULTIPLE)
         aspect = height / width
 
         def distance(size: Size) -> tuple[float, int]:
@@ -286,11 +289,23 @@ class _Watch:
         for row in done:
             if row not in self._edited:
                 self._edited[row] = _scale_down(waiting[row].result(), PREVIEW_AREA)
-        sources = [_scale_down(image[None], PREVIEW_AREA) for image in self._batch.prepared.images]
         rows = range(len(waiting))
         return torch.cat(
-            [self._edited[row] if row in self._edited else sources[self._batch.image_of(row)] for row in rows]
+            [self._edited[row] if row in self._edited else self._sources[self._batch.image_of(row)] for row in rows]
         )
+
+    @cached_property
+    def _sources(self) -> list[Tensor]:
+        return [_scale_down(image[None], PREVIEW_AREA) for image in self._batch.prepared.images]
+
+
+def _join(results: Sequence[Tensor | Fault]) -> Tensor:
+    """The edits of all rows, as one batch. Raises where one has failed."""
+    faults = [result for result in results if isinstance(result, Fault)]
+    if faults:
+        worst = next((fault for fault in faults if fault.retryable), faults[0])
+        raise (EditorUnavailable if worst.retryable else RethinkError)(f"editor: {worst.why}")
+    return torch.cat([result for result in results if isinstance(result, Tensor)])
 
 
 def _is_gone(future: Future) -> bool:
@@ -317,13 +332,20 @@ def _check_settings(settings: Settings) -> None:
 def _cover(image: Tensor, size: Size) -> Tensor:
     """IMAGE [1, h, w, 3] scaled until it covers `size`, the rest cut off around it: a server may give another size, and nothing is
     ever stretched."""
-    height, width = image.shape[1:3]
-    if (height, width) == size:
+    sides = (image.shape[1], image.shape[2])
+    if sides == size:
         return image
-    scale = max(size[0] / height, size[1] / width)
-    scaled = max(size[0], round(height * scale)), max(size[1], round(width * scale))
-    top, left = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2
-    return fit(image, Fit((height, width), scaled, scaled))[:, top : top + size[0], left : left + size[1]]
+    scale = max(new / side for new, side in zip(size, sides))
+    kept = (min(side, ceil(new / scale)) for new, side in zip(size, sides))  # cut before it is scaled: it may be a ribbon
+    rows, columns = (least + (side - least) % 2 for least, side in zip(kept, sides))
+    scaled = max(size[0], round(rows * scale)), max(size[1], round(columns * scale))
+    return _middle(fit(_middle(image, rows, columns), Fit((rows, columns), scaled, scaled)), *size)
+
+
+def _middle(image: Tensor, height: int, width: int) -> Tensor:
+    """The middle [1, height, width, 3] of an image that is as large or larger."""
+    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
+    return image[:, top : top + height, left : left + width]
 
 
 def _scale_down(image: Tensor, area: int) -> Tensor:

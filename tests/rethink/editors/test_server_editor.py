@@ -1,14 +1,19 @@
 """An editor behind a server: what it is sent, what comes back, and what becomes of servers that fail."""
 
+import gc
 import io
 import json
 import threading
 import time
+import weakref
 
 import pytest
 import torch
 from PIL import Image
 
+from rethink import images
+from rethink.editors import server_editor
+from rethink.editors.openai_edits import MAX_SIDE
 from rethink.editors.protocol import used_settings_by_row
 from rethink.editors.server_editor import ServerEditor
 from rethink.editors.settings import DEFAULT_SETTINGS, Settings, summarize_settings, used_settings
@@ -137,6 +142,49 @@ def test_an_answer_of_any_size_is_cropped_and_never_stretched(server, editor, wi
     circle = edited[0, ..., 0] > 0.5
     tall, wide = circle.any(1).sum(), circle.any(0).sum()
     assert edited.shape == (1, 270, 400, 3) and abs(tall - wide) <= 2 and circle[135, 200]
+
+
+def spy(monkeypatch, name):
+    """The arguments of every call of a function of the module."""
+    calls, do = [], getattr(server_editor, name)
+    monkeypatch.setattr(server_editor, name, lambda *arguments: calls.append(arguments) or do(*arguments))
+    return calls
+
+
+@pytest.mark.parametrize(("height", "width"), [(1024, 1), (1, 1024), (3, 1000)])
+def test_an_answer_that_is_a_ribbon_is_cut_before_it_is_scaled(server, editor, monkeypatch, height, width):
+    server.replies = [answer(png((torch.ones(height, width, 3) * 255).to(torch.uint8).numpy()))]
+
+    def fit(image, plan):
+        assert plan.scaled[0] * plan.scaled[1] < 2**23
+        return images.fit(image, plan)
+
+    monkeypatch.setattr(server_editor, "fit", fit)
+    assert run(editor).min() > 0.999
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 1200), (2000, 9), (1, 400)])
+def test_of_a_ribbon_no_side_is_longer_than_what_is_read(server, editor, height, width):
+    image = source(height, width)
+    edited = run(editor, image)
+    sent = tuple(map(int, server.requests[0].fields["size"].split("x")))
+    assert max(sent) == MAX_SIDE and Image.open(io.BytesIO(server.requests[0].images[0])).size == sent
+    assert edited.shape == image.shape and is_inverted(edited, image)
+
+
+def test_what_was_sent_is_no_reason_to_keep_it_in_memory(editor):
+    tensors = [source(), source()]
+    editor.edit(editor.prepare(tensors[0], tensors[1:]), ["make it night"], [7])
+    refs = [weakref.ref(tensor) for tensor in tensors]
+    tensors.clear()
+    gc.collect()
+    assert [ref() for ref in refs] == [None, None]
+
+
+def test_references_are_encoded_once_for_all_images(server, editor, monkeypatch):
+    calls = spy(monkeypatch, "_png")
+    editor.edit(editor.prepare(source(batch=2), [source(40, 60)]), ["a", "b"], [1, 2])
+    assert len(calls) == 3 and len({request.images[1] for request in server.requests}) == 1
 
 
 def test_a_field_that_is_refused_is_left_out_from_then_on_and_the_record_says_so(server, editor):
@@ -298,6 +346,37 @@ def test_what_the_other_rows_have_given_is_not_asked_for_again(server, editor):
     assert len(server.requests) == 3
     editor.edit(prepared, ["good"], [1])
     assert len(server.requests) == 4, "it was kept for that one time"
+
+
+def test_what_is_there_when_it_is_canceled_is_not_asked_for_again(server):
+    editor = ServerEditor(server.url, "painter", concurrency=1)
+    prepared, hold = editor.prepare(source()), threading.Event()
+    server.replies = [edit, edit, lambda request: hold.wait(SOON) and edit(request)]
+
+    def cancel(done, *_):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        editor.edit(prepared, ["a", "b", "c"], [1, 2, 3], on_step=cancel)
+    hold.set()
+    server.requests.clear()
+    server.replies = [edit]
+    edited = editor.edit(prepared, ["a", "b", "c"], [1, 2, 3])
+    assert (edited[:, 0, 0, 2] * 255).round().tolist() == [1, 2, 3]
+    assert not {request.fields["prompt"] for request in server.requests} & {"a", "b"}
+
+
+def test_previews_scale_the_source_once(server, editor, monkeypatch):
+    calls, looks = spy(monkeypatch, "_scale_down"), threading.Semaphore(0)
+    server.replies = [lambda request: [looks.acquire(timeout=SOON) for _ in range(3)] and edit(request)]
+
+    def look(done, total, preview):
+        preview()
+        looks.release()
+
+    run(editor, on_step=look)
+    assert len(calls) <= 2, "the source, and its edit where it was seen to be there"
 
 
 def test_whoever_waits_is_told_and_may_end_it(server, editor):
