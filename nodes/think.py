@@ -93,15 +93,13 @@ class ThinkWhileEdit(io.ComfyNode):
         settings = Settings.from_inputs(inputs)
         task = ThinkTask(image, instruction, thinker, judge, mask, config)
         job = ThinkJob(task, memory.ManagedEditor(editor), settings)
-        used = used_settings(editor, settings)
-        feedback.annotate_images(
-            cls.hidden, {"editor": editor.name, **used, "instructions": [instruction], "seeds": [seed]}
-        )
         warning = feedback.warn_if_unfamiliar("editor", editor.name, task.source)
         run = start_or_resume(prefix, task, job.options, resume)
         live = LiveRun(server.display_id(cls.hidden), run, pause=pause)
         try:
             outputs = outputs_of(run_live(job, run, live, _with_progress_bar(live, config.turns)))
+            note = {"editor": editor.name, **used_settings(editor, settings)}  # which it knows by now
+            feedback.annotate_images(cls.hidden, note | {"instructions": [instruction], "seeds": [seed]})
             warning = warning or feedback.warn_if_unfamiliar("thinker", thinker.chat.name, task.source)
             outputs.ui |= feedback.show_text(warning, warn_of_no_boxes(task))
             return outputs

@@ -55,11 +55,11 @@ def _is_plain(letter: str) -> bool:
     return letter not in FORBIDDEN and letter not in DIRECTION_MARKS and unicodedata.category(letter) not in INVISIBLE
 
 
-def name_on_server(model: str, host: str) -> str:
-    """The name of an editor behind a server, in records and ids."""
-    return f"{model} @ {host}"
+def name_on_server(model: str, origin: str) -> str:
+    """The name of an editor behind a server, in records and ids. origin: the whole of it, as one machine may have several."""
+    return f"{model} @ {origin}"
 
 
 def name_anywhere(name: str) -> str:
-    """The name of an editor without the host of its server: the same editor may be elsewhere when work goes on."""
-    return name.partition(" @ ")[0]
+    """The name of an editor without its server: the same editor may be elsewhere when work goes on."""
+    return re.sub(r" @ https?://[^/\s]+$", "", name)  # which no file's name ends in

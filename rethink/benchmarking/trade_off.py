@@ -266,13 +266,18 @@ class _Log:
             self._index.refresh()
 
 
+class _NotGuided(RethinkError):
+    """No point of a curve can be measured: the editor was not told the text guidance in which its curves differ."""
+
+
 @dataclass(frozen=True)
 class _Measured:
-    """One edit. source: tells whether two items edit the same image."""
+    """One edit. source: tells whether two items edit the same image. used: its settings, as they are recorded."""
 
     similarity: float
     direction: float | None
     source: str
+    used: Mapping[str, Any]
 
 
 @dataclass
@@ -295,11 +300,11 @@ class _Run:
         rows = self._measure_all(editor, source.name, [settings for _, points in plan for settings in points])
         columns = iter(list(zip(*rows)))
         for knob, points in plan:
-            used = used_settings(editor, points[0])
+            edits = [next(columns) for _ in points]
             name = source.name + (f", text guidance {points[0].text_guidance:g}" if len(plan) > 1 else "")
             scales = [used_settings(editor, each)[knob] if knob else None for each in points]
-            others = {key: value for key, value in used.items() if key != knob}
-            yield Curve(name, knob, others, tuple(_point(scale, next(columns)) for scale in scales))
+            others = {key: value for key, value in edits[0][0].used.items() if key != knob}
+            yield Curve(name, knob, others, tuple(map(_point, scales, edits)))
 
     def _measure_all(self, editor: Editor, name: str, settings: Sequence[Settings]) -> list[list[_Measured]]:
         """For every item that could be edited, its edits by all settings: all points are over the same items."""
@@ -313,7 +318,7 @@ class _Run:
                     report(number * len(settings) + len(row), len(self.items) * len(settings))
                 found.append(row)
                 in_a_row = 0
-            except DiskFull:
+            except (DiskFull, _NotGuided):
                 raise
             except RethinkError as error:
                 in_a_row += 1
@@ -337,9 +342,13 @@ class _Run:
             key = self._key(name, digest, item, seed, each)
             if (known := self.log.find(key)) is None:
                 edited = editor.edit(editor.prepare(image), [prompt], [seed], each, on_step=self.on_step)
-                known = compare().with_edit(edited)
-                self.log.add({"id": key, "editor": name, "item": number, **used_settings(editor, each), **known})
-            yield _Measured(known["similarity"], known["direction"], digest)
+                used = used_settings(editor, each)
+                if each.text_guidance and "text_guidance" not in used:
+                    raise _NotGuided(f"text_guidance: {name} refuses it, so that it changes nothing; leave it at 0.")
+                known = {"id": key, "editor": name, "item": number, **used, **compare().with_edit(edited)}
+                self.log.add(known)
+            used = {setting: known[setting] for setting in used_settings(editor, each) if setting in known}
+            yield _Measured(known["similarity"], known["direction"], digest, used)
 
     def _key(self, name: str, digest: str, item: CurveItem, seed: int, settings: Settings) -> str:
         texts = [getattr(item, text) for text in TEXTS]

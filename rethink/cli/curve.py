@@ -60,6 +60,7 @@ def run_curve(options: argparse.Namespace) -> int:
     from ..benchmarking.trade_off import TradeOffJob
     from ..benchmarking.trade_off_plot import write_results
 
+    _check_servers(options)
     job = TradeOffJob(**{each.name: getattr(options, each.name) for each in options_of(TradeOffJob)})
     items, clip = _items(options), clip_from(options)
     assert clip is not None, "it has a default"
@@ -84,6 +85,18 @@ def _items(options: argparse.Namespace) -> list[CurveItem]:
 
     found = read_items(Path(options.items))
     return found[: options.count] if options.count else found
+
+
+def _check_servers(options: argparse.Namespace) -> None:
+    """Raises RethinkError where a key would go to another server than its own."""
+    from ..thinkers.address import is_address, parse_address
+
+    origins = {parse_address(editor)[0] for editor in options.editors if is_address(editor)}
+    if options.editor_key_variable and len(origins) > 1:
+        names = " and ".join(sorted(map(str, origins)))
+        raise RethinkError(
+            f"--editor-key-variable: a key is for one server, not for {names}; measure one server a run."
+        )
 
 
 def _source(options: argparse.Namespace, editor: str) -> ModelSource[Editor]:

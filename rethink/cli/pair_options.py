@@ -175,7 +175,7 @@ def name_model(where: str | Path, loras: Sequence[str] = (), model: str = "") ->
     from ..thinkers.address import is_address, parse_address
 
     if is_address(str(where)):
-        name = model_id(name_on_server(model, parse_address(str(where))[0].host))
+        name = model_id(name_on_server(model, str(parse_address(str(where))[0])))
     else:
         name = model_id(BUILT_IN if where == BUILT_IN else model_name(snapshot_of(Path(where))))
     for path, strength in map(parse_lora, loras):

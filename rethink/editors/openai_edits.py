@@ -127,7 +127,7 @@ def find_sizes(why: str, asked: Size) -> tuple[Size, ...]:
         return ()
     found = ((int(height), int(width)) for width, height in _SIZE.findall(why))
     return tuple(
-        dict.fromkeys(size for size in found if size != asked and MIN_SIDE <= min(size) and max(size) <= MAX_SIDE)
+        dict.fromkeys(size for size in found if size != asked and min(size) >= MIN_SIDE and max(size) <= MAX_SIDE)
     )
 
 

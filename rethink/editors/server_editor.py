@@ -110,7 +110,7 @@ class ServerEditor:
             trust=trust,
             longest=LONGEST_ANSWER,
         )
-        self.name = name_on_server(model, self._server.origin.host)
+        self.name = name_on_server(model, str(self._server.origin))
         self.defaults = DEFAULT_SETTINGS
         self.module = nn.Module()
         self._refused: frozenset[str] = frozenset()  # fields of the form
@@ -149,17 +149,19 @@ class ServerEditor:
         )
 
     def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
-        """What is sent of them; open stays what the server chooses, and what it has refused."""
         settings = settings.resolved(self.defaults)
         rows = settings_by_row(settings, [guidance_scales(settings, seed) for seed in seeds])
-        return [
-            Settings(
-                steps=0 if "num_inference_steps" in self._refused else row.steps,
-                text_guidance=0.0 if {"guidance_scale", "true_cfg_scale"} <= self._refused else row.text_guidance,
-                negative_prompt="" if "negative_prompt" in self._refused else row.negative_prompt,
-            )
-            for row in rows
-        ]
+        return [self.sent_settings(row) for row in rows]
+
+    def sent_settings(self, settings: Settings) -> Settings:
+        """What is sent of them; open stays what the server chooses, and what it has refused by now."""
+        unguided = {"guidance_scale", "true_cfg_scale"} <= self._refused
+        return Settings(
+            steps=0 if "num_inference_steps" in self._refused else settings.steps,
+            text_guidance=0.0 if unguided else settings.text_guidance,
+            negative_prompt="" if "negative_prompt" in self._refused else settings.negative_prompt,
+            randomize_guidance=settings.randomize_guidance and not unguided,
+        )
 
     def with_lora(self, path: str | PathLike, strength: float) -> NoReturn:
         """Raises RethinkError: the weights are elsewhere."""
@@ -252,7 +254,9 @@ class ServerEditor:
         """How an image of this size is sent: about a megapixel with no side longer than MAX_SIDE, or of the sizes that the server takes
         the one nearest in aspect."""
         if not self._sizes:
-            shortest = max(MULTIPLE, MAX_SIDE * min(height, width) / max(height, width))  # where the other side is MAX_SIDE
+            shortest = max(
+                MULTIPLE, MAX_SIDE * min(height, width) / max(height, width)
+            )  # where the other side is MAX_SIDE
             return plan_fit(height, width, area=min(AREA, int(shortest * MAX_SIDE)), multiple=MULTIPLE)
         aspect = height / width
 
@@ -336,7 +340,9 @@ def _cover(image: Tensor, size: Size) -> Tensor:
     if sides == size:
         return image
     scale = max(new / side for new, side in zip(size, sides))
-    kept = (min(side, ceil(new / scale)) for new, side in zip(size, sides))  # cut before it is scaled: it may be a ribbon
+    kept = (
+        min(side, ceil(new / scale)) for new, side in zip(size, sides)
+    )  # cut before it is scaled: it may be a ribbon
     rows, columns = (least + (side - least) % 2 for least, side in zip(kept, sides))
     scaled = max(size[0], round(rows * scale)), max(size[1], round(columns * scale))
     return _middle(fit(_middle(image, rows, columns), Fit((rows, columns), scaled, scaled)), *size)

@@ -55,7 +55,13 @@ class ServerSettings:
         "",
         "The NAME of the environment variable with the server's key, never the key itself. Empty for a server that needs none.",
     )
-    timeout: int = option(300, "Seconds for one try. An edit that takes a server longer is not asked for again.", low=1, high=3600, advanced=True)
+    timeout: int = option(
+        300,
+        "Seconds for one try. An edit that takes a server longer is not asked for again.",
+        low=1,
+        high=3600,
+        advanced=True,
+    )
     retries: int = option(
         4,
         "How often to retry, with growing pauses, when the server is busy or unreachable; not when it takes too long.",
@@ -118,7 +124,8 @@ DEFAULT_SETTINGS = Settings()  # everything as the editor recommends
 
 
 class SettingsUser(Protocol):
-    """The part of an editor that tells which settings its edits use."""
+    """The part of an editor that tells which settings its edits use. One that may leave some of them out also has `sent_settings`, from
+    settings with nothing left open to those that it used of them so far."""
 
     @property
     def defaults(self) -> Settings: ...
@@ -133,12 +140,15 @@ class _GuidedFamily(Protocol):
 
 
 def used_settings(editor: SettingsUser, settings: Settings) -> dict[str, Any]:
-    """The settings that an edit actually uses, as JSON values by the names of the inputs.
+    """The settings that an edit actually uses, as JSON values by the names of the inputs; to be asked when it is made, as some editors
+    know only then.
 
     Every value is filled in, and settings that this editor does not use are left out. With randomize_guidance every row
     draws its two scales around the ones here.
     """
-    values = settings.resolved(editor.defaults).as_inputs()
+    settings = settings.resolved(editor.defaults)
+    sent = getattr(editor, "sent_settings", None)
+    values = (sent(settings) if sent else settings).as_inputs()
     if not editor.family.guides_by_image:
         del values["image_guidance"]
     if not editor.defaults.strength:

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from ..names import name_anywhere
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -35,8 +37,10 @@ class ModelSource(Generic[Model]):
 
 
 def model_id(name: str) -> str:
-    """The name of a model without its folders on this machine, which do not identify it. LoRAs follow after " + "."""
-    return " + ".join(PurePosixPath(part.replace("\\", "/")).name for part in name.split(" + "))
+    """The name of a model without its folders on this machine, which do not identify it. LoRAs follow after " + ", a server after " @ "."""
+    model = name_anywhere(name)
+    short = " + ".join(PurePosixPath(part.replace("\\", "/")).name for part in model.split(" + "))
+    return short + name[len(model) :]
 
 
 class LazyClip:

@@ -101,7 +101,13 @@ def test_a_name_says_what_was_written():
     assert make_portable("CON", "run") == make_portable(".", "run") == make_portable("\0", "run") == "run"
 
 
-def test_the_name_of_an_editor_behind_a_server_without_its_host():
-    name = name_on_server("owner/painter", "127.0.0.1")
-    assert name == "owner/painter @ 127.0.0.1" and name_anywhere(name) == "owner/painter"
-    assert name_anywhere("mini + lora × 1") == "mini + lora × 1"
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:8000", "https://api.openai.com", "http://[::1]:8000"])
+def test_the_name_of_an_editor_behind_a_server_without_that_server(origin):
+    name = name_on_server("owner/painter @ home", origin)
+    assert name == f"owner/painter @ home @ {origin}" and name_anywhere(name) == "owner/painter @ home"
+    assert is_portable(make_portable(name, "editor"))
+
+
+@pytest.mark.parametrize("name", ["mini + lora × 1", "my @ v1.safetensors", "kontext + detail @ v2 × 0.8", "a @ http"])
+def test_no_other_editor_is_named_like_one(name):
+    assert name_anywhere(name) == name

@@ -370,12 +370,13 @@ def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_pat
     how = run_config(ours, "painter")
     run = new_trajectory(tmp_path / "run", SOURCE, "make it red", how)
     require_same_run(run, ours, run_config(task(critic, turns=9, patience=3), "painter"))
-    require_same_run(run, ours, run_config(ours, "painter @ 127.0.0.1"))  # which has moved
+    require_same_run(run, ours, run_config(ours, "painter @ http://127.0.0.1:8000"))  # which has moved
     for other in (
         run_config(task(critic, seed=1), "painter"),
         run_config(task(critic, draws=2), "painter"),
         run_config(ours, "painter", Settings(steps=9)),
         run_config(ours, "another painter"),
+        run_config(ours, "painter @ v2"),
         run_config(task(critic, judge=critic), "painter"),
         run_config(task(critic, mask=torch.ones(1, 16, 16)), "painter"),
         run_config(task(replace(critic, template="{source} {edited} {instruction}")), "painter"),

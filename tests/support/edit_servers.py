@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
+import torch
 from PIL import Image
+
+from rethink.editors.settings import DEFAULT_SETTINGS
 
 
 def png(pixels):
@@ -111,3 +114,20 @@ def edit_server(port=0):
 
 def headers_of(handler):
     return {name.lower(): value for name, value in handler.headers.items()}
+
+
+def source(height=96, width=144, batch=1):
+    """Images whose inversion is seen to be theirs: smooth, red to the right, green to the bottom."""
+    red, green = torch.meshgrid(torch.linspace(0, 1, width), torch.linspace(0, 1, height), indexing="xy")
+    one = torch.stack([red, green, torch.zeros_like(red)], -1)
+    return torch.stack([one * (1 - 0.3 * number) for number in range(batch)])
+
+
+def is_inverted(edited, image):
+    return (edited[..., :2] - (1 - image[..., :2])).abs().max() < 0.05
+
+
+def run(editor, image=None, prompts=("make it night",), seeds=(7,), settings=DEFAULT_SETTINGS, **options):
+    return editor.edit(
+        editor.prepare(source() if image is None else image), list(prompts), list(seeds), settings, **options
+    )

@@ -188,8 +188,8 @@ def test_what_the_judge_has_read_and_written_is_its_servers_word(says, tmp_path,
 
 def test_a_run_goes_on_with_an_editor_whose_server_has_moved_and_with_no_other(tmp_path, server, judge):
     job, editor = job_of("gedit", tmp_path, limit=1), Painter()
-    for editor.name in ("painter @ 127.0.0.1", "painter @ localhost"):
+    for editor.name in ("painter @ http://127.0.0.1:8000", "painter @ http://localhost"):
         job.run(EditSetup(editor), judge)
-    editor.name = "brush @ localhost"
-    with pytest.raises(RethinkError, match="holds a run with editor 'painter @ localhost'"):
+    editor.name = "brush @ http://localhost"
+    with pytest.raises(RethinkError, match="holds a run with editor 'painter @ http://localhost'"):
         job.run(EditSetup(editor), judge)

@@ -103,6 +103,28 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path):
     assert len(third.edits) == 6, "another seed is another edit"
 
 
+class Deaf(Mixer):
+    """An editor that finds out in its first edit that some settings have no effect."""
+
+    def sent_settings(self, settings):
+        return replace(settings, steps=0, text_guidance=0.0) if self.edits else settings
+
+
+def test_what_was_not_sent_is_in_no_curve(tmp_path):
+    deaf = Deaf(guides=False)
+    with pytest.raises(
+        RethinkError, match="^text_guidance: mixer refuses it, so that it changes nothing; leave it at 0"
+    ):
+        TradeOffJob(text_guidance="2 7").run([source(deaf)], items(9), EYE, tmp_path)
+    assert len(deaf.edits) == 1 and not (tmp_path / MEASURED).exists()
+    job = TradeOffJob(steps=8)
+    for editor in (Deaf(guides=False), Deaf(guides=False)):
+        editor.defaults = replace(editor.defaults, text_guidance=0.0)
+        (curve,) = job.run([source(editor)], items(1), EYE, tmp_path).curves
+        assert curve.settings == {"sampler": "default"}
+    assert editor.edits == [], "the second run knows it from the first one's record"
+
+
 def test_an_item_that_fails_is_in_no_point_and_said():
     found = TradeOffJob(image_guidance="1 2").run([source(Mixer(fails=("item 1",)))], items(3), EYE)
     assert {p.similarity.items for p in found.curves[0].points} == {2}

@@ -8,6 +8,7 @@ import torch
 from rethink.benchmarking.trade_off_plot import PAGE, PLOT
 from rethink.images import save_image
 from tests.support.commands import run_here
+from tests.support.edit_servers import edit_server
 from tests.support.miniatures import PLAIN, write_folder
 
 
@@ -28,6 +29,27 @@ def test_an_editor_and_sdedit(edits, editor, clip_folder, capfd, tmp_path):
     assert code == 0 and [curve["knob"] for curve in curves] == ["image_guidance", "strength"]
     assert [[point["scale"] for point in curve["points"]] for curve in curves] == [[1, 2], [0.5, 1]]
     assert (tmp_path / "out" / PAGE).is_file() and (tmp_path / "out" / PLOT).is_file()
+
+
+def test_editors_on_two_servers_of_one_machine_are_two(capfd, tmp_path):
+    with edit_server() as one, edit_server() as other:
+        command = ["curve", "built-in", "--count", 1, "--editor-model", "painter", "-o", tmp_path / "out"]
+        code, lines, _ = run_here(capfd, *command, "--editors", one.url, other.url)
+        names = [f"painter @ {server.origin}" for server in (one, other)]
+        assert code == 0 and [curve["editor"] for curve in json.loads(lines[-1])["curves"]] == names
+        assert [len(server.requests) for server in (one, other)] == [1, 1]
+
+
+def test_a_key_goes_to_one_server(capfd, tmp_path, monkeypatch):
+    monkeypatch.setenv("RETHINK_TEST_KEY", "sk-Zq7vKx93TmWp2Ld8")
+    with edit_server() as one, edit_server() as other:
+        command = ["curve", "built-in", "--count", 1, "--editor-model", "painter", "-o", tmp_path / "out"]
+        command += ["--editor-key-variable", "RETHINK_TEST_KEY", "--editors", one.url, "built-in"]
+        code, _, errors = run_here(capfd, *command, other.url)
+        assert code == 2 and "--editor-key-variable: a key is for one server, not for http://" in errors[0]
+        assert not one.requests and not other.requests
+        code, *_ = run_here(capfd, *command, "--image-guidance", "1.5", "--steps", 1)
+        assert code == 0 and "authorization" in one.requests[0].headers
 
 
 @pytest.mark.parametrize(

@@ -55,11 +55,11 @@ def options_of(*arguments, **more):
 def test_an_editor_behind_a_server_is_opened_by_its_address_and_its_model(monkeypatch):
     monkeypatch.setenv("RETHINK_TEST_KEY", "sk-Zq7vKx93TmWp2Ld8")
     arguments = ["--editor", FAR, "--editor-model", "painter", "--editor-key-variable", "RETHINK_TEST_KEY"]
-    assert open_editor(options_of(*arguments)).name == "painter @ 192.0.2.1", "typed, so allowed"
-    assert open_editor(options_of(*arguments, config=Path("a.json"))).name == "painter @ 192.0.2.1"
+    assert open_editor(options_of(*arguments)).name == "painter @ http://192.0.2.1:8000", "typed, so allowed"
+    assert open_editor(options_of(*arguments, config=Path("a.json"))).name == "painter @ http://192.0.2.1:8000"
     with pytest.raises(RethinkError, match="--editor-model: is empty"):
         open_editor(options_of("--editor", FAR))
-    with pytest.raises(RethinkError, match="^lora: painter @ 192.0.2.1"):
+    with pytest.raises(RethinkError, match="^lora: painter @ http://192.0.2.1:8000"):
         open_editor(options_of(*arguments, "--lora", "a.safetensors"))
 
 

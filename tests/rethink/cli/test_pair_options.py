@@ -85,7 +85,7 @@ def test_a_share_that_makes_no_sense_is_repeated(share):
 
 
 def test_a_model_is_called_by_its_folder_without_the_way_to_it(tmp_path):
-    assert name_model("http://127.0.0.1:9/v1", ["a.safetensors"], "owner/painter") == "painter @ 127.0.0.1 + a × 1"
+    assert name_model("http://127.0.0.1:9/v1", model="owner/painter") == "painter @ http://127.0.0.1:9"
     assert name_model("built-in") == "built-in" and name_model(tmp_path / "deep" / "sd15") == "sd15"
 
 

@@ -37,6 +37,15 @@ def test_nodes_and_files_call_the_negative_prompt_negative():
         Settings.from_inputs({"step": 4})
 
 
+def test_what_an_editor_has_left_out_is_not_told():
+    picky = SimpleNamespace(
+        defaults=Settings(steps=20),
+        family=SimpleNamespace(guides_by_image=False),
+        sent_settings=lambda settings: replace(settings, text_guidance=0.0),
+    )
+    assert used_settings(picky, Settings(text_guidance=3)) == {"steps": 20, "sampler": "default"}
+
+
 def test_what_plays_no_part_in_an_edit_is_not_told():
     defaults = Settings(steps=20, text_guidance=7.5, image_guidance=1.5, strength=0.5)
     both = SimpleNamespace(defaults=defaults, family=SimpleNamespace(guides_by_image=True))
