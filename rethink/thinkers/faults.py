@@ -62,9 +62,8 @@ def find_fault(record: Any, choice: Any) -> Fault | None:
         error = _error_of(holder)
         if error is not None:
             status, wait = _code(error), read_wait({}, error, _words(error))
-            return Fault(
-                f"error {status or ''}".rstrip() + f": {make_excerpt(error)}", _may_pass(status, error, wait), wait
-            )
+            why = f"error {status or ''}".rstrip() + f": {make_excerpt(error)}"
+            return Fault(why, _may_pass(status, error, wait), wait, status in _SLOW)
     if isinstance(choice, dict):
         return _refusal(choice)
     return _block(record) or _complaint(record)

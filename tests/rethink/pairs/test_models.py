@@ -30,6 +30,8 @@ def test_what_is_wrong_with_a_model_is_raised_where_it_is_opened():
         ("folder/sd15", "sd15"),
         (r"C:\models\sd15.safetensors", "sd15.safetensors"),
         ("a/sd15 + b/snow.safetensors", "sd15 + snow.safetensors"),
+        ("owner/painter @ http://127.0.0.1:8000", "painter @ http://127.0.0.1:8000"),
+        ("painter @ https://[::1]", "painter @ https://[::1]"),
     ],
 )
 def test_the_id_of_a_model_has_no_folders(name, id):

@@ -6,10 +6,11 @@ import pytest
 
 from rethink.errors import RethinkError
 from rethink.thinkers.exchange import ExchangeError, TimeIsUp
-from rethink.thinkers.faults import Fault, read_fault
+from rethink.thinkers.faults import Fault, find_fault, read_fault
 from rethink.thinkers.server_client import ServerClient
 from rethink.thinkers.trust import Trust
 
+GATEWAY = {"error": {"code": 504, "message": "upstream timed out"}}
 KEY = "sk-Zq7vKx93TmWp2Ld8"
 
 
@@ -38,7 +39,7 @@ def test_what_may_pass_is_tried_again_after_pauses(pauses):
     assert result == "fine" and len(tries) == 3 and pauses == [1, 9]
 
 
-@pytest.mark.parametrize("slow", [TimeIsUp(), read_fault(504, {}, b"", False)])
+@pytest.mark.parametrize("slow", [TimeIsUp(), read_fault(504, {}, b"", False), find_fault(GATEWAY, None)])
 def test_what_may_still_be_made_is_asked_for_again_only_where_that_costs_nothing(pauses, slow):
     result, tries = asked([slow, "fine"])
     assert result == "fine" and len(tries) == 2
