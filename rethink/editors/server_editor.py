@@ -254,10 +254,8 @@ class ServerEditor:
         """How an image of this size is sent: about a megapixel with no side longer than MAX_SIDE, or of the sizes that the server takes
         the one nearest in aspect."""
         if not self._sizes:
-            shortest = max(
-                MULTIPLE, MAX_SIDE * min(height, width) / max(height, width)
-            )  # where the other side is MAX_SIDE
-            return plan_fit(height, width, area=min(AREA, int(shortest * MAX_SIDE)), multiple=MULTIPLE)
+            beside = max(MULTIPLE, MAX_SIDE * min(height, width) / max(height, width))  # a side of MAX_SIDE
+            return plan_fit(height, width, area=min(AREA, int(MAX_SIDE * beside)), multiple=MULTIPLE)
         aspect = height / width
 
         def distance(size: Size) -> tuple[float, int]:
@@ -340,9 +338,8 @@ def _cover(image: Tensor, size: Size) -> Tensor:
     if sides == size:
         return image
     scale = max(new / side for new, side in zip(size, sides))
-    kept = (
-        min(side, ceil(new / scale)) for new, side in zip(size, sides)
-    )  # cut before it is scaled: it may be a ribbon
+    # Cut off before it is scaled, and the rest of a pixel after: a ribbon would grow without bound.
+    kept = (min(side, ceil(new / scale)) for new, side in zip(size, sides))
     rows, columns = (least + (side - least) % 2 for least, side in zip(kept, sides))
     scaled = max(size[0], round(rows * scale)), max(size[1], round(columns * scale))
     return _middle(fit(_middle(image, rows, columns), Fit((rows, columns), scaled, scaled)), *size)
