@@ -63,7 +63,7 @@ DEFAULTS = {"prompts": 12, "learning_rate": 1e-4}  # of these where they are oth
 class OracleJudge:
     """A Chat that judges edits of known tasks exactly. It takes QUESTION only."""
 
-    name, placement = "oracle", "elsewhere"
+    name, placement = "oracle", "fixed"  # it works here
 
     def __init__(self, tasks):
         self.tasks = {(fingerprint(render([task.source])), task.instruction.strip()): task for task in tasks}
