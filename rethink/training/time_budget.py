@@ -49,9 +49,7 @@ def end_callback(schedule: TimeBudgetSchedule, minutes: float, warmup: float, ac
             )
 
         def on_step_end(self, args, state, control, **kwargs):
-            if (
-                schedule.done >= 1
-            ):  # the time may be over before the last step, after which a checkpoint is saved anyway
+            if schedule.done >= 1:  # maybe before the last step, after which a checkpoint is saved anyway
                 control.should_training_stop = control.should_save = True
 
     return EndOfTime()
