@@ -45,9 +45,12 @@ def test_scores_stand_on_their_node_and_editors_are_compared_blind(server, brows
     page.evaluate(BUILD, [nodes, LINKS])
     fit_view(page)
     page.evaluate("app.queuePrompt(0)")
-    page.wait_for_selector(".rethink-button:has-text('Vote blind')", timeout=LONG)
-    page.wait_for_selector(".rethink-text:has-text('instruction following')", timeout=LONG)
-    fit_view(page)
+    shown = (".rethink-button:has-text('Vote blind')", ".rethink-text:has-text('instruction following')")
+    for selector in shown:
+        page.wait_for_selector(selector, timeout=LONG, state="attached")
+    fit_view(page)  # nodes have grown, and of those out of sight nothing is drawn
+    for selector in shown:
+        page.wait_for_selector(selector, timeout=LONG)
     shoot(page, f"evaluation-{canvas}")
     assert "+ thinking" in page.inner_text(".rethink-table"), "its columns stand below each other"
     assert page.locator(".rethink-bar [role=status]:has-text('best')").count() == 1
