@@ -41,7 +41,7 @@ class ThinkerConfig:
         "The NAME of the environment variable with the key, never the key itself. Empty for a server that needs none. A "
         "provider's own variable goes only to that provider; the help page says how to pair others.",
     )
-    timeout: int = option(120, "Seconds for one answer, in total.", low=1, high=3600, advanced=True)
+    timeout: int = option(120, "Seconds for one try to get an answer.", low=1, high=3600, advanced=True)
     retries: int = option(
         4,
         "How often to retry, with growing pauses, when the server is busy or unreachable.",

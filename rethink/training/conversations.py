@@ -57,14 +57,14 @@ def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int
             found += _read_collected(folder / COLLECTED)
         else:
             run_folders |= {file.parent for file in folder.rglob(RECORD_FILE)}
-    runs, left_out = read_runs(sorted(run_folders))
+    runs = [run for run in read_runs(sorted(run_folders)) if run is not None]
     chosen, _ = split_by_variance([run for run in runs if did_no_harm(run)])
     found += balance([c for trajectory in chosen for c in unroll(trajectory, template)], Random(seed))
     if not found:
         raise RethinkError(
             f"data: none of the {len(run_folders)} trajectories there can be learned from; make more of them."
         )
-    return found, left_out
+    return found, len(run_folders) - len(runs)
 
 
 def _read_collected(file: Path) -> Iterator[Conversation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import RethinkError
@@ -13,16 +13,11 @@ from ..trajectory import SOURCE_FILE, MissingImageError, NewerRunError, Trajecto
 PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
-def read_runs(folders: Iterable[Path]) -> tuple[list[Trajectory], int]:
-    """(the runs in these folders that are whole and have ended, how many are not): what is wrong with one costs it alone."""
-    runs, left_out = [], 0
+def read_runs(folders: Iterable[Path]) -> Iterator[Trajectory | None]:
+    """The runs in these folders, one by one; None for each that is damaged or has not ended, which costs it alone."""
     for folder in folders:
         trajectory, why = read_run(folder)
-        if trajectory is None or why:
-            left_out += 1
-        else:
-            runs.append(trajectory)
-    return runs, left_out
+        yield None if why else trajectory
 
 
 def describe_left_out(count: int) -> str:

@@ -17,7 +17,7 @@ from ..thinkers.critique import TEMPLATE, image_slots
 from ..thinkers.protocol import Messages
 from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory
 from .conversations import did_no_harm, scored_steps, unroll
-from .recorded_runs import read_run
+from .recorded_runs import read_runs
 
 COLLECTED = "trl-rl.jsonl"
 _FIELDS = {"prompt": list, "images": list, "source": str, "edited": str, "instruction": str, "last_prompt": str}
@@ -75,9 +75,8 @@ def _read_folder(folder: Path, template: str) -> tuple[list[ThinkerStep], int]:
     if (folder / COLLECTED).is_file():
         return list(_read_collected(folder / COLLECTED)), 0
     steps, left_out = [], 0
-    for record in sorted(folder.rglob(RECORD_FILE)):  # one run at a time: they are larger than what they teach
-        run, why = read_run(record.parent)
-        if run is None or why:
+    for run in read_runs(record.parent for record in sorted(folder.rglob(RECORD_FILE))):
+        if run is None:
             left_out += 1
         else:
             steps += _unroll(run, template)

@@ -1,4 +1,5 @@
-"""What tests of several rooms start with: a folder of images, a chat that says what it is told to, a miniature CLIP."""
+"""What tests of several rooms start with: a folder of images, a chat that says what it is told to, a miniature
+CLIP, a server that is asked again without waiting."""
 
 import pytest
 from PIL import Image
@@ -10,6 +11,14 @@ from tests.support.pairs import ScriptedChat, draw_image
 @pytest.fixture
 def scripted():
     return ScriptedChat
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """The seconds that were waited before other tries to reach a server, in no time."""
+    rests = []
+    monkeypatch.setattr("rethink.thinkers.server_client._sleep", lambda seconds, over: rests.append(seconds))
+    return rests
 
 
 @pytest.fixture

@@ -28,14 +28,6 @@ def server():
 
 
 @pytest.fixture
-def pauses(monkeypatch):
-    """The seconds that were waited before other tries, in no time."""
-    rests = []
-    monkeypatch.setattr("rethink.thinkers.server_client._sleep", lambda seconds, over: rests.append(seconds))
-    return rests
-
-
-@pytest.fixture
 def editor(server):
     return ServerEditor(server.url, "painter", timeout=20, retries=0)
 

@@ -17,11 +17,3 @@ def folders(tmp_path_factory):
 def server():
     with openai_server() as running:
         yield running
-
-
-@pytest.fixture
-def pauses(monkeypatch):
-    """The seconds that were waited before other tries, in no time."""
-    rests = []
-    monkeypatch.setattr("rethink.thinkers.server_client._sleep", lambda seconds, over: rests.append(seconds))
-    return rests

@@ -41,8 +41,8 @@ def test_runs_that_are_damaged_or_have_not_ended_are_left_out_and_counted(tmp_pa
     good = write_trajectory(tmp_path / "good", (3, 8))
     bad = write_trajectory(tmp_path / "bad", (3, 8))
     harm(bad)
-    runs, left_out = read_runs([good.folder, bad.folder])
-    assert [run.folder.name for run in runs] == ["good"] and left_out == 1
+    run, left_out = read_runs([good.folder, bad.folder])
+    assert run is not None and run.folder.name == "good" and left_out is None
     assert read_run(bad.folder)[1] == reason
 
 
