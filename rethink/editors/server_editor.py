@@ -173,15 +173,16 @@ class ServerEditor:
         """The edits of all rows at the source's size."""
         _check_settings(batch.settings)
         key, over, rows = self._server.key(), threading.Event(), range(len(batch.seeds))
+        gone: list[Fault] = []
         threads = DaemonThreads(min(self._server.concurrency, len(rows)))
         watch = _Watch(batch)
         try:
-            waiting = [threads.submit(self._edit_row, key, batch, row, over) for row in rows]
+            waiting = [threads.submit(self._edit_row, key, batch, row, over, gone) for row in rows]
             pending = set(waiting)
-            while pending and not any(map(_is_gone, set(waiting) - pending)):
+            while pending and not gone:
                 _, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
                 watch.report(waiting)
-            results = [future.result() for future in waiting if future.done()]
+            results = [*gone, *(future.result() for future in waiting if future.done())]
         finally:
             over.set()
             threads.end()
@@ -190,12 +191,19 @@ class ServerEditor:
             batch.prepared.encoded.kept.pop(_key_of(batch, row), None)
         return edits
 
-    def _edit_row(self, key: str, batch: EditBatch, row: int, over: threading.Event) -> Tensor | Fault:
-        """The edit of a row, which is kept until those of all rows are there."""
+    def _edit_row(
+        self, key: str, batch: EditBatch, row: int, over: threading.Event, gone: list[Fault]
+    ) -> Tensor | Fault:
+        """The edit of a row, which is kept until those of all rows are there. gone: takes a fault that every other row would have
+        too; once one is there, no other row is asked for."""
+        if gone:
+            return gone[0]
         kept, name = batch.prepared.encoded.kept, _key_of(batch, row)
         edited = kept[name] if name in kept else self._ask(key, batch, row, over)
         if isinstance(edited, Tensor):
             kept[name] = edited
+        elif edited.retryable:
+            gone.append(edited)
         return edited
 
     def _ask(self, key: str, batch: EditBatch, row: int, over: threading.Event) -> Tensor | Fault:
@@ -308,12 +316,6 @@ def _join(results: Sequence[Tensor | Fault]) -> Tensor:
         worst = next((fault for fault in faults if fault.retryable), faults[0])
         raise (EditorUnavailable if worst.retryable else RethinkError)(f"editor: {worst.why}")
     return torch.cat([result for result in results if isinstance(result, Tensor)])
-
-
-def _is_gone(future: Future) -> bool:
-    """Whether a row has failed by what every other row would fail by."""
-    result = future.result()
-    return isinstance(result, Fault) and result.retryable
 
 
 def _key_of(batch: EditBatch, row: int) -> tuple:

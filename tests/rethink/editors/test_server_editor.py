@@ -213,6 +213,14 @@ def test_a_server_that_takes_too_long_or_is_gone_is_unavailable(server, pauses):
         run(ServerEditor(server.url, "painter", retries=1), prompts=["a"] * 9, seeds=range(9))
 
 
+def test_a_server_that_is_gone_is_not_asked_for_the_rows_that_wait_even_where_nobody_looks_in(server):
+    server.replies = [refusal(503, "loading")]
+    editor = ServerEditor(server.url, "painter", retries=0, concurrency=1)
+    with pytest.raises(EditorUnavailable, match="error 503: loading"):
+        run(editor, prompts=["a", "b", "c"], seeds=[1, 2, 3], on_step=lambda *_: time.sleep(0.5))
+    assert len(server.requests) == 1
+
+
 def test_what_the_other_rows_have_given_is_not_asked_for_again(server, editor):
     server.replies = [lambda request: refusal(400, "not this") if request.fields["prompt"] == "bad" else edit(request)]
     prepared = editor.prepare(source())
