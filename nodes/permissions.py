@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..rethink.errors import RethinkError
-from ..rethink.thinkers.address import Origin, parse_address
-from ..rethink.thinkers.trust import SETTINGS_FILE, Trust, allow_images, read_trust, settings_file
+from ..rethink.servers.address import Origin, parse_address
+from ..rethink.servers.trust import SETTINGS_FILE, Trust, allow_images, read_trust, settings_file
 from .comfy import folders, progress, server
 
 T = TypeVar("T")

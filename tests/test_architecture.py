@@ -14,7 +14,7 @@ from tests.support.hosts import PACK_ROOT
 ROWS = (
     "errors names records threads builtin color_profiles text_encodings progress",
     "atomic html_pages image_notes model_files options steps text_files",
-    "image_files weights loop_config",
+    "image_files weights loop_config servers",
     "images",
     "trajectory",
     "trajectory_html",

@@ -15,10 +15,10 @@ from rethink.pairs import formats
 from rethink.pairs.formats.core import Example
 from rethink.pairs.inverse import operations
 from rethink.pairs.store import EditPair
+from rethink.servers.trust import read_trust
 from rethink.thinkers import backends
 from rethink.thinkers.loading import ThinkerConfig
 from rethink.thinkers.protocol import ThinkerError
-from rethink.thinkers.trust import read_trust
 from tests.support.hosts import PACK_ROOT
 from tests.support.pairs import draw_image
 from tests.support.servers import openai_server

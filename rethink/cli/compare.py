@@ -210,7 +210,7 @@ def parse_editor(text: str, settings: Settings) -> EditorChoice:
     from ..comparison.variants import EditorChoice
     from ..editors.settings import Settings
     from ..model_files import model_name
-    from ..thinkers.address import is_address
+    from ..servers.address import is_address
 
     name, equals, where = text.partition("=")
     if not equals or any(letter in name for letter in "/\\:") or Path(text).exists():

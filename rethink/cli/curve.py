@@ -89,7 +89,7 @@ def _items(options: argparse.Namespace) -> list[CurveItem]:
 
 def _check_servers(options: argparse.Namespace) -> None:
     """Raises RethinkError where a key would go to another server than its own."""
-    from ..thinkers.address import is_address, parse_address
+    from ..servers.address import is_address, parse_address
 
     origins = {parse_address(editor)[0] for editor in options.editors if is_address(editor)}
     if options.editor_key_variable and len(origins) > 1:

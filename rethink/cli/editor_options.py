@@ -58,7 +58,7 @@ def open_editor(options: argparse.Namespace) -> Editor:
     """The editor of the arguments with its LoRAs."""
     from ..builtin import EDITOR_FOLDER
     from ..editors.loading import load_editor
-    from ..thinkers.address import is_address
+    from ..servers.address import is_address
 
     if is_address(options.editor):
         return add_loras(_open_server_editor(options), options.lora)
@@ -79,8 +79,8 @@ def _open_server_editor(options: argparse.Namespace) -> Editor:
     """The editor behind the server of the arguments. One that was typed on the command line is allowed; of one in a config file its
     owner's settings decide. `editor_flag` of the options: the flag that names it, where that is another than --editor."""
     from ..editors.server_editor import ServerEditor
-    from ..thinkers.address import parse_address
-    from ..thinkers.trust import trust_command_line
+    from ..servers.address import parse_address
+    from ..servers.trust import trust_command_line
 
     values = {name: getattr(options, f"editor_{name}") for name in SERVER_FIELDS}
     if not values["model"].strip():

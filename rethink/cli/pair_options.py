@@ -172,7 +172,7 @@ def name_model(where: str | Path, loras: Sequence[str] = (), model: str = "") ->
     from ..model_files import model_name, snapshot_of
     from ..names import name_on_server
     from ..pairs.models import model_id
-    from ..thinkers.address import is_address, parse_address
+    from ..servers.address import is_address, parse_address
 
     if is_address(str(where)):
         name = model_id(name_on_server(model, str(parse_address(str(where))[0])))

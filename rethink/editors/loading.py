@@ -10,7 +10,7 @@ from ..builtin import EDITOR_FOLDER
 from ..errors import RethinkError, lazy_import
 from ..model_files import PICKLES, check_weights, fingerprint_files, model_name, read_json, resolve_device, snapshot_of
 from ..options import Dtype
-from ..thinkers.address import is_address
+from ..servers.address import is_address
 from .families import FAMILIES, DenoisingLoop, Family
 from .pipeline_adapters import PipelineAdapter
 from .pipeline_editor import PipelineEditor

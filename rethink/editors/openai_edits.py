@@ -20,9 +20,9 @@ from torch import Tensor
 from ..errors import RethinkError
 from ..image_files import read_rgb
 from ..images import as_image
-from ..thinkers.address import Origin, parse_origin
-from ..thinkers.exchange import Reply
-from ..thinkers.faults import Fault, find_fault, make_excerpt, read_fault, read_json
+from ..servers.address import Origin, parse_origin
+from ..servers.exchange import Reply
+from ..servers.faults import Fault, find_fault, make_excerpt, read_fault, read_json
 
 # The fields that a server may do without.
 OPTIONAL = (

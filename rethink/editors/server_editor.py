@@ -1,6 +1,6 @@
 """An editor behind a server that speaks OpenAI's language: vLLM-Omni, SGLang, LocalAI, OpenAI.
 
-It is asked as thinkers are: the same trust in servers and keys, the same limits, the same retries (`thinkers.server_client`).
+It is asked as thinkers are: the same trust in servers and keys, the same limits, the same retries (`servers.client`).
 """
 
 import io
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from ..errors import EditorUnavailable, RethinkError
 from ..images import Fit, as_image, fit, plan_fit, plan_within, to_pil, unfit
 from ..names import name_on_server
-from ..thinkers.exchange import MIB, Limit
-from ..thinkers.faults import Fault, read_fault
-from ..thinkers.server_client import POLL, ServerClient
-from ..thinkers.trust import Trust
+from ..servers.client import POLL, ServerClient
+from ..servers.exchange import MIB, Limit
+from ..servers.faults import Fault, read_fault
+from ..servers.trust import Trust
 from ..threads import DaemonThreads
 from .common import EditBatch, Remedies, SourceCache, guidance_scales, run_edit, settings_by_row
 from .openai_edits import (

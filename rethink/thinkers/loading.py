@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..errors import RethinkError
 from ..options import Dtype, check_limits, option
+from ..servers.address import is_address
 from . import backends
-from .address import is_address
 from .critique import TEMPLATE, Thinker
 
 if TYPE_CHECKING:
+    from ..servers.trust import Trust
     from .protocol import Chat
-    from .trust import Trust
 
 BUILT_IN = "built-in"
 Quantization = Literal["none", "8bit", "4bit"]
@@ -150,7 +150,7 @@ def open_chat(config: ThinkerConfig, trust: Trust | None = None) -> Chat:
         raise RethinkError("thinker: is empty; give built-in, a transformers folder, or the address of a server.")
     row = find_backend(config.where)
     if row.remote and trust is None:
-        from .trust import read_trust
+        from ..servers.trust import read_trust
 
         trust = read_trust()
     return row.open(config, trust)
@@ -183,8 +183,8 @@ def typed_trust(config: ThinkerConfig) -> Trust | None:
     where nothing leaves the machine."""
     if not find_backend(config.where).remote:
         return None
-    from .address import parse_address
-    from .trust import trust_command_line
+    from ..servers.address import parse_address
+    from ..servers.trust import trust_command_line
 
     origin, _ = parse_address(config.where)
     return trust_command_line(origin, config.key_variable)

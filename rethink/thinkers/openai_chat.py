@@ -13,13 +13,13 @@ from torch import Tensor
 
 from ..image_notes import bare_png
 from ..images import to_pil
+from ..servers.client import POLL, ServerClient
+from ..servers.exchange import Limit, Reply
+from ..servers.faults import Fault, find_fault, read_fault, read_json
+from ..servers.redaction import redact
+from ..servers.trust import Trust
 from ..threads import DaemonThreads
-from .exchange import Limit, Reply
-from .faults import Fault, find_fault, read_fault, read_json
 from .protocol import NO_USAGE, Messages, OnToken, Placement, Request, ThinkerError, TokenUsage, resize_for_vlm
-from .redaction import redact
-from .server_client import POLL, ServerClient
-from .trust import Trust
 
 # What some models refuse, and what they want instead.
 _UNSUPPORTED = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None}

@@ -1,11 +1,12 @@
 """What tests of several rooms start with: a folder of images, a chat that says what it is told to, a miniature
-CLIP, a server that is asked again without waiting."""
+CLIP, a server on loopback that is asked again without waiting."""
 
 import pytest
 from PIL import Image
 
 from tests.support.miniatures import write_clip
 from tests.support.pairs import ScriptedChat, draw_image
+from tests.support.servers import openai_server
 
 
 @pytest.fixture
@@ -14,10 +15,17 @@ def scripted():
 
 
 @pytest.fixture
+def server():
+    """A chat on loopback."""
+    with openai_server() as running:
+        yield running
+
+
+@pytest.fixture
 def pauses(monkeypatch):
     """The seconds that were waited before other tries to reach a server, in no time."""
     rests = []
-    monkeypatch.setattr("rethink.thinkers.server_client._sleep", lambda seconds, over: rests.append(seconds))
+    monkeypatch.setattr("rethink.servers.client._sleep", lambda seconds, over: rests.append(seconds))
     return rests
 
 

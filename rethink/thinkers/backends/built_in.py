@@ -10,8 +10,8 @@ from ..loading import BUILT_IN, Backend, ThinkerConfig
 from .local_folder import open_folder
 
 if TYPE_CHECKING:
+    from ...servers.trust import Trust
     from ..transformers_chat import TransformersChat
-    from ..trust import Trust
 
 
 def _open(config: ThinkerConfig, trust: Trust | None) -> TransformersChat:

@@ -18,8 +18,8 @@ from ..loading import Backend, Location, Quantization, ThinkerConfig
 from ..templates import check_template, find_template
 
 if TYPE_CHECKING:
+    from ...servers.trust import Trust
     from ..transformers_chat import ProcessorEncoder, QwenVLEncoder, TransformersChat
-    from ..trust import Trust
 
 MARK = "rethink-training.json"  # in every folder of a thinker that Rethink has trained
 DTYPES = {"auto": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ..loading import Backend, Location, ThinkerConfig
 
 if TYPE_CHECKING:
+    from ...servers.trust import Trust
     from ..openai_chat import OpenAIChat
-    from ..trust import Trust
 
 
 def _open(config: ThinkerConfig, trust: Trust | None) -> OpenAIChat:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from rethink.editors.openai_edits import EditedFile, encode_form, find_refused, find_sizes, read_edit, read_fetched
-from rethink.thinkers.address import parse_origin
-from rethink.thinkers.exchange import Reply
-from rethink.thinkers.faults import Fault, read_fault
+from rethink.servers.address import parse_origin
+from rethink.servers.exchange import Reply
+from rethink.servers.faults import Fault, read_fault
 from tests.support.edit_servers import png, read_form
 
 SENT = {"size": "1280x864", "seed": "1", "n": "1", "response_format": "b64_json", "num_inference_steps": "8"}

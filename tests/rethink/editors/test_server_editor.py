@@ -14,7 +14,7 @@ from rethink.editors.protocol import used_settings_by_row
 from rethink.editors.server_editor import ServerEditor
 from rethink.editors.settings import Settings, summarize_settings, used_settings
 from rethink.errors import EditorUnavailable, RethinkError
-from rethink.thinkers.trust import Trust
+from rethink.servers.trust import Trust
 from tests.support.edit_servers import answer, edit, edit_server, is_inverted, png, refusal, run, source
 from tests.support.servers import SOON
 
@@ -161,7 +161,7 @@ def test_an_answer_without_an_image_is_not_asked_for_again(server, pauses):
 
 
 def trusting(server, variable):
-    from rethink.thinkers.address import parse_address
+    from rethink.servers.address import parse_address
 
     return Trust(file=None).with_pair(variable, parse_address(server.url)[0])
 

@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 
 from rethink.errors import RethinkError
+from rethink.servers.address import parse_address
+from rethink.servers.trust import Trust
 from rethink.thinkers import openai_chat
-from rethink.thinkers.address import parse_address
 from rethink.thinkers.critique import Thinker
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import NO_USAGE, Request, ThinkerError, TokenUsage
-from rethink.thinkers.trust import Trust
 from rethink.trajectory import new_trajectory, record_run
 from tests.support.servers import SOON, completion
 from tests.support.thinking import SOURCE, Painter, said, start_thinking

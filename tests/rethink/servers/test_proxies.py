@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.thinkers import exchange as module
+from rethink.servers import exchange as module
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import ThinkerError
 from tests.support.servers import completion, listening, talk

@@ -5,10 +5,10 @@ import threading
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.thinkers.exchange import ExchangeError, TimeIsUp
-from rethink.thinkers.faults import Fault, find_fault, read_fault
-from rethink.thinkers.server_client import ServerClient
-from rethink.thinkers.trust import Trust
+from rethink.servers.client import ServerClient
+from rethink.servers.exchange import ExchangeError, TimeIsUp
+from rethink.servers.faults import Fault, find_fault, read_fault
+from rethink.servers.trust import Trust
 
 GATEWAY = {"error": {"code": 504, "message": "upstream timed out"}}
 KEY = "sk-Zq7vKx93TmWp2Ld8"

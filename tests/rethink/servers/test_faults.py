@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from rethink.thinkers.faults import LONGEST_EXCERPT, Fault, find_fault, make_excerpt, parse_span, read_fault, read_json
+from rethink.servers.faults import LONGEST_EXCERPT, Fault, find_fault, make_excerpt, parse_span, read_fault, read_json
 
 
 def fault_of(body, headers=(), status=429, has_key=False):

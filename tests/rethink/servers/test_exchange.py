@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from rethink.thinkers import exchange as module
-from rethink.thinkers.address import parse_address
+from rethink.servers import exchange as module
+from rethink.servers.address import parse_address
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import ThinkerError
 from tests.support.servers import SOON, completion, drip, listening, openai_server, talk, zeros_packed

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rethink.thinkers.redaction import is_secret, redact
+from rethink.servers.redaction import is_secret, redact
 
 KEY = "sk-proj-4fK9zQ1xW7bT0mYc"
 WORDS = "The star is still red; its skin project is smoky. <answer>make the star blue</answer>"

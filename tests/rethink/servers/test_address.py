@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.thinkers.address import is_address, parse_address
+from rethink.servers.address import is_address, parse_address
 
 
 def origin(url):

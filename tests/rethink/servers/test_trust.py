@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.thinkers.address import Origin, parse_address
+from rethink.servers.address import Origin, parse_address
+from rethink.servers.trust import PROVIDERS, Trust, allow_images, read_trust, settings_file
 from rethink.thinkers.loading import ThinkerConfig, open_chat, typed_trust
 from rethink.thinkers.openai_chat import OpenAIChat
-from rethink.thinkers.trust import PROVIDERS, Trust, allow_images, read_trust, settings_file
 
 
 def origin(url):
