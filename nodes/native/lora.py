@@ -60,7 +60,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor.float()).all():
             raise RethinkError(f"lora: {path} has NaN or infinite values in {name}; its training failed, take another.")
-    return tensors, metadata or {}
+    # Copies: on Windows a file that tensors are still mapped from is not replaced by a training of its name.
+    return {name: tensor.clone() for name, tensor in tensors.items()}, metadata or {}
 
 
 def _find_unmatched(file: LoraFile, targets: Mapping[str, Any], path: Path, title: str) -> list[str]:

@@ -132,7 +132,8 @@ def read_file(path: Path, parts: Sequence[str]) -> LoraFile:
         raise RethinkError(f"lora: {path} is no .safetensors file; choose a LoRA in that format.")
     check_weights("lora", path)
     with lazy_import("safetensors").safe_open(path, framework="pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        # Copies: on Windows a file that tensors are still mapped from is not replaced by a training of its name.
+        weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
     for name, weight in weights.items():
         if not torch.isfinite(weight.float()).all():

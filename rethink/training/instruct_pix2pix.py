@@ -257,9 +257,9 @@ def save(pipe: Any, out: Path) -> None:
 def add_old_prefix(file: Path) -> None:
     """Gives a text encoder's weights the names that transformers 4 looks for; transformers 5 leaves their beginning
     away when it saves, and reads both."""
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load, save_file
 
-    weights, prefix = load_file(file), "text_model."
+    weights, prefix = load(file.read_bytes()), "text_model."  # not mapped: Windows writes over no such file
     if not any(name.startswith(prefix) for name in weights):
         save_file({prefix + name: value for name, value in weights.items()}, file, metadata={"format": "pt"})
 

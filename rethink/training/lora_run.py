@@ -186,7 +186,8 @@ class LoraRun:
             return None
         try:
             with lazy_import("safetensors").safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+                # Copies: on Windows a file that tensors are still mapped from is not replaced by the next save.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (it is no dict)
                 header = file.metadata()
             record = LoraRecord.from_json(json.loads(header["record"]))
             values = {**tensors, **json.loads(header.get("numbers", "{}"))}

@@ -7,7 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
+
+from tests.support.mapped_files import is_mapped
 
 NAME, LAYERS = "blocks.0.to_q", 12
 
@@ -78,6 +81,15 @@ def test_clones_are_patched_and_the_models_are_as_they_were(apply):
     assert (report.name, report.matched, report.unmatched) == ("snow", 1, ())
     unpatched, _, report = apply(factors(), strength=0.0)
     assert not unpatched.patches and report.matched == 1
+
+
+def test_what_lies_over_a_model_is_not_the_file_itself(apply, comfyui, tmp_path):
+    """ComfyUI maps files; on Windows the next training of this name could not replace one that is in use."""
+    file = tmp_path / "snow.safetensors"
+    save_file(factors(), file)
+    apply(load_file(file))
+    comfyui.tensors = {}
+    assert comfyui.loaded and not is_mapped(file)
 
 
 def test_layers_without_a_place_are_named_and_many_of_them_are_another_model(apply, RethinkError):

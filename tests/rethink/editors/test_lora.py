@@ -10,6 +10,7 @@ from rethink.errors import RethinkError
 from tests.support import editor_miniatures
 from tests.support.editor_miniatures import OWN, RANK, as_diffusers, denoiser, factors, layers, write_lora
 from tests.support.family_miniatures import MINIATURES, SIDE
+from tests.support.mapped_files import is_mapped
 
 FEW = Settings(steps=2, strength=1.0)
 
@@ -136,6 +137,14 @@ def test_they_stack_over_one_base(editor, tmp_path):
     undone = one.with_lora(first, -1.0)[0]
     assert torch.allclose(edit(undone), before, atol=1e-3)
     assert not any(layer._forward_hooks for layer in editor.module[denoiser(editor)].modules())
+
+
+def test_a_file_that_is_over_an_editor_can_be_replaced(kontext, tmp_path):
+    """As by another training of its name, while the editor is still in memory."""
+    path = write_lora(as_diffusers(factors(kontext)), tmp_path)
+    changed, _ = kontext.with_lora(path, 1.0)
+    edit(changed)
+    assert not is_mapped(path)
 
 
 @pytest.mark.parametrize("kind", ["instruct_pix2pix", "instruct_pix2pix_xl", "flux_kontext"])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from rethink.editors.loading import load_editor
 from rethink.editors.settings import Settings
@@ -11,6 +11,7 @@ from rethink.training.instruct_pix2pix import (
     InstructPix2PixLoss,
     LatentReplayBuffer,
     LossConfig,
+    add_old_prefix,
     open_model,
     train,
     widen_conv_in,
@@ -19,6 +20,7 @@ from rethink.training.lora_pairs import generator_of
 from rethink.training.pair_dataset import PairSamples, make_collate_fn, read_pair_folder
 from rethink.training.train_loop import TrainConfig
 from tests.support import family_miniatures
+from tests.support.mapped_files import is_mapped
 from tests.support.miniatures import write_folder
 from tests.support.pair_folders import write_pair_folder
 
@@ -67,6 +69,15 @@ def test_trains_saves_and_resumes(pipe, pairs, tmp_path):
     assert all(name.startswith("text_model.") for name in names)  # as transformers 4 looks for them
     train(pipe, data, LossConfig(), TrainConfig(**{**vars(plan), "steps": 6}), tmp_path / "out", report=lines.append)
     assert lines[4] == "going on from step 4" and len(lines) == 7
+
+
+def test_a_text_encoder_is_not_in_memory_as_its_file_while_that_is_written_over(tmp_path, monkeypatch):
+    file = tmp_path / "model.safetensors"
+    save_file({"embeddings.weight": torch.ones(3)}, file)
+    mapped = []
+    monkeypatch.setattr("safetensors.torch.save_file", lambda *_, **__: mapped.append(is_mapped(file)))
+    add_old_prefix(file)
+    assert mapped == [False]
 
 
 def test_xl_is_widened_trained_and_opens_as_an_editor(pairs, tmp_path):

@@ -12,6 +12,7 @@ from rethink.errors import RethinkError
 from rethink.training.best_save import Save
 from rethink.training.lora_run import LoraRecord, LoraRun, PreviewPair, check_own_file
 from rethink.training.trainable_lora import TrainableLora
+from tests.support.mapped_files import is_mapped
 
 RECORD = LoraRecord("it", {"rank": 2}, "built-in", "instruct_pix2pix", 8, ("a", "b"), "0123")
 
@@ -63,6 +64,19 @@ def test_a_state_comes_back_whole(tmp_path):
     (tmp_path / "state.safetensors").write_bytes(b"torn")
     with pytest.raises(RethinkError, match="cannot be read .*; remove it to train anew"):
         run.read_state(other, again)
+
+
+def test_a_state_that_was_read_can_be_replaced(tmp_path):
+    """On Windows not even a number of AdamW's may be left in the file."""
+    run, lora = LoraRun(tmp_path), make_lora()
+    optimizer = torch.optim.AdamW(lora.parameters(), 0.1)
+    lora.ups[0].sum().backward()
+    optimizer.step()
+    run.write_state(lora, optimizer, RECORD)
+    other = make_lora()
+    again = torch.optim.AdamW(other.parameters(), 0.1)
+    run.read_state(other, again)
+    assert again.state and not is_mapped(tmp_path / "state.safetensors")
 
 
 def test_a_state_whose_weights_share_a_table_comes_back_whole(tmp_path):
