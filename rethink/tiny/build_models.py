@@ -165,7 +165,7 @@ def polish_decoder(work: Path, plan: TrainConfig, device: str, report) -> None:
         Edits(4, unambiguous=True),
         plan,
         work / "decoder",
-        collate=pair_dataset.make_collate_fn([pipe.tokenizer]),
+        collate=pair_dataset.PairCollator([pipe.tokenizer]),
         report=report,
     )
     with main_process_first() as first:

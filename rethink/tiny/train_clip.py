@@ -7,7 +7,9 @@ the same scene with one thing changed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,20 +37,20 @@ class Contrast(nn.Module):
         return (nn.functional.cross_entropy(logits, match) + nn.functional.cross_entropy(logits.T, match)) / 2
 
 
-def make_collate_fn(tokenizer) -> Callable[[list[dict]], dict]:
+@dataclass(frozen=True, eq=False)
+class CaptionCollator:
     """Stacks samples {"source", "edited", "captions": (source's, edited's)}; tokens become [2, B, L]."""
 
-    def collate(samples: list[dict]) -> dict:
+    tokenizer: Any
+
+    def __call__(self, samples: list[dict]) -> dict:
         words = [sample["captions"][side] for side in (0, 1) for sample in samples]
-        tokens = tokenizer(
-            words, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
-        )
+        length = self.tokenizer.model_max_length
+        tokens = self.tokenizer(words, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
         images = {name: torch.stack([sample[name] for sample in samples]) for name in ("source", "edited")}
         return {**images, "tokens": tokens.input_ids.unflatten(0, (2, -1))}
-
-    return collate
 
 
 def train(model: Contrast, tokenizer, dataset, config: TrainConfig, out: Path, *, report=print) -> None:
     """Trains the CLIP in `model` on a dataset of edits with captions."""
-    train_loop(model, dataset, config, out, collate=make_collate_fn(tokenizer), report=report)
+    train_loop(model, dataset, config, out, collate=CaptionCollator(tokenizer), report=report)

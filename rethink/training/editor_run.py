@@ -30,7 +30,7 @@ from .lora_progress import peak_memory
 from .lora_report import write_report
 from .lora_run import LoraRecord, LoraRun
 from .loss_watch import EXPLOSION_FACTOR, Diverged, LossWatch
-from .pair_dataset import PairSamples, make_collate_fn
+from .pair_dataset import PairSamples, PairCollator
 from .text_conditions import tokenizers_of
 from .train_loop import TrainStep, save_once, trained_tensors
 from .trainable_parts import make_trainable
@@ -180,7 +180,7 @@ class EditorWatch:
     def _held_out_latents(self) -> list[tuple[LoraPair, tuple[Tensor, Tensor, Tensor]]]:
         """Those that can be read, with the latents of their source and target and their tokens: read once, so that all saves are
         measured on the same, whatever becomes of the files."""
-        collate, device = make_collate_fn(tokenizers_of(self._pipe)), self._model.alphas.device
+        collate, device = PairCollator(tokenizers_of(self._pipe)), self._model.alphas.device
         found = []
         for pair in self._held_out:
             try:

@@ -19,7 +19,7 @@ from ..errors import RethinkError, lazy_import
 from ..model_files import snapshot_of
 from .loss_watch import Diverged
 from .noising import QUANTILES, diffusion_target
-from .pair_dataset import make_collate_fn
+from .pair_dataset import PairCollator
 from .text_conditions import TextConditions, tokenizers_of
 from .train_loop import TrainConfig, TrainWatch, train_loop, write_json
 
@@ -215,7 +215,7 @@ def train(
     model = InstructPix2PixLoss(pipe, loss_config, render, reuse)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / SETTINGS, {"objective": asdict(loss_config), "plan": asdict(config)})
-    collate = make_collate_fn(tokenizers_of(pipe))
+    collate = PairCollator(tokenizers_of(pipe))
     onlooker = watch(model) if watch else None
     try:
         train_loop(model, dataset, config, out, collate=collate, report=report, watch=onlooker)

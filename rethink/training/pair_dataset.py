@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,15 +112,16 @@ def fill_square(images: torch.Tensor, side: int, at_random: bool = True) -> torc
     return images[..., top : top + side, left : left + side]
 
 
-def make_collate_fn(tokenizers: Sequence[Any]) -> Callable[[list[dict]], dict]:
+@dataclass(frozen=True, eq=False)
+class PairCollator:
     """Stacks samples {"source", "edited", "instruction"} into what `InstructPix2PixLoss` takes, with the ids of those that have
-    one, and of those that were skipped, for who looks on."""
+    one, and of those that were skipped, for who looks on. Processes that read samples are handed one."""
 
-    def collate(samples: list[dict]) -> dict:
+    tokenizers: Sequence[Any]
+
+    def __call__(self, samples: list[dict]) -> dict:
         images = {name: torch.stack([sample[name] for sample in samples]) for name in ("source", "edited")}
         ids = [sample["id"] for sample in samples if "id" in sample]
         skipped = [id for sample in samples for id in sample.get("skipped", ())]
-        tokens = tokenize(tokenizers, [sample["instruction"] for sample in samples])
+        tokens = tokenize(self.tokenizers, [sample["instruction"] for sample in samples])
         return {**images, "tokens": tokens, "ids": ids, "skipped": skipped}
-
-    return collate

@@ -33,7 +33,7 @@ class SFTConfig:
     )
     checkpointing: bool = option(True, "Compute activations twice: slower, and far less memory.", advanced=True)
     precision: str = option("bf16", "Of the computation.", choices=("bf16", "no"), advanced=True)
-    workers: int = option(2, "Processes that read images.", low=0, high=256)
+    workers: int = option(2, "Processes that read images; on Windows and macOS there are none.", low=0, high=256)
     seed: int = option(0, "Of the order of conversations.", low=0, high=2**32 - 1, advanced=True)
     save_every: int = option(200, "A checkpoint every so many steps.", low=1, high=10**9, advanced=True)
     log_every: int = option(10, "A line every so many steps.", low=1, high=10**9)

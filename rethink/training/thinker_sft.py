@@ -8,6 +8,7 @@ trl trains; what a model sees is put together by the very code that asks it late
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -173,7 +174,7 @@ def _arguments(trl, config: SFTConfig, work: Path):
         gradient_checkpointing=config.checkpointing,
         bf16=config.precision == "bf16",
         use_cpu=not torch.cuda.is_available(),
-        dataloader_num_workers=config.workers,
+        dataloader_num_workers=_count_readers(config.workers),
         seed=config.seed,
         save_steps=config.save_every,
         save_total_limit=2,
@@ -185,6 +186,12 @@ def _arguments(trl, config: SFTConfig, work: Path):
         report_to=[],
         disable_tqdm=True,
     )
+
+
+def _count_readers(workers: int) -> int:
+    """How many processes read images: none where they are not forked, as on Windows and macOS, since neither the rows nor what puts
+    them together, with its model, can be handed over."""
+    return workers if multiprocessing.get_start_method() == "fork" else 0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rethink.tiny.architectures import CLIP_TOKENS, make_tokenizer
-from rethink.tiny.train_clip import Contrast, make_collate_fn
+from rethink.tiny.train_clip import Contrast, CaptionCollator
 
 
 class Matching(torch.nn.Module):
@@ -34,7 +34,7 @@ def test_the_sources_captions_come_first(tmp_path):
     tokenizer = make_tokenizer(tmp_path, CLIP_TOKENS)
     captions = [("a red star", "a blue star"), ("a red heart", "a pink heart")]
     samples = [{"source": torch.zeros(2, 2, 3), "edited": torch.ones(2, 2, 3), "captions": both} for both in captions]
-    batch = make_collate_fn(tokenizer)(samples)
+    batch = CaptionCollator(tokenizer)(samples)
     assert batch["tokens"].shape == (2, 2, CLIP_TOKENS) and batch["source"].shape == (2, 2, 2, 3)
     said = [[tokenizer.decode(row, skip_special_tokens=True).strip() for row in side] for side in batch["tokens"]]
     assert said == [["a red star", "a red heart"], ["a blue star", "a pink heart"]]

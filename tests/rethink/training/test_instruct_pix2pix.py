@@ -17,7 +17,7 @@ from rethink.training.instruct_pix2pix import (
     widen_conv_in,
 )
 from rethink.training.lora_pairs import generator_of
-from rethink.training.pair_dataset import PairSamples, make_collate_fn, read_pair_folder
+from rethink.training.pair_dataset import PairSamples, PairCollator, read_pair_folder
 from rethink.training.train_loop import TrainConfig
 from tests.support import family_miniatures
 from tests.support.mapped_files import is_mapped
@@ -94,7 +94,7 @@ def test_xl_is_widened_trained_and_opens_as_an_editor(pairs, tmp_path):
 def test_the_held_out_loss_is_the_same_for_the_same_noise_and_falls_with_learning(pipe, pairs):
     widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
     model, data = InstructPix2PixLoss(pipe, LossConfig()), PairSamples(read_pair_folder(pairs), 32, at_random=False)
-    batch = make_collate_fn([pipe.tokenizer])([data[0]])
+    batch = PairCollator([pipe.tokenizer])([data[0]])
     latents = model.encode(batch["source"]), model.encode(batch["edited"]), batch["tokens"]
     first, second = (model.held_out_loss(*latents, generator_of("noise")) for _ in range(2))
     assert first == second
@@ -135,5 +135,5 @@ def test_reuse_trains_on_more_than_it_encodes(pipe, pairs):
     sizes = []
     pipe.unet.register_forward_pre_hook(lambda unet, inputs: sizes.append(len(inputs[0])))
     data = PairSamples(read_pair_folder(pairs), 32)
-    model(make_collate_fn([pipe.tokenizer])([data[0], data[1]])).backward()
+    model(PairCollator([pipe.tokenizer])([data[0], data[1]])).backward()
     assert sizes == [6]

@@ -4,12 +4,15 @@ import json
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
+from transformers import AutoTokenizer
 
+from rethink.builtin import EDITOR_FOLDER
 from rethink.errors import RethinkError
 from rethink.images import load_image, save_image
 from rethink.pairs.exporting import export
 from rethink.pairs.store import PairStore
-from rethink.training.pair_dataset import PairSamples, fill_square, read_pair_folder
+from rethink.training.pair_dataset import PairCollator, PairSamples, fill_square, read_pair_folder
 from tests.support.lora_training import write_pairs
 from tests.support.pair_folders import write_pair_folder
 
@@ -49,6 +52,16 @@ def test_a_list_of_too_few_pairs_is_named(tmp_path):
     (folder / "metadata.jsonl").write_text("\n", encoding="utf-8")
     with pytest.raises(RethinkError, match="too few are in .*metadata.jsonl, 0; .* at least 2"):
         read_pair_folder(folder)
+
+
+def test_processes_that_are_begun_anew_read_samples(tmp_path):
+    """As on Windows and macOS, where they are handed all they need."""
+    tokenizer = AutoTokenizer.from_pretrained(EDITOR_FOLDER / "tokenizer", local_files_only=True)
+    data = PairSamples(read_pair_folder(write_pair_folder(tmp_path / "pairs", count=2)), 32)
+    collate = PairCollator([tokenizer])
+    loader = DataLoader(data, 2, collate_fn=collate, num_workers=1, multiprocessing_context="spawn")
+    (batch,) = loader
+    assert batch["source"].shape == (2, 32, 32, 3) and batch["ids"] == ["1", "2"]
 
 
 def test_a_square_is_filled_from_any_size():

@@ -1,5 +1,6 @@
 """A Qwen3-VL learns from conversations and loads again."""
 
+import multiprocessing
 import shutil
 from dataclasses import replace
 from random import Random
@@ -72,6 +73,21 @@ def test_it_learns_and_goes_on_where_it_was_cut_off(chat, folder, tmp_path):
     train(again, examples, CONFIG, tmp_path / "cut")
     for ours, theirs in zip(again.module.parameters(), chat.module.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.fixture
+def without_forks():
+    """As on Windows and macOS."""
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+def test_where_processes_are_not_forked_this_one_reads_all(chat, tmp_path, without_forks):
+    examples, lines = [row["conversation"] for row in rows(4)], []
+    train(chat, examples, replace(CONFIG, workers=2), tmp_path, report=lines.append)
+    assert len(lines) == 1
 
 
 class Ended(BaseException):
