@@ -18,13 +18,12 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.E
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path to write to: it is moved to `path` at the end, and removed if anything is raised.
 
-    Raises OSError where it cannot be written. On Windows nothing can replace a file that is being read, by a virus
-    scanner for example: moving is tried again for half a second before it is a PermissionError.
+    Raises OSError where it cannot be written, or moved (`move`).
     """
     temporary = _temp_path(path)
     try:
         yield temporary
-        _move(temporary, path)
+        move(temporary, path)
     except BaseException:
         with suppress(OSError):  # the disk is gone; what was raised says more
             temporary.unlink(missing_ok=True)
@@ -57,10 +56,14 @@ def _temp_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
-def _move(temporary: Path, path: Path) -> None:
+def move(source: Path, target: Path) -> None:
+    """Give a file or a folder another name on its disk; a file that has it is replaced. Raises OSError.
+
+    On Windows nothing moves that is open, as what was just written is to a virus scanner: it is tried again for half a second.
+    """
     for attempts_left in reversed(range(ATTEMPTS)):
         try:
-            os.replace(temporary, path)
+            os.replace(source, target)
             return
         except PermissionError:
             if not attempts_left:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..atomic import move
 from ..errors import RethinkError
 from .jsonl_log import locked
 from .own_files import LIST, REPLACED, UNFINISHED, list_files, remove_own, require_own, stamps
@@ -61,7 +62,7 @@ def finish_export(folder: Path) -> None:
     with _move_lock:
         if (temporary / LIST).is_file() and not (temporary / UNFINISHED).exists():
             if not os.path.lexists(folder):
-                temporary.rename(folder)
+                move(temporary, folder)
                 _log.warning("%s is whole again: the run that wrote it was killed just before the end.", folder)
             elif (temporary / REPLACED).exists():
                 raise RethinkError(
@@ -124,13 +125,13 @@ def _move(temporary: Path, folder: Path, replacing: bool) -> None:
     if not replacing:
         if folder.exists():
             folder.rmdir()  # it is empty
-        temporary.rename(folder)
+        move(temporary, folder)
         return
-    folder.rename(temporary / REPLACED)
+    move(folder, temporary / REPLACED)
     try:
-        temporary.rename(folder)
+        move(temporary, folder)
     except OSError:
-        (temporary / REPLACED).rename(folder)
+        move(temporary / REPLACED, folder)
         raise
 
 

@@ -25,7 +25,11 @@ NEW = (
 )  # written anew with the weights; all else is of the thinker before
 # Of the data sets of `collect`: of trl's layout, and of others, which nothing here reads.
 PARTS = ("trl-sft.jsonl", "trl-rl.jsonl", "llama-factory-sft.jsonl", "easyr1-rl.jsonl", "verl-rl.parquet")
-_FULL_DISK = re.compile(r"No space left|quota exceeded|PytorchStreamWriter failed|unexpected pos \d+ vs \d+")
+# As Python and torch say it, and safetensors: on Windows in the user's language, with a number (ERROR_DISK_FULL).
+_FULL_DISK = re.compile(
+    r"No space left|quota exceeded|PytorchStreamWriter failed|unexpected pos \d+ vs \d+|os error 112\b"
+)
+_IN_USE = re.compile(r"os error (5|13|32|1224)\b")  # as safetensors says it
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")  # not a copy that somebody has made of one
 
 
@@ -68,13 +72,24 @@ def save(model: Any, like: Path, out: Path) -> None:
     model.save_pretrained(out)
     for file in snapshot_of(Path(like)).iterdir():
         if file.is_file() and ".safetensors" not in file.name and file.name not in NEW:
-            shutil.copy(file, out / file.name)
+            shutil.copyfile(file, out / file.name)  # which can be written over, even if that cannot
 
 
 def save_trained(model: Any, like: Path, out: Path) -> None:
-    """`save`, and the mark of `mark_trained`, which comes first: what is cut off in the midst can be written over, too."""
-    mark_trained(out, like)
-    save(model, like, out)
+    """`save`, and the mark of `mark_trained`, which comes first: what is cut off in the midst can be written over, too.
+
+    Raises RethinkError where files of a thinker that is replaced are in use: on Windows, those that one is mapped from.
+    """
+    try:
+        mark_trained(out, like)
+        save(model, like, out)
+    except Exception as error:  # safetensors has an error class of its own
+        if not (isinstance(error, PermissionError) or _IN_USE.search(str(error))):
+            raise
+        raise RethinkError(
+            f"output: {out} cannot be replaced ({error}); close what has opened it, such as ComfyUI with the thinker of this name, and "
+            "start again: nothing is trained anew."
+        ) from error
 
 
 def mark_trained(out: Path, like: Path) -> None:

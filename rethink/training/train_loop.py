@@ -20,6 +20,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import nn
 
+from ..atomic import move
 from ..errors import lazy_import
 from ..options import check_limits, option
 from .endless_order import EndlessOrder
@@ -29,6 +30,7 @@ from .moving_average import MovingAverage
 
 MAX_SEED = 2**32 - 1  # of numpy
 TRAINED = "trained-{}.safetensors"  # of a checkpoint, by the number of the model
+COMPLETE = "complete"  # the last file that is written into one
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def train_loop(
     accelerator.register_for_checkpointing(average, progress)
     keep_trained_weights_only(accelerator)
     checkpoint = folder / "checkpoint"
-    if (checkpoint / "complete").exists():
+    finish_checkpoint(accelerator, checkpoint)
+    if (checkpoint / COMPLETE).exists():
         accelerator.load_state(str(checkpoint))
         report(f"going on from step {progress.step}")
         if order:
@@ -244,7 +247,7 @@ class TrainLog:
         self.read()
         if step % self._config.log_every:
             return
-        speed = self._images / (time.monotonic() - self._since)
+        speed = self._images / max(time.monotonic() - self._since, 1e-3)  # clocks may stand still for 16 ms
         self._report(f"step {step} ({done:.0%}) loss {statistics.fmean(self._losses):.5f} {speed:.0f} images/s")
         self._since, self._losses = time.monotonic(), []
 
@@ -285,14 +288,25 @@ def endless(loader):
 def save_checkpoint(accelerator, folder: Path) -> None:
     """Written beside the old one and then put in its place, so that a killed run always finds a whole one."""
     accelerator.wait_for_everyone()
-    fresh = folder.with_name("checkpoint.part")
+    fresh = _fresh_of(folder)
     accelerator.save_state(str(fresh))
     accelerator.wait_for_everyone()  # every process writes its own random state into it
     if accelerator.is_main_process:
-        (fresh / "complete").touch()
+        (fresh / COMPLETE).touch()
+    finish_checkpoint(accelerator, folder)
+
+
+def finish_checkpoint(accelerator, folder: Path) -> None:
+    """Put what is complete into its place, also what a run has left that was killed just before."""
+    fresh = _fresh_of(folder)
+    if accelerator.is_main_process and (fresh / COMPLETE).exists():
         shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
+        move(fresh, folder)
     accelerator.wait_for_everyone()
+
+
+def _fresh_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.part")
 
 
 def keep_trained_weights_only(accelerator) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ...atomic import move
 from .core import Example, Format, ImportedPair, Skipped, copy_image, copy_references
 from .table_pairs import read_table_pairs
 
@@ -34,7 +35,7 @@ def write_imagefolder(items: Iterable[Example], folder: Path, home: Path) -> int
             lines.write(json.dumps({**record, **prompt}) + "\n")
             more.write(json.dumps({**record, REFERENCES: further, **prompt}) + "\n")
     if with_references:
-        lists.replace(plain)
+        move(lists, plain)
     else:
         lists.unlink()
     return count

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -134,9 +135,24 @@ def is_whole(folder):
     ]
 
 
+def test_a_folder_that_is_being_scanned_on_windows_is_moved_when_that_is_over(store, tmp_path, monkeypatch):
+    move, scans = os.replace, [True] * 3
+
+    def refuse(source, target):
+        if scans and Path(source).is_dir():
+            scans.pop()
+            raise PermissionError(13, "in use")
+        move(source, target)
+
+    export(store, "imagefolder", tmp_path / "out")
+    monkeypatch.setattr(os, "replace", refuse)
+    assert export(store, "ai-toolkit", tmp_path / "out", replace=True) == 2
+    assert not scans and is_whole(tmp_path / "out")
+
+
 def test_a_kill_at_any_step_of_a_replacement_loses_nothing_and_is_said(store, tmp_path, monkeypatch, caplog):
     """Every change of the disk in turn is the last that happens."""
-    steps = ("rename", "unlink", "rmdir", "mkdir", "touch")
+    steps = ("unlink", "rmdir", "mkdir", "touch")
     moment, gone = 0, 0
     while True:
         root = tmp_path / str(moment)
@@ -155,6 +171,7 @@ def test_a_kill_at_any_step_of_a_replacement_loses_nothing_and_is_said(store, tm
         with monkeypatch.context() as patched:
             for name in steps:
                 patched.setattr(whole_folder.Path, name, dying(getattr(whole_folder.Path, name)))
+            patched.setattr(whole_folder, "move", dying(whole_folder.move))
             patched.setattr(shutil, "rmtree", lambda *arguments, **options: None)
             try:
                 export(store, "ai-toolkit", root / "out", replace=True)

@@ -111,6 +111,33 @@ def test_what_was_cut_off_while_it_was_saved_can_be_written_over(thinker, tmp_pa
     check_output(tmp_path / "out", thinker)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(13, "Access is denied"),
+        SafetensorError("Error while serializing: I/O error: The requested operation cannot … (os error 1224)"),
+    ],
+)
+def test_a_thinker_that_is_in_use_on_windows_is_said(thinker, tmp_path, error):
+    class Model:
+        def save_pretrained(self, out):
+            raise error
+
+    with pytest.raises(RethinkError, match="^output: .*out cannot be replaced .*; close what has opened it"):
+        save_trained(Model(), thinker, tmp_path / "out")
+
+
+def test_what_is_saved_can_be_written_over(thinker, tmp_path):
+    class Model:
+        def save_pretrained(self, out):
+            out.mkdir(exist_ok=True)
+
+    (thinker / "tokenizer.json").write_text("{}", encoding="utf-8")
+    (thinker / "tokenizer.json").chmod(0o444)
+    save(Model(), thinker, tmp_path / "out")
+    assert (tmp_path / "out" / "tokenizer.json").stat().st_mode & 0o200
+
+
 def test_data_for_other_trainers_are_named(tmp_path):
     def layout(folder, *files):
         folder.mkdir(parents=True)
@@ -143,6 +170,14 @@ def fill_with_safetensors():
 def test_a_full_disk_is_said(fill, tmp_path):
     with pytest.raises(RethinkError, match="^output: no room left"), full_disk_as_error(tmp_path, tmp_path):
         fill()
+
+
+def test_a_full_disk_of_windows_is_said_whatever_its_language(tmp_path):
+    error = SafetensorError(
+        "Error while serializing: I/O error: Es steht nicht genug Speicherplatz zur Verfügung. (os error 112)"
+    )
+    with pytest.raises(RethinkError, match="^output: no room left"), full_disk_as_error(tmp_path, tmp_path):
+        raise error
 
 
 def test_what_is_no_full_disk_stays_what_it_is(tmp_path):

@@ -3,15 +3,19 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from rethink.atomic import move
 from rethink.errors import RethinkError
+from rethink.training import train_loop as train_loop_module
 from rethink.training.loss_watch import Diverged
 from rethink.training.train_loop import TrainConfig, TrainLog, TrainStep, lr_factor, train_loop
+from tests.support.mapped_files import is_mapped
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -89,6 +93,34 @@ def test_checkpoints_hold_what_is_trained_and_no_frozen_base(tmp_path):
     assert lines == ["going on from step 2"]
     assert torch.equal(other.weight, model.weight) and torch.equal(other.norm.running_mean, model.norm.running_mean)
     assert not torch.equal(other.base.weight, model.base.weight)  # each brings its own
+
+
+def test_a_kill_before_a_checkpoint_is_in_its_place_loses_nothing(tmp_path, monkeypatch):
+    data, plan, moves = torch.ones(8, 3), TrainConfig(steps=6, batch=4, workers=0, save_every=2), []
+
+    def die(source, target):
+        moves.append(source)
+        if len(moves) == 2:
+            raise KeyboardInterrupt
+        move(source, target)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(train_loop_module, "move", die)
+        train_loop(Distance(), data, plan, tmp_path, report=str)
+    lines = []
+    train_loop(Distance(), data, plan, tmp_path, report=lines.append)
+    assert lines == ["going on from step 4"] and [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    assert not is_mapped(tmp_path)
+
+
+def test_a_clock_that_stands_still_is_no_reason_to_stop(monkeypatch):
+    """That of Windows moves every 16 ms."""
+    lines = []
+    log = TrainLog(TrainConfig(log_every=1), 1, lines.append, lambda step: None)
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic(): now)
+    log.step(1, 0.5, torch.tensor(1.0), 0.1)
+    log.step(2, 1.0, torch.tensor(1.0), 0.1)
+    assert len(lines) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torch's launcher wants libuv, which its Windows builds lack")
