@@ -30,7 +30,7 @@ from .lora_progress import peak_memory
 from .lora_report import write_report
 from .lora_run import LoraRecord, LoraRun
 from .loss_watch import EXPLOSION_FACTOR, Diverged, LossWatch
-from .pair_dataset import PairSamples, PairCollator
+from .pair_dataset import PairCollator, PairSamples
 from .text_conditions import tokenizers_of
 from .train_loop import TrainStep, save_once, trained_tensors
 from .trainable_parts import make_trainable

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rethink.tiny.architectures import CLIP_TOKENS, make_tokenizer
-from rethink.tiny.train_clip import Contrast, CaptionCollator
+from rethink.tiny.train_clip import CaptionCollator, Contrast
 
 
 class Matching(torch.nn.Module):

@@ -17,7 +17,7 @@ from rethink.training.instruct_pix2pix import (
     widen_conv_in,
 )
 from rethink.training.lora_pairs import generator_of
-from rethink.training.pair_dataset import PairSamples, PairCollator, read_pair_folder
+from rethink.training.pair_dataset import PairCollator, PairSamples, read_pair_folder
 from rethink.training.train_loop import TrainConfig
 from tests.support import family_miniatures
 from tests.support.mapped_files import is_mapped
