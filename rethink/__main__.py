@@ -1,3 +1,14 @@
-from .cli.main import run_command_line
+"""`python -m rethink`, or `python FOLDER/rethink`: the Python of a portable ComfyUI looks into no folder that it is started in."""
 
-run_command_line()
+import runpy
+import sys
+from pathlib import Path
+
+if __package__:
+    from .cli.main import run_command_line
+
+    run_command_line()
+else:
+    package = Path(__file__).resolve().parent
+    sys.path[0] = str(package.parent)
+    runpy.run_module(package.name, run_name="__main__", alter_sys=True)

@@ -23,6 +23,13 @@ def test_help_teaches(rethink, capfd):
     assert ended.value.code == 0 and "examples:" in help_page and "exit codes" in help_page
 
 
+def test_it_runs_where_python_looks_into_no_folder_of_its_own_accord(tmp_path):
+    """As that of a portable ComfyUI, which is isolated."""
+    command = [sys.executable, "-I", PACK_ROOT / "rethink", "think", "--help"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0 and "examples:" in ran.stdout, ran.stderr
+
+
 def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(photo, tmp_path, capfd):
     """The editor is not even looked for: what is wrong with it is not said."""
     busy = tmp_path / "busy"
