@@ -1,10 +1,26 @@
 """Threads that neither Ctrl-C nor the end of Python waits for."""
 
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
+
+POLL = 0.2  # seconds between two looks for a result
+
+
+def result_of(future: Future, seconds: float = math.inf) -> Any:
+    """What a future returns or raises; TimeoutError after so many seconds.
+
+    It polls because on Windows Ctrl-C does not interrupt one long wait.
+    """
+    end = time.monotonic() + seconds
+    while not wait([future], max(0.0, min(POLL, end - time.monotonic()))).done:
+        if time.monotonic() >= end:
+            raise TimeoutError(f"took longer than {seconds:g} seconds")
+    return future.result()
 
 
 class DaemonThreads:

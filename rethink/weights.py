@@ -179,7 +179,8 @@ def _as_named_today(name: str, folder: Path, weights: Weights, stem: str) -> Ite
     if not weights.is_index or not weights.variant or weights.file.name == today:
         yield folder, weights.variant or None
         return
-    with tempfile.TemporaryDirectory(prefix="rethink-") as temporary:
+    # On Windows what is mapped from the links cannot be removed yet.
+    with tempfile.TemporaryDirectory(prefix="rethink-", ignore_cleanup_errors=True) as temporary:
         place = Path(temporary)
         configs = [file for name in ("config.json", "generation_config.json") if (file := folder / name).is_file()]
         try:

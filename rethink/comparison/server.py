@@ -31,6 +31,7 @@ class VoteServer(ThreadingHTTPServer):
     """Serves one folder. Raises RethinkError where there is no comparison in it, or the port is taken."""
 
     daemon_threads = True
+    allow_reuse_address = sys.platform != "win32"  # there it means to share a port that is taken
 
     def __init__(self, folder: Path, port: int = 0):
         if not (folder / PAGE).is_file():

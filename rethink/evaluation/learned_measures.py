@@ -206,7 +206,9 @@ def _open_edit_reward(folder: Path, device: str) -> Compare:
     )
 
     def reward(source: Tensor, edited: Tensor, instruction: str) -> float:
-        with tempfile.TemporaryDirectory(prefix="rethink-") as place:
+        with tempfile.TemporaryDirectory(
+            prefix="rethink-", ignore_cleanup_errors=True
+        ) as place:  # it may hold them open
             files = [str(Path(place) / f"{name}.png") for name in ("source", "edited")]
             for image, file in zip(_images(source, edited), files):
                 image.save(file)

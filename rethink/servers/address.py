@@ -35,8 +35,9 @@ class Origin:
 
 
 def is_address(text: str) -> bool:
-    """Whether a text that names a model is the address of a server, not a path. A Path has lost one of its slashes."""
-    return re.match(r"\s*https?:/", text, re.IGNORECASE) is not None
+    """Whether a text that names a model is the address of a server, not a path. A Path has lost one of its slashes, and
+    on Windows turned them."""
+    return re.match(r"\s*https?:[/\\]", text, re.IGNORECASE) is not None
 
 
 def parse_address(url: str) -> tuple[Origin, str]:

@@ -6,12 +6,12 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RethinkError, describe_error
 from ..text_files import one_line
-from ..threads import DaemonThreads
+from ..threads import DaemonThreads, result_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ MAX_ATTEMPTS = 3  # at a usable answer
 TEMPERATURE = 0.7
 MAX_CONSECUTIVE_FAILURES = 20
 MAX_TOKENS = 2048  # of an answer, reasoning included
-POLL, GRACE = 0.2, 0.5  # seconds between two polls for a result; that requests in flight get when a run ends
+GRACE = 0.5  # seconds that requests in flight get when a run ends
 REFUSALS = (
     "i'm sorry",
     "i am sorry",
@@ -150,18 +150,11 @@ def thread_map(count: int) -> MapFn:
             for job in jobs:
                 pending.append(threads.submit(function, job))
                 if len(pending) > 2 * count:
-                    yield _result(pending.popleft())
+                    yield result_of(pending.popleft())
             while pending:
-                yield _result(pending.popleft())
+                yield result_of(pending.popleft())
         finally:
             threads.end()
             wait(pending, GRACE)
 
     return map_in_threads if count > 1 else map
-
-
-def _result(future: Future) -> Any:
-    """The result of a future. It polls because on Windows Ctrl-C does not interrupt one long wait."""
-    while not wait([future], POLL).done:
-        pass
-    return future.result()

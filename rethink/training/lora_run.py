@@ -214,7 +214,7 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str])
     except Exception as error:  # safetensors has an error class of its own
         if isinstance(error, (OSError, lazy_import("safetensors").SafetensorError)):
             raise RethinkError(
-                f"folder: {path} cannot be written ({error}); free some space, then start again: it goes on from its newest save."
+                f"folder: {path} cannot be written ({error}); free some space, or close what has it open, then start again: it goes on from its newest save."
             ) from error
         raise
 

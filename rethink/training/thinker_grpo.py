@@ -7,6 +7,7 @@ really edited, and a judge scores the results against the source and the user's 
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,7 +121,7 @@ def train(task: GRPOTask) -> GRPOResult:
     trl = _import_trl()
     config = task.config
     if config.vllm != "off":
-        lazy_import("vllm")
+        _require_vllm()
     last = find_last_checkpoint(task.work, _trained(task))
     model: Any = task.chat.module
     model.train()
@@ -161,6 +162,14 @@ def _import_trl() -> Any:
             f'pip install --upgrade "trl>={".".join(map(str, TRL))}"'
         )
     return trl
+
+
+def _require_vllm() -> None:
+    if sys.platform == "win32":
+        raise RethinkError(
+            "vllm: it is made for Linux alone; leave it off, or train in the Windows Subsystem for Linux."
+        )
+    lazy_import("vllm")
 
 
 def _trained(task: GRPOTask) -> dict[str, Any]:

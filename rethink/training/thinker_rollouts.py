@@ -25,7 +25,7 @@ from ..images import as_image, load_image
 from ..steps import Critique
 from ..think_loop import quantize_to_8bit
 from ..thinkers.critique import Thinker, critique
-from ..threads import DaemonThreads
+from ..threads import DaemonThreads, result_of
 from .step_progress import StepProgress
 from .thinker_busy import SERVERS, work_clock
 from .thinker_rewards import Scores
@@ -67,12 +67,12 @@ class TimeLimit:
         self._late = None
         future = self._threads.submit(_on_this_device(do))
         try:
-            return future.result(self._seconds)
+            return result_of(future, self._seconds)
         except TimeoutError:
             if future.done():
                 raise
             self._late = future
-            raise TimeoutError(f"took longer than {self._seconds:g} seconds") from None
+            raise
 
 
 def _on_this_device(do: Callable[[], T]) -> Callable[[], T]:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from rethink.threads import DaemonThreads
+from rethink.threads import DaemonThreads, result_of
 from tests.support.hosts import PACK_ROOT
 
 
@@ -15,6 +15,16 @@ def test_results_and_errors_come_where_they_are_asked_for():
     assert [threads.submit(pow, 2, number).result(10) for number in range(5)] == [1, 2, 4, 8, 16]
     with pytest.raises(ZeroDivisionError):
         threads.submit(divmod, 1, 0).result(10)
+    threads.end()
+
+
+def test_a_result_is_waited_for_so_long_and_no_longer():
+    threads, release = DaemonThreads(1), threading.Event()
+    future = threads.submit(release.wait, 10)
+    with pytest.raises(TimeoutError, match="took longer than 0.3 seconds"):
+        result_of(future, 0.3)
+    release.set()
+    assert result_of(future) is True and result_of(threads.submit(pow, 2, 3), 10) == 8
     threads.end()
 
 

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import tempfile
 
 import pytest
 import torch
@@ -140,6 +142,20 @@ def test_shards_of_every_spelling_open(tmp_path, kind, names):
     model = open_model("editor", tmp_path, library, wanted, torch.float32)
     ours = {key.removeprefix("text_model."): value for key, value in model.state_dict().items()}
     assert all(torch.equal(ours[key.removeprefix("text_model.")], value) for key, value in weights.items())
+
+
+def test_links_that_cannot_be_removed_yet_are_in_nobodys_way(tmp_path, monkeypatch):
+    """As on Windows, while the weights are mapped."""
+    wanted, library = write(tmp_path, "vae")
+    split(tmp_path, library, *INDICES[3])
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Access is denied")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    open_model("editor", tmp_path, library, wanted)
 
 
 def test_a_shard_that_has_less_than_its_index_says(tmp_path):

@@ -1,6 +1,6 @@
 """Addresses have no second spelling that leads elsewhere."""
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
@@ -86,6 +86,7 @@ def test_this_machine_is_known_by_its_addresses_alone(host, is_local):
 
 def test_an_address_is_told_from_a_path():
     assert all(map(is_address, ("http://127.0.0.1:9/v1", " HTTPS://host ", str(Path("http://host/v1")))))
+    assert is_address(str(PureWindowsPath("http://host/v1")))
     assert not any(map(is_address, ("models/http", "built-in", r"C:\models", "https")))
 
 

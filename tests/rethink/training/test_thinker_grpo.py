@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from itertools import count
 
@@ -287,7 +288,11 @@ def test_checkpoints_of_another_training_are_refused(folder, steps, tmp_path):
         train(task_of(folder, steps[:2], tmp_path / "work"))
 
 
-def test_vllm_is_asked_for_before_anything_is_done(folder, steps, tmp_path):
+def test_vllm_is_asked_for_before_anything_is_done(folder, steps, tmp_path, monkeypatch):
+    task = task_of(folder, steps, tmp_path / "work", replace(CONFIG, vllm="colocate"))
     with pytest.raises(RethinkError, match="vllm"):
-        train(task_of(folder, steps, tmp_path / "work", replace(CONFIG, vllm="colocate")))
+        train(task)
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(RethinkError, match="^vllm: it is made for Linux alone; leave it off"):
+        train(task)
     assert not (tmp_path / "work").exists()
