@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from typing import BinaryIO
 from .errors import RethinkError
 
 ATTEMPTS, PAUSE = 10, 0.05  # of moving a file into its place, and seconds between them
+_IN_USE = re.compile(r"os error (5|13|32|1224)\b")  # as safetensors says it
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}  # on this file system
 
 
@@ -69,6 +71,21 @@ def move(source: Path, target: Path) -> None:
             if not attempts_left:
                 raise
             time.sleep(PAUSE)
+
+
+@contextmanager
+def in_use_as_error(output: Path) -> Iterator[None]:
+    """Within it, that something in a folder of results cannot be replaced is a RethinkError, however the libraries say it: on Windows
+    while a model of these files is loaded."""
+    try:
+        yield
+    except Exception as error:  # safetensors has an error class of its own
+        if not (isinstance(error, PermissionError) or _IN_USE.search(str(error))):
+            raise
+        raise RethinkError(
+            f"output: {output} cannot be replaced ({error}); close what has opened it, such as ComfyUI, and start again: nothing is "
+            "trained anew."
+        ) from error
 
 
 @contextmanager

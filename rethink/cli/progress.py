@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -9,7 +10,6 @@ from collections.abc import Sequence
 from ..progress import JobProgress
 
 TTY_INTERVAL, LOG_INTERVAL = 0.2, 30  # seconds between lines of progress: on a terminal, and elsewhere
-TO_THE_END = "\x1b[K"  # clears the rest of a terminal's line
 
 
 def print_counts(title: str, counts: Sequence[tuple[str, int]]) -> None:
@@ -31,19 +31,25 @@ class ProgressLine:
         if now - self.last < (TTY_INTERVAL if self.terminal else LOG_INTERVAL):
             return
         self.last, text = now, progress.line
-        sys.stderr.write(f"\r{text}{TO_THE_END}" if self.terminal else f"{text}\n")
+        sys.stderr.write(_over_line(text) if self.terminal else f"{text}\n")
         sys.stderr.flush()
+
+
+def _over_line(text: str = "") -> str:
+    """A text over a terminal's line, with blanks to its end: not every console of Windows knows how to clear one."""
+    width = shutil.get_terminal_size().columns - 1
+    return f"\r{text[:width]:<{width}}"
 
 
 def print_result(*lines: str) -> None:
     """Print the result of a run in place of its progress line."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r{TO_THE_END}")
+        sys.stderr.write(f"{_over_line()}\r")
         sys.stderr.flush()
     print("\n".join(lines))
 
 
 def complain(why: object) -> None:
     """Print an error in place of the progress line."""
-    over = f"\r{TO_THE_END}" if sys.stderr.isatty() else ""
+    over = f"{_over_line()}\r" if sys.stderr.isatty() else ""
     print(f"{over}rethink: {why}", file=sys.stderr)

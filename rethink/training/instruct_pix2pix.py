@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from ..atomic import in_use_as_error
 from ..editors.pipeline_folder import open_pipeline, read_index
 from ..errors import RethinkError, lazy_import
 from ..model_files import snapshot_of
@@ -249,9 +250,11 @@ def as_editor(pipe: Any) -> Any:
 
 
 def save(pipe: Any, out: Path) -> None:
-    as_editor(pipe).save_pretrained(out, safe_serialization=True)
-    for encoder in sorted(out.glob("text_encoder*")):
-        add_old_prefix(encoder / "model.safetensors")
+    """An editor's folder. Raises RethinkError where files of one that is replaced are in use."""
+    with in_use_as_error(out):
+        as_editor(pipe).save_pretrained(out, safe_serialization=True)
+        for encoder in sorted(out.glob("text_encoder*")):
+            add_old_prefix(encoder / "model.safetensors")
 
 
 def add_old_prefix(file: Path) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..atomic import atomic_write, check_target
+from ..atomic import atomic_write, check_target, in_use_as_error
 from ..errors import RethinkError
 from ..model_files import model_name, snapshot_of
 from ..thinkers.backends.local_folder import MARK, knows_critiques_alone
@@ -29,7 +29,6 @@ PARTS = ("trl-sft.jsonl", "trl-rl.jsonl", "llama-factory-sft.jsonl", "easyr1-rl.
 _FULL_DISK = re.compile(
     r"No space left|quota exceeded|PytorchStreamWriter failed|unexpected pos \d+ vs \d+|os error 112\b"
 )
-_IN_USE = re.compile(r"os error (5|13|32|1224)\b")  # as safetensors says it
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")  # not a copy that somebody has made of one
 
 
@@ -78,18 +77,11 @@ def save(model: Any, like: Path, out: Path) -> None:
 def save_trained(model: Any, like: Path, out: Path) -> None:
     """`save`, and the mark of `mark_trained`, which comes first: what is cut off in the midst can be written over, too.
 
-    Raises RethinkError where files of a thinker that is replaced are in use: on Windows, those that one is mapped from.
+    Raises RethinkError where files of a thinker that is replaced are in use.
     """
-    try:
+    with in_use_as_error(out):
         mark_trained(out, like)
         save(model, like, out)
-    except Exception as error:  # safetensors has an error class of its own
-        if not (isinstance(error, PermissionError) or _IN_USE.search(str(error))):
-            raise
-        raise RethinkError(
-            f"output: {out} cannot be replaced ({error}); close what has opened it, such as ComfyUI with the thinker of this name, and "
-            "start again: nothing is trained anew."
-        ) from error
 
 
 def mark_trained(out: Path, like: Path) -> None:

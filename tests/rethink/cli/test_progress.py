@@ -24,6 +24,7 @@ def terminal(monkeypatch):
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=terminal))
+    monkeypatch.setenv("COLUMNS", "12")
     return terminal
 
 
@@ -32,7 +33,9 @@ def test_on_a_terminal_one_line_is_rewritten(terminal, clock):
     for done, seconds in ((1, 0), (2, progress.TTY_INTERVAL / 2), (3, progress.TTY_INTERVAL)):
         clock[0] = 1000 + seconds
         line(JobProgress(done, 9, f"{done} of 9"))
-    assert terminal.getvalue() == f"\r1 of 9{progress.TO_THE_END}\r3 of 9{progress.TO_THE_END}"
+    clock[0] += 9
+    line(JobProgress(4, 9, "4 of 9, which is longer than the line"))
+    assert terminal.getvalue() == "\r1 of 9     \r3 of 9     \r4 of 9, whi"  # no codes: consoles of Windows show them
 
 
 def test_elsewhere_a_line_comes_now_and_then(clock, capsys):
@@ -47,7 +50,7 @@ def test_a_result_and_a_complaint_take_the_place_of_the_line(terminal, capsys):
     print_result("made", "done")
     complain("it is gone.")
     assert capsys.readouterr().out == "made\ndone\n"
-    assert terminal.getvalue() == f"\r{progress.TO_THE_END}" * 2 + "rethink: it is gone.\n"
+    assert terminal.getvalue() == f"\r{'':11}\r" * 2 + "rethink: it is gone.\n"
 
 
 def test_where_nobody_watches_nothing_is_cleared(capsys):
