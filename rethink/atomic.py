@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from .errors import RethinkError
 
-ATTEMPTS, PAUSE = 10, 0.05  # of moving a file into its place, and seconds between them
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds before another attempt at moving something into its place
 _IN_USE = re.compile(r"os error (5|13|32|1224)\b")  # as safetensors says it
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}  # on this file system
 
@@ -61,16 +61,16 @@ def _temp_path(path: Path) -> Path:
 def move(source: Path, target: Path) -> None:
     """Give a file or a folder another name on its disk; a file that has it is replaced. Raises OSError.
 
-    On Windows nothing moves that is open, as what was just written is to a virus scanner: it is tried again for half a second.
+    On Windows nothing moves that is open, as what was just written is to a virus scanner, and models and results are to ComfyUI,
+    which lists them by their contents: it is tried again for some seconds.
     """
-    for attempts_left in reversed(range(ATTEMPTS)):
+    for pause in PAUSES:
         try:
             os.replace(source, target)
             return
         except PermissionError:
-            if not attempts_left:
-                raise
-            time.sleep(PAUSE)
+            time.sleep(pause)
+    os.replace(source, target)
 
 
 @contextmanager

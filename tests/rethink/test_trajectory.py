@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rethink import trajectory
+from rethink import atomic, trajectory
 from rethink.errors import RethinkError
 from rethink.images import load_image
 from rethink.steps import ChecklistItem, Critique, Preservation, Step
@@ -123,6 +123,7 @@ def test_a_kill_while_writing_leaves_the_record_as_it_was(run, monkeypatch, dies
 
 
 def test_a_record_that_is_being_read_on_windows_is_written_when_that_is_over(run, monkeypatch):
+    monkeypatch.setattr(atomic, "PAUSES", (0.01,) * len(atomic.PAUSES))
     move, readers = os.replace, [True] * 3
 
     def refuse(part, path):
