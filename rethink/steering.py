@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -108,7 +109,7 @@ class SteeringFile:
 
     def __init__(self, path: Path, complain: Callable[[str], None]):
         self._path, self._complain = path, complain
-        self._seen, self._lines = b"", deque[str]()
+        self._seen, self._lines = "", deque[str]()
 
     def poll(self, steering: Steering, steps: Sequence[Step]) -> None:
         """Pass on the next lines, up to one that decides."""
@@ -131,10 +132,12 @@ class SteeringFile:
             return
         except OSError as error:
             raise RethinkError(f"--steer: {self._path} cannot be read: {error.strerror or error}") from error
-        data = data[: data.rfind(b"\n") + 1]
-        begun = len(self._seen) if data.startswith(self._seen) else 0  # otherwise it was rewritten
-        self._lines += data[begun:].decode("utf-8-sig", errors="replace").splitlines()
-        self._seen = data
+        codec = "utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"  # as PowerShell's > writes
+        text = data.decode(codec, errors="replace")
+        text = text[: text.rfind("\n") + 1]
+        begun = len(self._seen) if text.startswith(self._seen) else 0  # otherwise it was rewritten
+        self._lines += text[begun:].splitlines()
+        self._seen = text
 
 
 def _step_index(place: str, steps: Sequence[Step]) -> int:

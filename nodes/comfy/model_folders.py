@@ -91,7 +91,7 @@ def template_text(name: str) -> str:
         )
     thinker, _, file = name.rpartition("/")
     try:
-        return (thinker_path(thinker) / file).read_text(encoding="utf-8")
+        return (thinker_path(thinker) / file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise RethinkError(f"template: {name} cannot be read: {error}") from error
 

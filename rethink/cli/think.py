@@ -194,7 +194,7 @@ def thinker_config_from(options: argparse.Namespace, who: str) -> ThinkerConfig:
         values[name] = values[name] or getattr(options, name)
     path = getattr(options, f"{who}_template", None)  # the judge of a benchmark has none
     try:
-        template = {"template": path.read_text(encoding="utf-8")} if path else {}
+        template = {"template": path.read_text(encoding="utf-8-sig")} if path else {}
     except (OSError, ValueError) as error:
         raise RethinkError(f"--template: {path} cannot be read: {error}") from error
     return ThinkerConfig(getattr(options, who), **values, **template)

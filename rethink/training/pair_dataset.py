@@ -77,7 +77,7 @@ def _listed_pairs(folder: Path) -> list[LoraPair]:
         raise RethinkError(
             f"{folder} is no store of pairs and has no metadata.jsonl; each of its lines names an input and an edited image."
         )
-    lines = [line for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line for line in manifest.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     if len(lines) < FEWEST:
         raise RethinkError(f"pairs: too few are in {manifest}, {len(lines)}; training needs at least {FEWEST}.")
     return [_listed_pair(folder, number, line) for number, line in enumerate(lines, 1)]

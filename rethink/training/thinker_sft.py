@@ -327,7 +327,7 @@ def _template(path: Path | None) -> str:
     if path is None:
         return TEMPLATE
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise RethinkError(f"template: {path} cannot be read: {error}") from error
 

@@ -60,7 +60,9 @@ def test_local_folders_are_loaded_once_with_their_template_and_moved_by_comfyui(
     load, critique, classes, models, vision_folder, part, RethinkError
 ):
     shutil.copytree(vision_folder, models.LLM / "owner" / "vision")
-    (models.LLM / "owner" / "vision" / "own.txt").write_text("{source}{edited}{instruction}", encoding="utf-8")
+    (models.LLM / "owner" / "vision" / "own.txt").write_text(
+        "{source}{edited}{instruction}", encoding="utf-8-sig"
+    )  # as Notepad does
     model_folders = part("nodes.comfy.model_folders")
     assert model_folders.thinker_names() == ["owner/vision"] and model_folders.template_names() == [
         "owner/vision/own.txt"

@@ -107,6 +107,15 @@ def test_lines_are_taken_in_order_one_decision_a_turn(orders):
     assert taken == [Continue("make it ünicode", "human"), Continue("then this", "human"), Stop("human"), OWN]
 
 
+def test_what_powershell_writes_is_read(orders):
+    """In UTF-16, by > and >>, of which half a character may be there."""
+    data = "prompt make it ünicode\r\nprompt then this\r\n".encode("utf-16")
+    steering = by_file(orders, STEPS)
+    for end, taken in ((-33, Continue("make it ünicode", "human")), (None, Continue("then this", "human"))):
+        orders.write_bytes(data[:end])
+        assert steering.steer(STEPS, OWN) == taken
+
+
 def test_a_line_counts_once_it_ends_and_later_ones_are_read_later(orders):
     steering = by_file(orders, STEPS)
     assert steering.steer(STEPS, OWN) == OWN, "a file that is not there yet says nothing"

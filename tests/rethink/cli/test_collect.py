@@ -21,7 +21,7 @@ def test_a_data_set_from_runs(runs, capfd, tmp_path):
     assert code == 0 and lines[0] == f"3 of 3 runs kept → {data}"
     assert len((data / "llama-factory-sft.jsonl").read_text(encoding="utf-8").splitlines()) == 6
     template = tmp_path / "template.txt"
-    template.write_text("Look: {source} {edited} {instruction} {prompt}", encoding="utf-8")
+    template.write_text("Look: {source} {edited} {instruction} {prompt}", encoding="utf-8-sig")  # as Notepad does
     run_here(capfd, "collect", runs, "-o", data, "--sft-share", 1, "--template", template)
     assert '"text": "Look: "' in (data / "trl-sft.jsonl").read_text(encoding="utf-8")
 

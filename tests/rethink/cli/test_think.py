@@ -212,7 +212,7 @@ def thinker_config(*arguments, who="judge"):
 
 def test_a_judge_is_asked_as_the_thinker_is_unless_it_is_said(tmp_path):
     template = tmp_path / "own.txt"
-    template.write_text("{source}{edited}{instruction}")
+    template.write_text("{source}{edited}{instruction}", encoding="utf-8-sig")  # as Notepad does
     shared = [
         "--judge",
         "a/folder",

@@ -45,6 +45,14 @@ def test_a_line_that_names_no_images_is_named(tmp_path):
         read_pair_folder(tmp_path)
 
 
+def test_a_list_that_was_edited_with_a_mark_of_its_encoding_is_read(tmp_path):
+    """As by Notepad."""
+    folder = write_pair_folder(tmp_path / "pairs", count=2)
+    list_file = folder / "metadata.jsonl"
+    list_file.write_bytes(b"\xef\xbb\xbf" + list_file.read_bytes())
+    assert len(read_pair_folder(folder)) == 2
+
+
 def test_a_list_of_too_few_pairs_is_named(tmp_path):
     folder = write_pair_folder(tmp_path / "pairs", count=1)
     with pytest.raises(RethinkError, match="too few are in .*metadata.jsonl, 1; .* at least 2"):
