@@ -85,6 +85,22 @@ def test_the_next_address_is_tried_where_one_takes_nothing(server, monkeypatch):
     assert talk(f"http://localhost:{port}/v1") == "fine", "nowhere but here, whoever answers for names"
 
 
+def test_where_servers_listen_is_asked_first(server, monkeypatch):
+    """Windows takes two seconds to say that nobody listens at the other one, at every question."""
+    port, families = int(server.url.split(":")[2].split("/")[0]), []
+    places = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))]
+    places.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)))
+
+    class Noted(socket.socket):
+        def __init__(self, family=-1, *others, **more):
+            families.append(family)
+            super().__init__(family, *others, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
+    monkeypatch.setattr(module.socket, "socket", Noted)
+    assert talk(f"http://localhost:{port}/v1") == "fine" and socket.AF_INET6 not in families
+
+
 @contextmanager
 def memory():
     """At most 40 MB more than before; the test's own server is in this process too."""
