@@ -54,7 +54,9 @@ def export(
             for file, data in files.items():
                 (temporary / file).write_bytes(data)
     except OSError as error:
-        raise RethinkError(f"export: cannot write {folder}: {error.strerror or error}.") from error
+        raise RethinkError(
+            f"export: cannot write {folder}: {error.strerror or error}; close what has it open, or choose another place."
+        ) from error
     return count
 
 

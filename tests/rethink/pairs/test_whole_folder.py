@@ -150,6 +150,19 @@ def test_a_folder_that_is_being_scanned_on_windows_is_moved_when_that_is_over(st
     assert not scans and is_whole(tmp_path / "out")
 
 
+def test_a_folder_that_stays_open_on_windows_is_left_as_it_is(store, tmp_path, monkeypatch):
+    export(store, "imagefolder", tmp_path / "out")
+    before = tree(tmp_path)
+
+    def refuse(source, target):
+        raise PermissionError(13, "Access is denied")
+
+    monkeypatch.setattr(whole_folder, "move", refuse)
+    with pytest.raises(RethinkError, match="Access is denied; close what has it open, or choose another place"):
+        export(store, "ai-toolkit", tmp_path / "out", replace=True)
+    assert tree(tmp_path) == before
+
+
 def test_a_kill_at_any_step_of_a_replacement_loses_nothing_and_is_said(store, tmp_path, monkeypatch, caplog):
     """Every change of the disk in turn is the last that happens."""
     steps = ("unlink", "rmdir", "mkdir", "touch")
