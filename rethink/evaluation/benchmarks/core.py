@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from ...errors import RethinkError
@@ -243,7 +243,7 @@ def find_result_files(folder: Path, pattern: str, levels: int = 0) -> list[Path]
 def image_below(name: str, roots: Sequence[Path]) -> Path:
     """The image of this name in the first of the folders that has it. Raises RethinkError where none has."""
     parts = path_parts(name)
-    if not parts or ".." in parts or Path(name).is_absolute():
+    if not parts or ".." in parts or PureWindowsPath(name).anchor:  # of a disk, or of any system's root
         raise RethinkError(f"its image {show_name(name)} lies outside of the benchmark's folder")
     for root in roots:
         if (root / name).is_file():

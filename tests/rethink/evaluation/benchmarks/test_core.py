@@ -12,6 +12,7 @@ from rethink.evaluation.benchmarks.core import (
     as_flag,
     count,
     find_result_files,
+    image_below,
     is_given,
     mean,
     natural_key,
@@ -47,6 +48,16 @@ def test_results_of_one_run_are_found_wherever_they_lie(tmp_path):
     assert find_result_files(tmp_path, "*.csv") == [high]
     metrics = [put(tmp_path / "k" / category / "metrics.json", "") for category in ("biology", "physics")]
     assert find_result_files(tmp_path, "metrics.json", levels=1) == metrics
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.png", "/x.png", "\\x.png", "C:x.png", "C:\\x.png", "\\\\server\\share\\x.png", ""]
+)
+def test_an_image_is_looked_for_in_its_folder_alone_on_every_system(tmp_path, name):
+    inside = put(tmp_path / "a" / "x.png", "")
+    assert image_below("a/x.png", [tmp_path]) == inside
+    with pytest.raises(RethinkError, match="lies outside of the benchmark's folder"):
+        image_below(name, [tmp_path])
 
 
 def test_numbers_sort_as_numbers():
