@@ -166,6 +166,8 @@ def _join(folder: str, name: str) -> str:
 
 
 def _tails(path: str) -> list[str]:
-    """What an absolute path may be within the dataset: all its suffixes, the longest first."""
+    """What an absolute path may be within the dataset: all its suffixes, the longest first; of what has backslashes those alone that
+    name no place outside, which Windows would ask a network for."""
     parts = [part for part in path.split("/") if part and not part.endswith(":")]
-    return [] if ".." in parts else ["/".join(parts[start:]) for start in range(len(parts))]
+    tails = ["/".join(parts[start:]) for start in range(len(parts))]
+    return [] if ".." in parts else list(filter(is_safe_relative_path, tails))

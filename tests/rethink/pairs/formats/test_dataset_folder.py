@@ -1,11 +1,13 @@
 """Files of a dataset under other spellings and paths, and nothing outside of it."""
 
 import json
+import os
 import unicodedata
+from pathlib import PureWindowsPath
 
 import pytest
 
-from rethink.pairs.formats.dataset_folder import Names
+from rethink.pairs.formats.dataset_folder import Dataset, Names
 from tests.support.datasets import GOOD, import_pairs, write_control_folders, write_file, write_table
 
 
@@ -18,6 +20,18 @@ def test_one_spelling_of_a_name_is_as_good_as_another(tmp_path):
     write_file(tmp_path / "d/control/img_1.jpg", GOOD[1])
     write_file(tmp_path / "d/target/Img_1.txt", "make it blue")
     assert import_pairs("ai-toolkit", tmp_path / "d", tmp_path) == (["make it blue", "make it red"], {})
+
+
+@pytest.mark.parametrize(
+    "path", [r"C:/x/\\server\share\y.png", "/x/D:y.png", r"/x\y/\z.png", "file:///x/%5C%5Cserver%5Cy.png"]
+)
+def test_nothing_is_looked_for_outside_on_windows(tmp_path, monkeypatch, path):
+    """Where a path is asked for over the network, or on another disk, by what is left of one."""
+    asked, isfile = [], os.path.isfile
+    monkeypatch.setattr(os.path, "isfile", lambda place: asked.append(place) or isfile(place))
+    assert Dataset(tmp_path).locate(path) == path
+    names = [os.path.relpath(place, tmp_path) for place in asked]
+    assert not [name for name in names if PureWindowsPath(name).anchor]
 
 
 def test_names_that_may_be_several_are_skipped(tmp_path):
