@@ -1,7 +1,7 @@
 """ComfyUI's folders for images, data sets, CLIPs and results, and names that cannot lead out of them."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import folder_paths
 
@@ -186,7 +186,9 @@ def from_view_params(params: dict[str, str]) -> Path:
     kind, subfolder, filename = texts
     base = folder_paths.get_directory_by_type(kind)
     file = Path(base or "", subfolder, filename)
-    inside = base is not None and all(is_within(path, base) for path in (file.parent, file))
+    # By its text first: any site can have a browser ask, and Windows would look for \\server\share on the network.
+    relative = not any(PureWindowsPath(name).anchor for name in (subfolder, filename))
+    inside = base is not None and relative and all(is_within(path, base) for path in (file.parent, file))
     if file.name != filename or filename == ".." or not inside:  # a file may lie inside whose folder does not: “.”
         raise RethinkError(f"trajectory: {_shorten(str(file))} is not in ComfyUI's folders.")
     return file

@@ -93,6 +93,7 @@ def test_a_reference_names_a_file_of_ours_and_nothing_else(folders, results, Ret
     good = {"type": "output", "subfolder": "run", "filename": "trajectory.json"}
     assert folders.from_view_params(good) == results.output / "run" / "trajectory.json"
     climbing = ("..", "../..", "/etc", "link", "run/../..", "a\0", "\ud83d", "/" * 4000 + "etc")
+    climbing += ("\\\\server\\share", "//server/share", "D:elsewhere", "D:\\elsewhere")
     wrong = [{"subfolder": text} for text in climbing]
     wrong += [{"filename": name} for name in (".", "..", "", "a/b", "../x", "/etc/passwd", "a\0", "\ud83d")]
     wrong += [{"type": kind} for kind in ("models", "", "outputs", None, 3, ["output"])]
