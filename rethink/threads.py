@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from functools import partial
 from typing import Any
 
 POLL = 0.2  # seconds between two looks for a result
@@ -58,11 +59,19 @@ class DaemonThreads:
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
-            future, do, arguments = work
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(do(*arguments))
-            except BaseException as error:  # raised where the result is asked for
-                future.set_exception(error)
-            del work, future
+            tell = _done(*work)
+            del work  # whoever is told finds no thread that still holds on to what it was given
+            tell()
+            del tell
+
+
+def _done(future: Future, do: Callable, arguments: tuple) -> Callable[[], None]:
+    """What tells the future how `do(*arguments)` has ended."""
+    if not future.set_running_or_notify_cancel():
+        return lambda: None
+    try:
+        return partial(future.set_result, do(*arguments))
+    except BaseException as error:  # raised where the result is asked for
+        return partial(future.set_exception, error)
+    finally:
+        del future  # which holds the error, whose traceback holds this frame

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 
@@ -43,6 +44,21 @@ def test_what_was_not_begun_is_cancelled():
     threads.end()
     release.set()
     assert second.cancelled() and first.result(10)
+
+
+class Thing:
+    """Anything that takes up memory."""
+
+
+def test_who_is_told_finds_no_thread_that_holds_on_to_what_it_was_given():
+    threads, let_go, told, found, thing = DaemonThreads(1), threading.Event(), threading.Event(), [], Thing()
+    held = weakref.ref(thing)
+    future = threads.submit(lambda thing: let_go.wait(10), thing)
+    del thing
+    future.add_done_callback(lambda _: (found.append(held()), told.set()))
+    let_go.set()
+    assert told.wait(10) and found == [None]
+    threads.end()
 
 
 def test_python_ends_while_they_wait():
