@@ -12,16 +12,19 @@ from typing import Any
 POLL = 0.2  # seconds between two looks for a result
 
 
-def result_of(future: Future, seconds: float = math.inf) -> Any:
-    """What a future returns or raises; TimeoutError after so many seconds.
+def result_of(future: Future) -> Any:
+    """What a future returns or raises."""
+    ends_within(future, math.inf)
+    return future.result()
 
-    It polls because on Windows Ctrl-C does not interrupt one long wait.
-    """
+
+def ends_within(future: Future, seconds: float) -> bool:
+    """Whether a future ends in so many seconds. It polls because on Windows Ctrl-C does not interrupt one long wait."""
     end = time.monotonic() + seconds
     while not wait([future], max(0.0, min(POLL, end - time.monotonic()))).done:
         if time.monotonic() >= end:
-            raise TimeoutError(f"took longer than {seconds:g} seconds")
-    return future.result()
+            return False
+    return True
 
 
 class DaemonThreads:

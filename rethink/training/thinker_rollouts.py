@@ -25,7 +25,7 @@ from ..images import as_image, load_image
 from ..steps import Critique
 from ..think_loop import quantize_to_8bit
 from ..thinkers.critique import Thinker, critique
-from ..threads import DaemonThreads, result_of
+from ..threads import DaemonThreads, ends_within
 from .step_progress import StepProgress
 from .thinker_busy import SERVERS, work_clock
 from .thinker_rewards import Scores
@@ -66,13 +66,15 @@ class TimeLimit:
             raise TimeoutError("an earlier call has not ended yet")
         self._late = None
         future = self._threads.submit(_on_this_device(do))
-        try:
-            return result_of(future, self._seconds)
-        except TimeoutError:
-            if future.done():
-                raise
+        if not ends_within(future, self._seconds):
             self._late = future
-            raise
+            raise too_late(self._seconds)
+        return future.result()
+
+
+def too_late(seconds: float) -> TimeoutError:
+    """What is raised where something takes longer than so many seconds, by whoever sees it first."""
+    return TimeoutError(f"took longer than {seconds:g} seconds")
 
 
 def _on_this_device(do: Callable[[], T]) -> Callable[[], T]:

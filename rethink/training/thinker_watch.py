@@ -20,7 +20,7 @@ from ..think_loop import RunCallbacks, ThinkTask, is_accepted, think_while_edit
 from ..thinkers.critique import Thinker, critique
 from ..thinkers.protocol import clear_cache
 from .step_progress import StepProgress
-from .thinker_rollouts import TimeLimit
+from .thinker_rollouts import TimeLimit, too_late
 from .thinker_steps import ThinkerStep
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def run_task(task: ThinkerStep, thinker: Thinker, referee: Referee) -> TaskResul
     def look(*_: Any) -> None:
         referee.progress.poll()
         if time.monotonic() > end:  # in a thread that nobody waits for any more
-            raise TimeoutError("the run takes too long")
+            raise too_late(referee.seconds)
 
     callbacks = RunCallbacks(on_step=look, on_token=look)
     thought = ThinkTask(source, task.instruction, thinker, config=referee.config)

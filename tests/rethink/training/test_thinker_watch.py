@@ -1,6 +1,7 @@
 """What a thinker is worth on held-out tasks, and a reward that says something else."""
 
 import threading
+import time
 
 import pytest
 
@@ -14,11 +15,13 @@ from rethink.training.thinker_watch import (
     is_better,
     measure_tasks,
     read_held_out,
+    run_task,
     sum_up,
     warn_of_reward,
 )
 from tests.support.rl_steps import QUESTION, FailingPainter, PromptJudge, write_step
 from tests.support.thinking import Painter, Says, said
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -65,21 +68,32 @@ def test_the_wish_to_end_is_no_failed_measurement(task):
             measure_tasks([task], thinker(said(9, 9, "")), referee(progress=StepProgress(end), seconds=seconds))
 
 
+class Endless(Painter):
+    """Paints for ever, unless it is told to end."""
+
+    def __init__(self):
+        super().__init__()
+        self.ended = threading.Event()
+
+    def edit(self, *arguments, on_step, **options):
+        try:
+            while True:
+                time.sleep(0.01)
+                on_step(1, 2, lambda: None)
+        finally:
+            self.ended.set()
+
+
 def test_a_run_that_takes_too_long_is_left_and_ends_by_itself(task):
-    ended = threading.Event()
-
-    class Slow(Painter):
-        def edit(self, *arguments, on_step, **options):
-            try:
-                while True:
-                    threading.Event().wait(0.01)
-                    on_step(1, 2, lambda: None)
-            finally:
-                ended.set()
-
-    (found,) = measure_tasks([task], thinker(said(9, 9, "")), referee(Slow(), seconds=0.05))
+    editor = Endless()
+    (found,) = measure_tasks([task], thinker(said(9, 9, "")), referee(editor, seconds=0.05))
     assert found == "TimeoutError: took longer than 0.05 seconds"
-    assert ended.wait(5)
+    assert editor.ended.wait(PATIENCE)
+
+
+def test_a_run_that_sees_for_itself_that_it_takes_too_long_says_the_same(task):
+    with pytest.raises(TimeoutError, match=r"took longer than 0\.05 seconds"):
+        run_task(task, thinker(said(9, 9, "")), referee(Endless(), seconds=0.05))
 
 
 def test_more_success_is_better_then_fewer_turns_then_the_earlier():
