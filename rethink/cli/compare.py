@@ -151,8 +151,8 @@ def serve_votes(folder: Path, port: int) -> int:
     from ..comparison.server import VoteServer
 
     with VoteServer(folder, port).running() as address:
-        print(f"Vote at {address} (Ctrl-C ends it)", flush=True)
         try:
+            print(f"Vote at {address} (Ctrl-C ends it)", flush=True)
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:

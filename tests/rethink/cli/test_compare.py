@@ -1,5 +1,6 @@
 """`rethink compare` and `rethink vote`."""
 
+import io
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from rethink.builtin import EDITOR_FOLDER
-from rethink.cli.compare import _strengths, parse_editor
+from rethink.cli.compare import _strengths, parse_editor, serve_votes
 from rethink.comparison.job import RECORD
 from rethink.editors.settings import Settings
 from rethink.errors import RethinkError
@@ -102,3 +103,16 @@ def test_a_vote_is_served_until_it_is_ended(tmp_path):
         finally:
             process.kill()
     assert rest.strip() == "No votes yet." and process.returncode == 0
+
+
+def test_a_vote_that_is_ended_in_the_moment_in_which_it_begins_ends_as_any_other(tmp_path, monkeypatch):
+    class InterruptedOnce(io.StringIO):
+        interrupts = iter([KeyboardInterrupt])
+
+        def flush(self):
+            for interrupt in self.interrupts:
+                raise interrupt
+
+    run(tmp_path)
+    monkeypatch.setattr(sys, "stdout", InterruptedOnce())
+    assert serve_votes(tmp_path, 0) == 0 and sys.stdout.getvalue().endswith("\nNo votes yet.\n")
