@@ -11,7 +11,7 @@ import torch
 from comfy import model_management
 from PIL import Image
 
-from tests.support.think_nodes import BOTH, Person, events
+from tests.support.think_nodes import BOTH, Person, Polite, events
 from tests.support.thinking import SOURCE, Looks, Painter, Says, said
 
 
@@ -58,13 +58,11 @@ def test_the_page_that_queued_a_run_is_told_and_every_page_where_it_is_closed(
 
     class Waits(Painter):
         def prepare(self, images, references=()):
-            time.sleep(0.2)
+            person.catch_up()
             return super().prepare(images, references)
 
-    person = Person(live, do)
-    person.start()
-    think(make_thinker(said(9, 9)), editor=Waits())
-    person.join(5)
+    with Person(live, do) as person:
+        think(make_thinker(said(9, 9)), editor=Waits())
     assert set(server.addressees) == {told}
     assert [len(runs) for runs in seen_by] == [1, 0 if listening else 1, 1], "nobody but its page may steer it"
 
@@ -137,17 +135,16 @@ def test_a_slow_edit_is_seen_while_it_is_made(think, make_thinker, live, Rethink
             for step in (1, 2, 3):
                 time.sleep(live.PREVIEW_SECONDS + 0.05)
                 on_step(step, 3, lambda: prepared.images.repeat(len(seeds), 1, 1, 1))
+                person.catch_up()
             return super().edit(prepared, instructions, seeds, *arguments, **options)
 
     def do(event, data):
         if event == "preview":
             seen.append(live.preview(data["run"]["subfolder"], str(data["preview"])))
 
-    person = Person(live, do)
-    person.start()
-    done = think(make_thinker(said(9, 9)), editor=Slow(), candidates=3)
-    person.join(5)
-    assert [data["preview"] for data in events("preview")] == [1, 2, 3] and len(seen) >= 2
+    with Person(live, do) as person:
+        done = think(make_thinker(said(9, 9)), editor=Slow(), candidates=3)
+    assert [data["preview"] for data in events("preview")] == [1, 2, 3] and len(seen) == 3
     with Image.open(io_module.BytesIO(seen[0])) as picture:
         assert picture.format == "WEBP" and picture.size == (32, 32), "the candidates side by side"
     assert max(len(json.dumps(data)) for _, data in server.sent) < 3000
@@ -167,10 +164,8 @@ def test_a_person_goes_on_and_changes_the_prompt_and_accepts(think, make_thinker
                 4: {"action": "accept", "step": 0},
             }[data["turn"]]
 
-    person = Person(live, do)
-    person.start()
-    done = think(make_thinker(said(2, 2, "b"), said(3, 3, "c"), said(4, 4, "d")), loop, pause=True, turns=9)
-    person.join(5)
+    with Person(live, do) as person:
+        done = think(make_thinker(said(2, 2, "b"), said(3, 3, "c"), said(4, 4, "d")), loop, pause=True, turns=9)
     assert [(s.prompt, s.prompt_by) for s in done.trajectory.steps] == [
         ("make it red", "user"),
         ("paint it blue", "human"),
@@ -196,12 +191,8 @@ def test_who_holds_the_run_is_asked_although_the_thinker_is_content(think, make_
         if event == "next" and data["waiting"]:
             return {"action": "prompt", "prompt": "no, blue"} if data["turn"] == 2 else {"action": "go_on"}
 
-    slow = Says(said(9, 9, "b"))
-    answer = slow.chat
-    slow.chat = lambda *arguments, **options: (answer(*arguments, **options), time.sleep(0.1))[0]
-    person = Person(live, do)
-    person.start()
-    done = think(make_thinker(chat=slow), loop, turns=3, pause=pause)
+    with Person(live, do) as person:
+        done = think(make_thinker(chat=Polite(person, said(9, 9, "b"))), loop, turns=3, pause=pause)
     prompts = ["make it red", "no, blue", "b"]
     assert [step.prompt for step in done.trajectory.steps] == prompts[: 3 if pause else 2], "turns are a limit"
     assert done.trajectory.stopped == "accepted"
@@ -216,12 +207,8 @@ def test_a_hold_lasts_one_turn(think, make_thinker, live, loop):
         if event == "next" and data["waiting"]:
             return {"action": "go_on"}
 
-    slow = Says(said(2, 2, "b"))
-    answer = slow.chat
-    slow.chat = lambda *arguments, **options: time.sleep(0.1) or answer(*arguments, **options)
-    person = Person(live, do)
-    person.start()
-    done = think(make_thinker(chat=slow), loop, turns=4)
+    with Person(live, do) as person:
+        done = think(make_thinker(chat=Polite(person, said(2, 2, "b"))), loop, turns=4)
     assert len(done.images) == 4 and [data["waiting"] for data in events("next")].count(True) == 1
 
 
@@ -229,27 +216,25 @@ def test_a_hold_lasts_one_turn(think, make_thinker, live, loop):
 def test_stop_takes_effect_in_the_middle_of_a_turn(think, make_thinker, live, phase):
     class Slow(Painter):
         def edit(self, prepared, instructions, seeds, *arguments, on_step, **options):
-            for _ in range(200):
+            for _ in range(2):
                 on_step(1, 2, lambda: prepared.images)
-                time.sleep(0.01 if len(self.calls) else 0)
+                person.catch_up()
             return super().edit(prepared, instructions, seeds, *arguments, on_step=on_step, **options)
 
     class Thinks(Says):
         def chat(self, *arguments, on_token, **options):
-            for _ in range(200):
+            for _ in range(2):
                 on_token(0, 9)
-                time.sleep(0.01 if len(self.asked) else 0)
+                person.catch_up()
             return super().chat(*arguments, on_token=on_token, **options)
 
     def do(event, data):
         if event == "phase" and data["turn"] == 2 and data["phase"] == phase:
             return {"action": "stop"}
 
-    person = Person(live, do)
-    person.start()
-    done = think(
-        make_thinker(chat=Thinks(said(2, 2, "b"))), editor=Slow() if phase == "editing" else Painter(), turns=9
-    )
+    with Person(live, do) as person:
+        editor = Slow() if phase == "editing" else Painter()
+        done = think(make_thinker(chat=Thinks(said(2, 2, "b"))), editor=editor, turns=9)
     assert len(done.trajectory.steps) == 1 and done.trajectory.stopped == "human" and done.trajectory.best == 0
 
 
@@ -260,12 +245,11 @@ def test_stop_before_the_first_edit_gives_the_source(think, make_thinker, live):
 
     class Waits(Painter):
         def prepare(self, images, references=()):
-            time.sleep(0.2)
+            person.catch_up()
             return super().prepare(images, references)
 
-    person = Person(live, do)
-    person.start()
-    done = think(make_thinker(said(2, 2, "b")), editor=Waits())
+    with Person(live, do) as person:
+        done = think(make_thinker(said(2, 2, "b")), editor=Waits())
     assert not done.trajectory.steps and done.prompt == "make it red" and torch.allclose(done.image, SOURCE, atol=0.01)
 
 
@@ -281,13 +265,9 @@ def test_stop_before_the_first_edit_gives_the_source(think, make_thinker, live):
     ],
 )
 def test_orders_that_make_no_sense_are_refused(think, make_thinker, live, order, sentence):
-    person = Person(live, lambda event, data: order if event == "step" else None)
-    person.start()
-    slow = Says(said(2, 2, "b"))
-    answer = slow.chat
-    slow.chat = lambda *arguments, **options: time.sleep(0.1) or answer(*arguments, **options)
-    assert len(think(make_thinker(chat=slow), turns=2).images) == 2
-    person.join(5)
+    with Person(live, lambda event, data: order if event == "step" else None) as person:
+        done = think(make_thinker(chat=Polite(person, said(2, 2, "b"))), turns=2)
+    assert len(done.images) == 2
     assert any(sentence in error for error in person.errors)
 
 

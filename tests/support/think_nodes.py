@@ -11,7 +11,8 @@ import pytest
 import server
 from comfy_api.latest import io
 
-from tests.support.thinking import Painter
+from tests.support.thinking import Painter, Says
+from tests.support.waiting import SOON, wait_until
 
 BOTH = pytest.mark.parametrize("loop", [False, True], ids=["node", "loop"])
 
@@ -81,19 +82,45 @@ class Person(threading.Thread):
 
     def __init__(self, live, do):
         super().__init__(daemon=True)
-        self.live, self.do, self.seen, self.errors = live, do, 0, []
+        self.live, self.do, self.seen, self.errors, self.leaves = live, do, 0, [], False
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.leaves = True
+        self.join(SOON)
+
+    def catch_up(self):
+        """Wait until the person has done what there is to do about all that was sent so far."""
+        count = len(server.sent)
+        wait_until(lambda: self.seen >= count or not self.is_alive())
 
     def run(self):
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
+        while not self.leaves or self.seen < len(server.sent):
             for name, data in server.sent[self.seen :]:
+                self._react(name.removeprefix("rethink."), data)
                 self.seen += 1
-                wanted = self.do(name.removeprefix("rethink."), data)
-                if wanted:
-                    try:
-                        self.live.order(data["run"]["subfolder"], **wanted)
-                    except ValueError as error:
-                        self.errors.append(str(error))
-                if name == "rethink.ended":
-                    return
             time.sleep(0.01)
+
+    def _react(self, event, data):
+        if order := self.do(event, data):
+            try:
+                self.live.order(data["run"]["subfolder"], **order)
+            except ValueError as error:
+                self.errors.append(str(error))
+
+
+class Polite(Says):
+    """A thinker that lets the person who watches catch up, before it answers and after."""
+
+    def __init__(self, person, *answers):
+        super().__init__(*answers)
+        self.person = person
+
+    def chat(self, *arguments, **options):
+        self.person.catch_up()
+        answer = super().chat(*arguments, **options)
+        self.person.catch_up()
+        return answer

@@ -2,12 +2,13 @@
 
 import time
 
-PATIENCE = 100  # seconds, after which a thing counts as never coming: on a busy machine anything may take long
+SOON = 100  # seconds, in which a busy machine gets to whatever waits for nothing else
+LATE = 200  # seconds, after which comes what must not be waited for
 
 
 def wait_until(condition):
     """What `condition()` is, once that is true."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + SOON
     while not (found := condition()):
         assert time.monotonic() < end, "it never came about"
         time.sleep(0.01)
