@@ -54,7 +54,7 @@ def server():
 
 @pytest.fixture
 def thinker(classes, server):
-    at = {"base_url": server.url, "model": "seer", "key_variable": "", "timeout": 9, "retries": 0, "concurrency": 1}
+    at = {"base_url": server.url, "model": "seer", "key_variable": "", "timeout": 120, "retries": 0, "concurrency": 1}
     return classes["RethinkLoadThinker"].execute({"backend": "server", **at}).result[0]
 
 

@@ -10,7 +10,8 @@ from comfy import model_management
 
 from tests.support.chats import FACE, Seer
 from tests.support.fake_editor import flat_image
-from tests.support.servers import SOON, completion, openai_server
+from tests.support.servers import completion, openai_server
+from tests.support.waiting import LATE, SOON, wait_until
 
 CONNECTED = "connected pictures"
 
@@ -32,7 +33,7 @@ def test_the_picture_is_the_target_and_only_the_touched_pixels_differ(synthesize
 def test_the_mission_s_own_example_by_a_thinker_on_a_server(synthesize, classes):
     with openai_server() as server:
         server.replies = [(200, completion(FACE), {})]
-        at = {"base_url": server.url, "model": "m", "key_variable": "", "timeout": 5, "retries": 0, "concurrency": 1}
+        at = {"base_url": server.url, "model": "m", "key_variable": "", "timeout": 120, "retries": 0, "concurrency": 1}
         (thinker,) = classes["RethinkLoadThinker"].execute({"backend": "server", **at}, max_tokens=777).result
         pairs, _ = synthesize(options={"shape": "square", "fill": "black"}, thinker=thinker, pairs=12)
     assert "Remove the black square from the man's face. He has brown hair and round glasses." in instructions(pairs)
@@ -43,15 +44,19 @@ def test_the_mission_s_own_example_by_a_thinker_on_a_server(synthesize, classes)
 
 def test_a_server_is_asked_as_often_at_once_as_its_node_says_and_cancel_ends_all(synthesize, classes):
     def answer(body):
-        time.sleep(0.2)
-        if len(server.requests) > 12:
-            model_management.interrupt_current_processing()
-            time.sleep(60)
+        wait_until(lambda: server.most_at_once == 3)
         return 200, completion(FACE), {}
 
+    def cancel(body):
+        model_management.interrupt_current_processing()
+        hang(body)
+
+    def hang(body):
+        time.sleep(LATE)
+
     with openai_server() as server:
-        server.replies = [answer]
-        at = {"base_url": server.url, "model": "m", "key_variable": "", "timeout": 9, "retries": 0, "concurrency": 3}
+        server.replies = [*[answer] * 12, cancel, hang]
+        at = {"base_url": server.url, "model": "m", "key_variable": "", "timeout": 300, "retries": 0, "concurrency": 3}
         (thinker,) = classes["RethinkLoadThinker"].execute({"backend": "server", **at}, max_tokens=777).result
         pairs, _ = synthesize(thinker=thinker, pairs=9)
         assert server.most_at_once == 3 and len(server.requests) == len(instructions(pairs)) == 9

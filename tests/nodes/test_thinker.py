@@ -49,7 +49,7 @@ def test_a_server_keeps_the_name_of_the_variable_and_never_the_key(load, monkeyp
     owner.parent.mkdir(exist_ok=True)
     owner.write_text('{"keys": {"RETHINK_TEST_KEY": ["http://127.0.0.1:1"]}}')
     server_inputs = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "key_variable": "RETHINK_TEST_KEY"}
-    thinker = load(backend={"backend": "server", **server_inputs, "timeout": 5, "retries": 0, "concurrency": 1})
+    thinker = load(backend={"backend": "server", **server_inputs, "timeout": 120, "retries": 0, "concurrency": 1})
     assert "sk-planted" not in repr(vars(thinker.chat)) and thinker.chat.name == "m"
     with pytest.raises(RethinkError, match="key_variable: give the NAME") as refused:
         load(backend={"backend": "server", **server_inputs, "key_variable": "sk-proj-planted"})

@@ -49,12 +49,17 @@ def test_accept_and_stop_end_it_after_a_turn_and_in_the_middle_of_one():
 
 def test_who_holds_the_run_is_waited_for():
     told = []
-    steering = Steering(pause=True, on_decision=lambda steps, proposal, waits, ends: told.append((waits, ends)))
-    timer = threading.Timer(0.2, steering.command, ["go_on"])
-    timer.start()
+    go_on = threading.Thread(target=lambda: steering.command("go_on"))  # before it waits, it would let go of nothing
+
+    def tell(steps, proposal, waits, ends):
+        told.append((waits, ends))
+        if waits:
+            go_on.start()
+
+    steering = Steering(pause=True, on_decision=tell)
     assert steering.steer(STEPS, Stop("accepted")).prompt_by == "user"  # the same words again, with another seed
     assert told == [(True, "accepted"), (False, "")]
-    timer.join()
+    go_on.join()
 
 
 def test_what_is_looked_for_while_it_waits_may_end_the_run():

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from tests.support.hosts import PACK_ROOT, comfyui_python
+from tests.support.servers import held_port
 
 LORA = "miniature.safetensors"  # for the editor of the name “miniature”
 KEY = "sk-planted-0123456789abcdef"
@@ -76,13 +76,10 @@ def running_comfyui(root: Path, base: Path, meanwhile: Callable[[], None] = lamb
     """The ComfyUI that lies in `root`, with `base` for all that it reads and writes. meanwhile: done while it starts."""
     for name in ("input", "output", "temp", "user"):
         (base / name).mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [comfyui_python(root), "main.py", "--cpu", "--port", port, "--base-directory", base]
-    command += ["--disable-auto-launch", "--database-url", "sqlite:///:memory:"]
     log = base / "log.txt"
-    with log.open("wb") as out:
+    with held_port() as port, log.open("wb") as out:
+        command = [comfyui_python(root), "main.py", "--cpu", "--port", port, "--base-directory", base]
+        command += ["--disable-auto-launch", "--database-url", "sqlite:///:memory:"]
         process = subprocess.Popen(
             [*map(str, command)],
             cwd=root,
@@ -90,12 +87,12 @@ def running_comfyui(root: Path, base: Path, meanwhile: Callable[[], None] = lamb
             stderr=subprocess.STDOUT,
             env={**os.environ, "RETHINK_TEST_KEY": KEY},
         )
-    try:
-        meanwhile()
-        yield wait_until_ready(Server(f"http://127.0.0.1:{port}", log, process.pid), process)
-    finally:
-        process.terminate()
-        process.wait(20)
+        try:
+            meanwhile()
+            yield wait_until_ready(Server(f"http://127.0.0.1:{port}", log, process.pid), process)
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
 
 
 def install_pack(root: Path, base: Path) -> None:

@@ -2,27 +2,25 @@
 
 import multiprocessing
 import os
-import socket
 from collections.abc import Callable
 
 from rethink.training.process_group import ProcessGroup, join_processes
+from tests.support.servers import held_port
 
 PATIENCE = 120  # seconds, after which one that waits for another is ended
 
 
 def run_together(do: Callable[[ProcessGroup], object], count: int) -> list[int | None]:
     """Do it in so many processes at once, forks of this one; → their exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_run_as, args=(do, rank, count, port)) for rank in range(count)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(PATIENCE)
-        process.kill()
-        process.join()
+    with held_port() as port:
+        processes = [context.Process(target=_run_as, args=(do, rank, count, port)) for rank in range(count)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(PATIENCE)
+            process.kill()
+            process.join()
     return [process.exitcode for process in processes]
 
 

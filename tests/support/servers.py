@@ -12,8 +12,6 @@ from types import SimpleNamespace
 
 from rethink.thinkers.openai_chat import OpenAIChat
 
-# Seconds that a busy machine may take for what must not wait for a server that answers after a minute.
-SOON = 20
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]
 
 
@@ -97,8 +95,16 @@ def openai_server():
 
 
 def talk(address, **options):
-    options = {"timeout": 5.0, "retries": 0} | options
-    return OpenAIChat(address, "m", **options).chat(MESSAGES, [], max_tokens=9, seed=0, temperature=0)
+    return OpenAIChat(address, "m", **{"retries": 0} | options).chat(MESSAGES, [], max_tokens=9, seed=0, temperature=0)
+
+
+@contextmanager
+def held_port():
+    """A port at which nothing listens, and that nobody else is given meanwhile; who takes it with SO_REUSEADDR, as servers do, may."""
+    with socket.socket() as place:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind(("127.0.0.1", 0))
+        yield place.getsockname()[1]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from rethink.thinkers.openai_chat import OpenAIChat
 from tests.support.benchmark_miniatures import png, put
 from tests.support.benchmark_runs import edited
 from tests.support.servers import completion
+from tests.support.waiting import wait_until
 
 
 def run(name, folder, judge, budget=NO_LIMITS, attempts=3, count=None):
@@ -151,7 +152,7 @@ def test_no_more_calls_at_once_than_the_judge_takes(tmp_path, server, judge):
     answer = server.replies[0]
 
     def slow(body):
-        time.sleep(0.02)
+        wait_until(lambda: server.most_at_once == judge.chat.concurrency)
         return answer(body)
 
     server.replies = [slow]

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from PIL import Image
@@ -16,6 +15,7 @@ from tests.support.hosts import PACK_ROOT
 from tests.support.miniatures import PLAIN, write_folder
 from tests.support.pairs import draw_image
 from tests.support.servers import completion, openai_server
+from tests.support.waiting import wait_until
 
 
 def rethink(*arguments):
@@ -189,7 +189,7 @@ def test_a_server_is_asked_several_times_at_once_and_the_same_comes_of_it(folder
     }
 
     def answer(body):
-        time.sleep(0.1)
+        wait_until(lambda: server.most_at_once >= min(count, 2))
         asked = json.dumps(body["messages"])
         return 200, completion(next(said for part, said in answers.items() if part in asked)), {}
 

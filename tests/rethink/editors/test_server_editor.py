@@ -16,7 +16,7 @@ from rethink.editors.settings import Settings, summarize_settings, used_settings
 from rethink.errors import EditorUnavailable, RethinkError
 from rethink.servers.trust import Trust
 from tests.support.edit_servers import answer, edit, edit_server, is_inverted, png, refusal, run, source
-from tests.support.servers import SOON
+from tests.support.waiting import SOON, wait_until
 
 KEY = "sk-Zq7vKx93TmWp2Ld8"
 
@@ -29,7 +29,7 @@ def server():
 
 @pytest.fixture
 def editor(server):
-    return ServerEditor(server.url, "painter", timeout=20, retries=0)
+    return ServerEditor(server.url, "painter", retries=0)
 
 
 def test_a_row_is_one_request_with_its_image_at_a_megapixel_and_comes_back_at_the_sources_size(server, editor):
@@ -71,9 +71,7 @@ def test_what_is_left_open_is_not_sent(server, editor):
 
 def test_rows_are_requests_a_few_at_once_each_with_its_own_seed_and_image(server):
     def slow(request):
-        latest = time.monotonic() + 20
-        while server.most_at_once < 3 and time.monotonic() < latest:
-            time.sleep(0.01)
+        wait_until(lambda: server.most_at_once == 3)
         return edit(request)
 
     server.replies = [slow]
@@ -207,7 +205,7 @@ def test_a_server_that_takes_too_long_or_is_gone_is_unavailable(server, pauses):
     with pytest.raises(EditorUnavailable, match=r"no answer within 1 s\.$"):
         run(ServerEditor(server.url, "painter", timeout=1, retries=1))
     hold.set()
-    assert len(server.requests) == 1, "it may still be making that one"
+    assert len(server.requests) <= 1, "it may still be making that one"
     server.stop()
     with pytest.raises(EditorUnavailable, match="cannot be reached"):
         run(ServerEditor(server.url, "painter", retries=1), prompts=["a"] * 9, seeds=range(9))

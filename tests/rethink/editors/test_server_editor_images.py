@@ -15,7 +15,7 @@ from rethink.editors.openai_edits import MAX_SIDE
 from rethink.editors.server_editor import ServerEditor
 from rethink.errors import RethinkError
 from tests.support.edit_servers import answer, edit, edit_server, is_inverted, png, refusal, run, source
-from tests.support.servers import SOON
+from tests.support.waiting import SOON
 
 SUPPORTED = "Invalid value: '1280x832'. Supported values are: '1024x1024', '1024x1536', '1536x1024', and 'auto'."
 
@@ -28,7 +28,7 @@ def server():
 
 @pytest.fixture
 def editor(server):
-    return ServerEditor(server.url, "painter", timeout=20, retries=0)
+    return ServerEditor(server.url, "painter", retries=0)
 
 
 def test_references_go_after_the_image_at_their_own_aspect_and_never_larger(server, editor):

@@ -13,8 +13,9 @@ from rethink.servers import exchange as module
 from rethink.servers.address import parse_address
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import ThinkerError
-from tests.support.servers import SOON, completion, drip, listening, openai_server, talk, zeros_packed
+from tests.support.servers import completion, drip, listening, openai_server, talk, zeros_packed
 from tests.support.thinking import SOURCE
+from tests.support.waiting import LATE, SOON
 
 
 def drip_headers(connection):
@@ -33,7 +34,7 @@ def drip_chunks(connection):
 
 def say_nothing(connection):
     connection.recv(10)
-    time.sleep(60)
+    time.sleep(LATE)
 
 
 @pytest.mark.parametrize("answer", [drip_headers, drip_chunks, say_nothing])
@@ -45,8 +46,8 @@ def test_the_time_is_for_the_whole_answer_however_it_drips(pauses, answer):
 
 
 def test_a_body_may_come_slowly_but_not_for_ever(server, pauses):
-    server.replies = [(200, drip(completion("slow"), 0.5), {}), (200, drip(completion("late"), 60), {})]
-    assert talk(server.url, timeout=20) == "slow"
+    server.replies = [(200, drip(completion("slow"), 0.5), {}), (200, drip(completion("late"), LATE), {})]
+    assert talk(server.url, timeout=SOON) == "slow"
     started = time.monotonic()
     with pytest.raises(ThinkerError, match="no answer within 1 s"):
         talk(server.url, timeout=1)
@@ -55,7 +56,7 @@ def test_a_body_may_come_slowly_but_not_for_ever(server, pauses):
 
 def test_the_time_is_for_finding_the_server_too(pauses, owner, monkeypatch):
     allow(owner, "http://slow.test")
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(60))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(LATE))
     started = time.monotonic()
     with pytest.raises(ThinkerError, match="no answer within 1 s"):
         talk("http://slow.test/v1", timeout=1, retries=1)
@@ -213,12 +214,12 @@ def test_what_is_no_web_server_is_said(pauses):
 
 def test_an_exchange_that_nobody_waits_for_ends(server):
     origin, path = parse_address(server.url)
-    server.replies = [lambda body: time.sleep(60) or (200, completion("late"), {})]
+    server.replies = [lambda body: time.sleep(LATE) or (200, completion("late"), {})]
     over = threading.Event()
     threading.Timer(0.3, over.set).start()
     started = time.monotonic()
     with pytest.raises(module.TimeIsUp):
-        module.exchange("POST", origin, f"{path}/chat/completions", {}, b"{}", module.Limit(60, over))
+        module.exchange("POST", origin, f"{path}/chat/completions", {}, b"{}", module.Limit(LATE, over))
     assert time.monotonic() - started < SOON
 
 
@@ -226,7 +227,7 @@ def test_an_exchange_that_nobody_waits_for_ends_while_the_server_does_not_read(p
     over = threading.Event()
     threading.Timer(0.3, over.set).start()
     started = time.monotonic()
-    with listening(lambda connection: time.sleep(60)) as port, pytest.raises(module.TimeIsUp):
+    with listening(lambda connection: time.sleep(LATE)) as port, pytest.raises(module.TimeIsUp):
         origin, _ = parse_address(f"http://127.0.0.1:{port}")
-        module.exchange("POST", origin, "/", {}, bytes(50_000_000), module.Limit(60, over))
+        module.exchange("POST", origin, "/", {}, bytes(50_000_000), module.Limit(LATE, over))
     assert time.monotonic() - started < SOON

@@ -5,7 +5,6 @@ import io
 import json
 import logging
 import re
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +22,9 @@ from rethink.thinkers.critique import Thinker
 from rethink.thinkers.openai_chat import OpenAIChat
 from rethink.thinkers.protocol import NO_USAGE, Request, ThinkerError, TokenUsage
 from rethink.trajectory import new_trajectory, record_run
-from tests.support.servers import SOON, completion
+from tests.support.servers import completion, held_port
 from tests.support.thinking import SOURCE, Painter, said, start_thinking
+from tests.support.waiting import LATE, SOON, wait_until
 
 KEY = "sk-planted-0123456789abcdef"
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "image"}]}]
@@ -33,7 +33,7 @@ MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "hello"}, {"ty
 @pytest.fixture
 def talk(server, pauses):
     def talk(**options):
-        options = {"base_url": server.url, "model": "m", "timeout": 5.0} | options
+        options = {"base_url": server.url, "model": "m"} | options
         return OpenAIChat(**options).chat(MESSAGES, [SOURCE], max_tokens=99, seed=5, temperature=0.5)
 
     return talk
@@ -166,7 +166,7 @@ def with_key(server, **options):
 
 
 def test_a_server_that_hangs_is_given_up(server, talk):
-    server.replies = [lambda body: time.sleep(60) or (200, completion("late"), {})]
+    server.replies = [lambda body: time.sleep(LATE) or (200, completion("late"), {})]
     started = time.monotonic()
     with pytest.raises(ThinkerError, match="no answer within 1 s"):
         talk(timeout=1, retries=0)
@@ -177,12 +177,8 @@ def test_a_server_that_hangs_is_given_up(server, talk):
 def test_a_server_that_is_not_there(talk, pauses, owner, address):
     owner.parent.mkdir(exist_ok=True)
     owner.write_text('{"hosts": ["http://no-such-host.invalid"]}')
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(
-        ThinkerError, match=r"cannot be reached \(.*\); start the server, or check the address(\.| \(after)"
-    ):
+    words = r"cannot be reached \(.*\); start the server, or check the address(\.| \(after)"
+    with held_port() as port, pytest.raises(ThinkerError, match=words):
         talk(base_url=address.format(port=port), retries=2)
     assert pauses == [1.0, 2.0]
 
@@ -247,7 +243,7 @@ def test_a_key_that_is_missing_or_damaged_is_missed_before_anything_is_edited(se
 
 def test_several_at_once_and_one_that_fails_takes_no_other_with_it(server):
     def slow(body):
-        time.sleep(0.3)
+        wait_until(lambda: server.most_at_once == 3)
         seed = body["seed"]
         return (400, "{}", {}) if seed == 2 else (200, completion(f"answer {seed}"), {})
 
@@ -265,7 +261,7 @@ def test_cancel_does_not_wait_for_the_server(server):
     def cancel(*_):
         raise Cancelled
 
-    server.replies = [lambda body: time.sleep(60) or (200, completion("late"), {})]
+    server.replies = [lambda body: time.sleep(LATE) or (200, completion("late"), {})]
     started = time.monotonic()
     with pytest.raises(Cancelled):
         OpenAIChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
@@ -284,7 +280,7 @@ def test_nothing_is_left_waiting_for_another_try_after_a_cancel(server):
         OpenAIChat(server.url, "m").chat(MESSAGES, [SOURCE], max_tokens=9, seed=0, temperature=0, on_token=cancel)
     asking = [t for t in set(threading.enumerate()) - before if t.name == "rethink-thread"]
     for thread in asking:
-        thread.join(5)
+        thread.join(SOON)
     assert not any(thread.is_alive() for thread in asking) and len(server.requests) == 1
 
 

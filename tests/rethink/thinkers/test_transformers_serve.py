@@ -4,7 +4,6 @@ says here."""
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -24,8 +23,9 @@ from rethink.thinkers.protocol import Request, chat_all
 from rethink.tiny import render, sample_task
 from rethink.tiny.teacher import draw_example
 from rethink.trajectory import load_trajectory
+from tests.support.servers import held_port
 
-SECONDS = 60  # to wait until it serves
+SECONDS = 300  # to wait until it serves: a busy machine takes minutes to import what else takes seconds
 
 
 @pytest.fixture(scope="module")
@@ -39,32 +39,29 @@ def served(tmp_path_factory):
     if importlib.util.find_spec("torchvision") is None:
         # Qwen3-VL's processor insists on torchvision, for videos. This one does the same with pictures.
         (model / "processor_config.json").write_text('{"processor_class": "PaddleOCRVLProcessor"}', encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", model, "--host", "127.0.0.1"]
-    command += ["--port", port, "--device", "cpu", "--dtype", "float32"]  # as load_thinker opens it on the CPU
     log = base / "log.txt"
-    with log.open("w") as out:
+    with held_port() as port, log.open("w") as out:
+        command = [sys.executable, "-m", "transformers.cli.transformers", "serve", model, "--host", "127.0.0.1"]
+        command += ["--port", port, "--device", "cpu", "--dtype", "float32"]  # as load_thinker opens it on the CPU
         process = subprocess.Popen(
             [str(word) for word in command],
             stdout=out,
             stderr=subprocess.STDOUT,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", process, log)
-        yield f"http://127.0.0.1:{port}/v1", str(model)
-    finally:
-        process.terminate()
-        process.wait(10)
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health", process, log)
+            yield f"http://127.0.0.1:{port}/v1", str(model)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def wait_for(url, process, log):
     give_up = time.monotonic() + SECONDS
     while process.poll() is None and time.monotonic() < give_up:
         try:
-            return urllib.request.urlopen(url, timeout=1).close()
+            return urllib.request.urlopen(url, timeout=SECONDS).close()
         except (urllib.error.URLError, TimeoutError):
             time.sleep(0.1)
     pytest.fail(f"`transformers serve` does not serve:\n{log.read_text()[-2000:]}")

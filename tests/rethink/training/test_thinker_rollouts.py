@@ -14,7 +14,7 @@ from rethink.training.thinker_rollouts import GIVE_UP, Rollouts, TimeLimit, sett
 from tests.support.edit_servers import edit, edit_server, refusal
 from tests.support.rl_steps import QUESTION, FailingPainter, PromptJudge, write_step
 from tests.support.thinking import Painter
-from tests.support.waiting import PATIENCE, wait_until
+from tests.support.waiting import SOON, wait_until
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_an_editor_that_hangs_costs_its_rewards_alone(step):
 
     class Hanging(Painter):
         def edit(self, *arguments, **options):
-            let_go.wait(PATIENCE)
+            let_go.wait(SOON)
             return super().edit(*arguments, **options)
 
     run = rollouts(Hanging(), time_limit=0.05)
@@ -171,7 +171,7 @@ def test_the_seed_follows_from_source_and_setting(tmp_path):
 
 
 def test_a_time_limit_passes_results_and_errors_through():
-    limit = TimeLimit(PATIENCE)
+    limit = TimeLimit(SOON)
     assert limit.call(lambda: 3) == 3
     with pytest.raises(KeyError):
         limit.call(lambda: {}["gone"])
@@ -183,7 +183,7 @@ def test_a_time_limit_passes_results_and_errors_through():
 def test_what_is_late_lets_nothing_begin_until_it_ends():
     limit, let_go, begun = TimeLimit(0.5), threading.Event(), []
     with pytest.raises(TimeoutError, match=r"took longer than 0\.5 seconds"):
-        limit.call(lambda: let_go.wait(PATIENCE))
+        limit.call(lambda: let_go.wait(SOON))
     with pytest.raises(TimeoutError, match="an earlier call has not ended yet"):
         limit.call(lambda: begun.append("too early"))
     let_go.set()

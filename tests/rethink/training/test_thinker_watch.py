@@ -21,7 +21,7 @@ from rethink.training.thinker_watch import (
 )
 from tests.support.rl_steps import QUESTION, FailingPainter, PromptJudge, write_step
 from tests.support.thinking import Painter, Says, said
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import SOON
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_run_that_takes_too_long_is_left_and_ends_by_itself(task):
     editor = Endless()
     (found,) = measure_tasks([task], thinker(said(9, 9, "")), referee(editor, seconds=0.05))
     assert found == "TimeoutError: took longer than 0.05 seconds"
-    assert editor.ended.wait(PATIENCE)
+    assert editor.ended.wait(SOON)
 
 
 def test_a_run_that_sees_for_itself_that_it_takes_too_long_says_the_same(task):
