@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ FLAGS = [
     "--disable-sync",
 ]
 
+PATIENCE = 180_000  # milliseconds for anything: Playwright's own thirty seconds are few on a busy machine
+
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium was found")
 
 
@@ -29,6 +32,7 @@ def running_browser() -> Iterator:
     playwright = pytest.importorskip("playwright.sync_api")
     with pytest.MonkeyPatch.context() as patch, playwright.sync_playwright() as engine:
         patch.setattr(playwright.Page, "wait_for_function", wait_for_function)
+        patch.setattr(playwright.Browser, "new_page", partialmethod(new_page, playwright.Browser.new_page))
         with engine.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as chromium:
             yield chromium
 
@@ -39,7 +43,13 @@ def browser():
         yield chromium
 
 
-def wait_for_function(page, expression: str, *, arg=None, timeout: float = 180_000):
+def new_page(browser, own, **options):
+    page = own(browser, **options)
+    page.set_default_timeout(PATIENCE)
+    return page
+
+
+def wait_for_function(page, expression: str, *, arg=None, timeout: float = PATIENCE):
     """Playwright's own has the page compile the expression, which our pages let nobody do: their policy forbids eval."""
     end = time.monotonic() + timeout / 1000
     while not (found := page.evaluate(expression, arg)):

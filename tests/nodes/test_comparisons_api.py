@@ -92,7 +92,8 @@ def test_the_page_votes_into_the_folder(browser, asked, report):
     page.route(f"{HOST}/**", answer)
     page.goto(f"{HOST}/extensions/rethink/compare/page.html?comparison={key}&theme=dark#vote")
     page.wait_for_selector(".cp-booth[data-asked]")
-    page.keyboard.press("ArrowRight")
+    with page.expect_response(lambda response: response.request.method == "POST"):
+        page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('.cp-booth progress').value === 1")
     page.get_by_role("tab", name="Result").click()
     page.wait_for_function("document.querySelector('.cp-keeping').innerText.includes('written to the results folder')")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from rethink.training.process_group import ProcessGroup, join_processes
 from tests.support.servers import held_port
 
-PATIENCE = 120  # seconds, after which one that waits for another is ended
+PATIENCE = 240  # seconds, after which one that waits for another is ended
 
 
 def run_together(do: Callable[[ProcessGroup], object], count: int) -> list[int | None]:

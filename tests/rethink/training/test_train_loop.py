@@ -133,7 +133,7 @@ def test_processes_that_differ_in_speed_end_together(tmp_path):
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=400,
     )
     assert ran.returncode == 0, ran.stderr
     written = {path.name for path in (tmp_path / "out" / "checkpoint").iterdir()}
