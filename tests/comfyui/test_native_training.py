@@ -24,6 +24,7 @@ from tests.comfyui.native_graphs import (
     together,
 )
 from tests.support import lora_names
+from tests.support.comfyui_server import PATIENCE
 from tests.support.hosts import PACK_ROOT
 from tests.support.lora_training import write_pairs
 
@@ -200,7 +201,7 @@ def test_after_a_cancel_the_model_edits_as_before_and_the_newest_lora_is_kept(se
     run(server, {**graph, "seen": difference("before", "before")})
     name = f"native-{uuid.uuid4().hex}"
     _, answer = server.post("/prompt", {"prompt": {**graph, **training(dataset, name, steps=10_000)}})
-    folder, end = server.log.parent / "output" / "rethink" / "training", time.monotonic() + 60
+    folder, end = server.log.parent / "output" / "rethink" / "training", time.monotonic() + PATIENCE
     while not list(folder.glob(f"{name}-*/state.safetensors")) and time.monotonic() < end:
         time.sleep(0.05)
     server.post("/interrupt", {})

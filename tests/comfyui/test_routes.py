@@ -10,6 +10,7 @@ import pytest
 from tests.comfyui import native_graphs
 from tests.support.hosts import read_workflow
 from tests.support.runs import made_up_run
+from tests.support.waiting import SOON
 
 DEEP = b"[" * 1000 + b"]" * 1000
 BODIES = [
@@ -61,7 +62,7 @@ def ask(
     server, method: str, path: str, body: bytes | None = None, headers=None
 ) -> tuple[int, dict, http.client.HTTPMessage]:
     """(status, what is answered, headers); nothing hangs."""
-    connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.address).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.address).netloc, timeout=SOON)
     try:
         connection.request(method, path, body, headers or {})
         reply = connection.getresponse()
@@ -101,7 +102,7 @@ def test_a_body_is_json_whatever_it_is_called(server, run, kind):
 
 
 def test_a_large_body_is_refused_before_it_is_read(server):
-    connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.address).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.address).netloc, timeout=SOON)
     connection.putrequest("POST", "/rethink/order")
     connection.putheader("Content-Length", str(60 * 2**20))
     connection.endheaders()
@@ -112,7 +113,7 @@ def test_a_large_body_is_refused_before_it_is_read(server):
 
 
 def test_a_large_body_in_parts_is_refused_when_it_is_too_large(server):
-    connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.address).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.address).netloc, timeout=SOON)
     connection.putrequest("POST", "/rethink/order")
     connection.putheader("Transfer-Encoding", "chunked")
     connection.endheaders()

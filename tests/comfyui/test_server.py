@@ -123,8 +123,7 @@ def test_interrupt_ends_a_long_run_and_the_next_one_works(server, prompt):
         time.sleep(0.05)
 
     time.sleep(1.5)
-    server.post("/interrupt", {})
-    entry = server.wait(answer["prompt_id"], 60)
+    entry = server.interrupt(answer["prompt_id"])
     assert any(name == "execution_interrupted" for name, _ in entry["status"]["messages"])
     assert server.run(prompt)["status"]["status_str"] == "success"
 

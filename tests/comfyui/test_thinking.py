@@ -32,7 +32,7 @@ def scores(*pairs):
 
 def graph(critic, loop, prefix=None, **rules):
     """Built-in Scene edited by the miniature, thinking with the server."""
-    backend = {"base_url": critic.url, "model": "m", "key_variable": "RETHINK_TEST_KEY", "timeout": 20, "retries": 0}
+    backend = {"base_url": critic.url, "model": "m", "key_variable": "RETHINK_TEST_KEY", "timeout": 120, "retries": 0}
     thinker = {
         "backend": "server",
         **{f"backend.{name}": value for name, value in backend.items()},
@@ -113,7 +113,7 @@ def test_a_cancelled_run_goes_on_at_its_next_turn(server, critic, loop):
     while len(critic.requests) < 3 and time.monotonic() < end:
         time.sleep(0.05)
     server.post("/interrupt", {})
-    entry = server.wait(answer["prompt_id"], 60)
+    entry = server.wait(answer["prompt_id"])
     assert any(name == "execution_interrupted" for name, _ in entry["status"]["messages"])
     critic.requests.clear()
     critic.replies = scores((3, 3))

@@ -19,6 +19,7 @@ from rethink.thinkers.asking import (
     thread_map,
 )
 from tests.support.pairs import ScriptedChat
+from tests.support.waiting import SOON
 
 
 def test_json_and_thoughts():
@@ -67,7 +68,7 @@ def test_refusals_are_known_by_how_they_begin():
 
 
 def test_threads_work_at_once_and_answer_in_order():
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=SOON)
 
     def wait_for_the_other(number):
         both.wait()
