@@ -4,6 +4,7 @@ one; and what asks them."""
 import http.server
 import json
 import socket
+import sys
 import threading
 import time
 import zlib
@@ -100,11 +101,15 @@ def talk(address, **options):
 
 @contextmanager
 def held_port():
-    """A port at which nothing listens, and that nobody else is given meanwhile; who takes it with SO_REUSEADDR, as servers do, may."""
+    """A port at which nothing listens. On Linux nobody else is given it meanwhile, and who takes it with SO_REUSEADDR, as servers
+    do, may; other systems would not let them."""
     with socket.socket() as place:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(("127.0.0.1", 0))
-        yield place.getsockname()[1]
+        port = place.getsockname()[1]
+        if sys.platform != "linux":
+            place.close()
+        yield port
 
 
 @contextmanager
