@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,14 +41,10 @@ EXAMPLES = """examples:
 
 
 INTERRUPTED = 130
-
-# What the libraries log while loading is for their developers; we report errors ourselves.
-QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
+PACKAGE = Path(__file__).parents[1]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    for variable, value in QUIET.items():
-        os.environ.setdefault(variable, value)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # into a file, Windows writes neither → nor every name
@@ -71,6 +68,14 @@ def main(arguments: list[str] | None = None) -> int:
         _leave_stdout()
         complain(f"{error.filename or 'the output'} cannot be read or written: {error.strerror or error}.")
         return 1
+
+
+def _show_warnings(message, category, filename, lineno, file=None, line=None) -> None:
+    """Our own warnings are sentences to the user, not places in the code."""
+    if PACKAGE in Path(filename).parents:
+        complain(message)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def _leave_stdout() -> None:
@@ -118,6 +123,7 @@ def run_demo(options) -> int:
 
 def run_command_line() -> None:
     """The process: runs `main` and ends with its exit status."""
+    warnings.showwarning = _show_warnings
     code = main()
     if code == INTERRUPTED:  # at once: what is left is to take torch apart, which takes seconds
         for stream in (sys.stdout, sys.stderr):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rethink.images import save_image
-from tests.support.commands import run_here
+from tests.support.commands import run_here, run_process
 from tests.support.hosts import PACK_ROOT
 from tests.support.servers import completion, openai_server
 from tests.support.waiting import LATE, SOON, wait_until
@@ -64,6 +64,14 @@ def test_the_demo_thinks_and_shows_it(rethink, tmp_path):
     assert [turn[:6] for turn in turns] == [f"turn {n}" for n in range(1, len(turns) + 1)] and len(turns) > 1
     assert verdict == "The oracle says: done, and all else kept."
     assert link.endswith(page.as_uri()) and page.read_text(encoding="utf-8").count("data:image/png") == 1 + len(turns)
+
+
+def test_what_is_said_beside_the_result_is_sentences(photo, tmp_path):
+    """Neither the libraries' bars while they load, nor places in the code."""
+    ran = run_process("edit", photo, "make it red, " * 20, "--editor", "built-in", "--steps", 1, "-o", tmp_path / "red.png")
+    *said, seconds = ran.stderr.splitlines()
+    assert ran.returncode == 0 and "reads the first 30" in said[-1] and seconds.endswith(" s"), ran.stderr
+    assert all(line.startswith("rethink: ") for line in said), ran.stderr
 
 
 @pytest.fixture
