@@ -124,6 +124,7 @@ def run_demo(options) -> int:
 def run_command_line() -> None:
     """The process: runs `main` and ends with its exit status."""
     warnings.showwarning = _show_warnings
+    warnings.simplefilter("ignore", FutureWarning)  # between libraries and their developers
     code = main()
     if code == INTERRUPTED:  # at once: what is left is to take torch apart, which takes seconds
         for stream in (sys.stdout, sys.stderr):

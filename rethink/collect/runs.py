@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,21 +34,6 @@ REASONS = {
     "judge": "the judge gave no scores",
     "copy": "a copy of another run",
 }
-
-# What is asked for, by the first word that says it: tasks as editing benchmarks tell them apart.
-_TASKS = {
-    "add": "add|put|insert|place|give|attach|draw|include",
-    "remove": "remove|delete|erase|drop|hide|without|rid",
-    "replace": "replace|swap|exchange|substitute|turn|transform|convert",
-    "move": "move|shift|rotate|flip|mirror|resize|enlarge|shrink|crop|zoom",
-    "color": "(?:re)?colou?r|paint|tint|dye|red|green|blue|yellow|orange|purple|pink|brown|black|white|gr[ae]y",
-    "background": "background|backdrop|sky|behind",
-    "style": "style|sketch|cartoon|anime|watercolor|painting",
-    "light": "bright|brighter|brighten|dark|darker|darken|light|night|day|sunset|winter|summer|snow|rain|fog",
-    "text": "text|word|write|letter|title|says",
-}
-_WORD = "|".join(rf"\b(?P<{task}>{words})\b" for task, words in _TASKS.items())
-
 
 class TurnFacts(NamedTuple):
     """The step of a turn that is learned from: its index in the run, and its scores, 0…10."""
@@ -205,6 +189,8 @@ def facts_of(
     folder: Path, id: str, trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None
 ) -> RunFacts:
     """What the rules decide by, of a whole run; scores: of a judge, see `RunFacts`. Raises OSError where its files are gone."""
+    from ..training.conversations import kind_of
+
     best = trajectory.best
     facts = RunFacts(
         id,
@@ -235,15 +221,6 @@ def score_facts(facts: RunFacts, trajectory: Trajectory, scores: Mapping[str, tu
         scores=scores,
         harmed=scores is not None and _is_harmed(judged),
     )
-
-
-def kind_of(trajectory: Trajectory) -> str:
-    """The kind of task, for balance: what the run's options say, else by the first word of the instruction that tells."""
-    kind = trajectory.options.get("kind")
-    if isinstance(kind, str) and kind:
-        return kind[:80]
-    found = re.search(_WORD, trajectory.instruction, re.IGNORECASE)
-    return found.lastgroup if found and found.lastgroup else "other"
 
 
 def content_of(*files: Path) -> str:

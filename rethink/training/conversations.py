@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,20 @@ from .recorded_runs import read_runs
 
 COLLECTED = "trl-sft.jsonl"  # of a data set of `rethink collect`
 SFT_SHARE = 140 / 167  # ThinkEdit's share of steps for supervised learning; the rest, with the most variance, is for RL
+
+# What is asked for, by the first word that says it: tasks as editing benchmarks tell them apart.
+_TASKS = {
+    "add": "add|put|insert|place|give|attach|draw|include",
+    "remove": "remove|delete|erase|drop|hide|without|rid",
+    "replace": "replace|swap|exchange|substitute|turn|transform|convert",
+    "move": "move|shift|rotate|flip|mirror|resize|enlarge|shrink|crop|zoom",
+    "color": "(?:re)?colou?r|paint|tint|dye|red|green|blue|yellow|orange|purple|pink|brown|black|white|gr[ae]y",
+    "background": "background|backdrop|sky|behind",
+    "style": "style|sketch|cartoon|anime|watercolor|painting",
+    "light": "bright|brighter|brighten|dark|darker|darken|light|night|day|sunset|winter|summer|snow|rain|fog",
+    "text": "text|word|write|letter|title|says",
+}
+_WORD = "|".join(rf"\b(?P<{task}>{words})\b" for task, words in _TASKS.items())
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +187,15 @@ def score_of(step: Step) -> float:
     return overall
 
 
+def kind_of(trajectory: Trajectory) -> str:
+    """The kind of task, for balance: what the run's options say, else by the first word of the instruction that tells."""
+    kind = trajectory.options.get("kind")
+    if isinstance(kind, str) and kind:
+        return kind[:80]
+    found = re.search(_WORD, trajectory.instruction, re.IGNORECASE)
+    return found.lastgroup if found and found.lastgroup else "other"
+
+
 def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template: str) -> Conversation:
     from ..thinkers.critique_format import format_critique
 
@@ -182,7 +206,7 @@ def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template
     checklist = [item.text for item in items]
     messages = critique_messages(template, instruction=trajectory.instruction, prompt=step.prompt, checklist=checklist)
     images = {"source": trajectory.folder / SOURCE_FILE, "edited": trajectory.folder / step.file}
-    group = str(trajectory.options.get("kind", "")), round(score_of(step))
+    group = kind_of(trajectory), round(score_of(step))
     return Conversation(
         messages, tuple(images[slot] for slot in image_slots(template)), format_critique(critique), group
     )

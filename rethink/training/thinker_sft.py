@@ -123,6 +123,8 @@ def _callback(schedule: TimeBudgetSchedule, progress: StepProgress, report: Call
             progress.poll()
 
         def on_step_end(self, args, state, control, **kwargs):
+            if control.should_training_stop or state.global_step >= state.max_steps:
+                control.should_log = True  # the last step has a line, also between two that have one
             progress.tell(round(schedule.done * state.max_steps), state.max_steps, self.line(state))
 
         def line(self, state) -> str:

@@ -134,20 +134,6 @@ def test_a_result_that_the_judge_has_not_scored_is_no_harm(tmp_path):
     assert not collect.facts_of(run.folder, "0", run, {"0": (9, 9)}).harmed
 
 
-@pytest.mark.parametrize(
-    ("instruction", "kind"),
-    [
-        ("Please remove the red car", "remove"),
-        ("could you ADD a hat?", "add"),
-        ("the star should be Blue", "color"),
-        ("haz que nieve", "other"),
-    ],
-)
-def test_the_kind_of_task_is_what_the_instruction_says_first(tmp_path, instruction, kind):
-    run = write_trajectory(tmp_path / "run", (9,), instruction=instruction, options=())
-    assert collect.kind_of(run) == kind
-
-
 def test_a_copy_has_the_content_of_its_run_and_a_namesake_has_not(tmp_path):
     run = write_trajectory(tmp_path / "a" / "run", (3, 8))
     other = write_trajectory(tmp_path / "b" / "run", (3, 8), instruction="make it blue")

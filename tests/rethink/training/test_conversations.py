@@ -142,6 +142,28 @@ def test_no_kind_of_task_and_score_prevails():
     assert {kind: left.count(kind) for kind in counts} == {"a": 2, "b": 3, "c": 6}
 
 
+@pytest.mark.parametrize(
+    ("instruction", "kind"),
+    [
+        ("Please remove the red car", "remove"),
+        ("could you ADD a hat?", "add"),
+        ("the star should be Blue", "color"),
+        ("haz que nieve", "other"),
+    ],
+)
+def test_the_kind_of_task_is_what_the_instruction_says_first(tmp_path, instruction, kind):
+    run = write_trajectory(tmp_path / "run", (9,), instruction=instruction, options=())
+    assert data.kind_of(run) == kind
+
+
+def test_runs_are_balanced_by_the_task_that_their_instruction_says(tmp_path):
+    """As `rethink collect` does: of runs of a user, whose options name no kind."""
+    for number, instruction in enumerate(["add a hat", "remove the car", *["make it blue"] * 6]):
+        write_trajectory(tmp_path / str(number), (9,), "accepted", instruction=instruction, options=())
+    learned, _ = data.from_folders([tmp_path])
+    assert sorted(each.group[0] for each in learned) == ["add", "color", "color", "remove"]
+
+
 def test_no_trajectory_to_learn_from_is_said(tmp_path):
     write_trajectory(tmp_path / "run", (9, 1))
     with pytest.raises(RethinkError, match="none of the 1 trajectories"):

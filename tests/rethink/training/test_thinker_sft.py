@@ -90,6 +90,13 @@ def test_where_processes_are_not_forked_this_one_reads_all(chat, tmp_path, witho
     assert len(lines) == 1
 
 
+@pytest.mark.parametrize("end", [{"epochs": 1.0}, {"epochs": 1000.0, "minutes": 1e-3}])
+def test_the_last_step_has_a_line_however_seldom_there_are_some(chat, tmp_path, end):
+    examples, lines = [row["conversation"] for row in rows(4)] * 2, []
+    train(chat, examples, replace(CONFIG, log_every=100, **end), tmp_path / "work", report=lines.append)
+    assert lines[-1].startswith("step ") and "loss" in lines[-1] and lines[-1].endswith("0:00:00 left")
+
+
 class Ended(BaseException):
     """What a front end raises where the user wants no more."""
 
