@@ -4,5 +4,9 @@ import os
 
 # What the libraries log while loading is for their developers; we report errors ourselves. They read these when they are imported,
 # which the commands' own modules do.
-for _variable, _value in {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}.items():
+for _variable, _value in {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+    "TQDM_DISABLE": "1",
+}.items():
     os.environ.setdefault(_variable, _value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,16 +28,25 @@ from .progress import complain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
+
+    from ..editors.protocol import Editor
+    from ..editors.settings import Settings
     from ..steering import Steering
     from ..steps import Comparison, Continue, Step
+    from ..think_job import ThinkJob
     from ..thinkers.critique import Thinker
     from ..trajectory import Trajectory
 
 EXAMPLES = """examples:
   python -m rethink think photo.png "make it winter" --editor ... --thinker models/Qwen3-VL-8B-Instruct -o run
   python -m rethink think photo.png "make it winter" --editor ... --thinker ... -o winter.html
+  python -m rethink think photos --editor ... --thinker ... -o runs
   python -m rethink think photo.png "make it winter" --editor ... --thinker http://127.0.0.1:8000/v1 --model qwen3-vl
   python -m rethink think photo.png "make it winter" --editor ... --thinker ... --pause --steer orders.txt
+
+A folder, photos, has for each image, beach.jpg, a text file, beach.txt, with what to change in it. Every image becomes a run in
+the folder of -o; the same command goes on where it was cut off. `collect`, `collect-pairs` and `compare-runs` take that folder.
 
 steering: a line in the file of --steer is an order; of prompt, accept and stop, one is taken after every turn.
   prompt THE NEXT PROMPT     what the next turn does
@@ -63,15 +73,18 @@ def add_think_command(commands) -> None:
         epilog=EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("image", type=Path)
-    parser.add_argument("instruction")
+    parser.add_argument("image", type=Path, help="an image; or a folder of them, each with a text file of its name")
+    parser.add_argument("instruction", nargs="?", help="what to change; none with a folder")
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
-        help="folder of the trajectory; default: IMAGE-thinking. X.html: folder X, and all of it as one page",
+        help="folder of the trajectory, or of a folder's trajectories; default: IMAGE-thinking. X.html: folder X, and all of it as "
+        "one page",
     )
-    parser.add_argument("--resume", action="store_true", help="resume the interrupted run in the folder")
+    parser.add_argument(
+        "--resume", action="store_true", help="resume the interrupted run in the folder; a folder's are always resumed"
+    )
     parser.add_argument("--steer", type=Path, metavar="FILE", help="text file of orders, read between turns; see below")
     parser.add_argument(
         "--pause", action="store_true", help="wait after every turn for an order in the file of --steer"
@@ -131,15 +144,17 @@ def add_thinker_options(
 
 def run_think(options: argparse.Namespace) -> int:
     """Think as the arguments say; → the exit status."""
+    if options.pause and not options.steer:
+        raise RethinkError("--pause needs --steer: the file that says how to go on.")
+    return _think_over_folder(options) if options.instruction is None else _think_once(options)
+
+
+def _think_once(options: argparse.Namespace) -> int:
     from ..atomic import check_target
     from ..images import load_image
-    from ..think_job import ThinkJob, resume_run, start_run
-    from ..think_loop import RunCallbacks, ThinkTask, warn_of_no_boxes
     from ..trajectory import check_new_folder, load_trajectory
     from ..trajectory_html import write_html
 
-    if options.pause and not options.steer:
-        raise RethinkError("--pause needs --steer: the file that says how to go on.")
     image = load_image(options.image)
     mask = load_edit_mask(options, image)
     target = options.output or options.image.with_name(f"{options.image.stem}-thinking")
@@ -151,25 +166,95 @@ def run_think(options: argparse.Namespace) -> int:
         load_trajectory(folder)  # there is one
     else:
         check_new_folder(folder)
-    for kind, model in (("editor", options.editor), ("thinker", options.thinker)):
-        warn_of_strangers(kind, model, image)
-    config = config_from(options)
-    editor, thinker = open_editor(options), open_thinker_of(options, "thinker")
-    judge = open_thinker_of(options, "judge") if options.judge else None
-    task = ThinkTask(image, options.instruction, thinker, judge, mask, config)
-    if warning := warn_of_no_boxes(task):
-        complain(warning)
-    job = ThinkJob(task, editor, settings_from(options))
-    with (resume_run if options.resume else start_run)(folder, task, job.options) as run:
-        reporter = _Reporter(run.trajectory)
-        steering = _file_steering(options, reporter) if options.steer else None
-        callbacks = RunCallbacks(steer=steering.steer if steering else None, on_step=show_step)
-        trajectory = job.run(run, reporter.show, callbacks)
+    _warn_of_strangers(options, image)
+    trajectory = _run(_open_models(options).job(image, options.instruction, mask), folder, options.resume, options)
     _report_end(trajectory)
     if page and not trajectory.is_unwritten:
         write_html(trajectory, page)
         print(page)
     return 1 if trajectory.stopped == "failed" else 0
+
+
+def _think_over_folder(options: argparse.Namespace) -> int:
+    """A run for every image of a folder, in a folder of the image's name. Those that were cut off go on."""
+    from ..comparison.tasks import tasks_from_folder
+    from ..thinkers.asking import FailureStreak
+    from ..trajectory import RECORD_FILE
+
+    home = options.output or options.image.with_name(f"{options.image.name}-thinking")
+    if not options.image.is_dir():
+        raise RethinkError("instruction: say what to change; only a folder has its instructions in text files.")
+    for flag, value in (("--mask", options.mask), ("--steer", options.steer)):
+        if value:
+            raise RethinkError(f"{flag}: is for one image with its instruction; leave it out for a folder.")
+    if home.suffix.lower() == ".html":
+        raise RethinkError(f"-o: a page shows one run, and these are several; give a folder in place of {home}.")
+    tasks = tasks_from_folder(options.image)
+    folders = [home / name for name in _folder_names([task.name for task in tasks])]
+    models, failed, streak = _open_models(options), 0, FailureStreak()
+    for number, (task, folder) in enumerate(zip(tasks, folders, strict=True), 1):
+        print(f"{number} of {len(tasks)}: {task.name}: {task.instruction}", flush=True)
+        image, resume = task.load(), (folder / RECORD_FILE).is_file()
+        _warn_of_strangers(options, image)
+        trajectory = _run(models.job(image, task.instruction), folder, resume, options)
+        _report_end(trajectory)
+        failed += trajectory.stopped == "failed"
+        streak.record(trajectory.stopped == "failed", trajectory.message)
+    print(f"{len(tasks)} runs → {home}" + (f"; {failed} failed, and go on when this is run again" if failed else ""))
+    return 1 if failed else 0
+
+
+def _folder_names(images: Sequence[str]) -> list[str]:
+    """A folder's name for the run of every image file: without the ending, but where two would have the same."""
+    from ..names import make_portable
+
+    stems = [Path(name).stem.casefold() for name in images]
+    names = (Path(name).stem if stems.count(stem) == 1 else name for name, stem in zip(images, stems, strict=True))
+    return [make_portable(name, f"image {number}") for number, name in enumerate(names, 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Models:
+    """What runs are made with."""
+
+    editor: Editor
+    thinker: Thinker
+    judge: Thinker | None
+    config: LoopConfig
+    settings: Settings
+
+    def job(self, image: Tensor, instruction: str, mask: Tensor | None = None) -> ThinkJob:
+        from ..think_job import ThinkJob
+        from ..think_loop import ThinkTask
+
+        task = ThinkTask(image, instruction, self.thinker, self.judge, mask, self.config)
+        return ThinkJob(task, self.editor, self.settings)
+
+
+def _open_models(options: argparse.Namespace) -> _Models:
+    config = config_from(options)
+    editor, thinker = open_editor(options), open_thinker_of(options, "thinker")
+    judge = open_thinker_of(options, "judge") if options.judge else None
+    return _Models(editor, thinker, judge, config, settings_from(options))
+
+
+def _warn_of_strangers(options: argparse.Namespace, image: Tensor) -> None:
+    for kind, model in (("editor", options.editor), ("thinker", options.thinker)):
+        warn_of_strangers(kind, model, image)
+
+
+def _run(job: ThinkJob, folder: Path, resume: bool, options: argparse.Namespace) -> Trajectory:
+    """The run in a folder, new or resumed, to its end."""
+    from ..think_job import resume_run, start_run
+    from ..think_loop import RunCallbacks, warn_of_no_boxes
+
+    if warning := warn_of_no_boxes(job.task):
+        complain(warning)
+    with (resume_run if resume else start_run)(folder, job.task, job.options) as run:
+        reporter = _Reporter(run.trajectory)
+        steering = _file_steering(options, reporter) if options.steer else None
+        callbacks = RunCallbacks(steer=steering.steer if steering else None, on_step=show_step)
+        return job.run(run, reporter.show, callbacks)
 
 
 def config_from(options: argparse.Namespace) -> LoopConfig:

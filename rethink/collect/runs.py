@@ -35,6 +35,7 @@ REASONS = {
     "copy": "a copy of another run",
 }
 
+
 class TurnFacts(NamedTuple):
     """The step of a turn that is learned from: its index in the run, and its scores, 0…10."""
 

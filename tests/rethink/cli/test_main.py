@@ -68,7 +68,9 @@ def test_the_demo_thinks_and_shows_it(rethink, tmp_path):
 
 def test_what_is_said_beside_the_result_is_sentences(photo, tmp_path):
     """Neither the libraries' bars while they load, nor places in the code."""
-    ran = run_process("edit", photo, "make it red, " * 20, "--editor", "built-in", "--steps", 1, "-o", tmp_path / "red.png")
+    ran = run_process(
+        "edit", photo, "make it red, " * 20, "--editor", "built-in", "--steps", 1, "-o", tmp_path / "red.png"
+    )
     *said, seconds = ran.stderr.splitlines()
     assert ran.returncode == 0 and "reads the first 30" in said[-1] and seconds.endswith(" s"), ran.stderr
     assert all(line.startswith("rethink: ") for line in said), ran.stderr

@@ -1,5 +1,6 @@
 """`rethink think`, run as its user runs it."""
 
+import re
 import shutil
 import signal
 import sys
@@ -9,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from rethink.cli.main import main, make_parser
 from rethink.cli.think import thinker_config_from
-from rethink.images import load_image
+from rethink.images import load_image, save_image
 from rethink.thinkers.loading import ThinkerConfig
 from rethink.trajectory import load_trajectory, writing
 from tests.support.commands import run_here
@@ -45,6 +47,45 @@ def test_thinks_and_goes_on_where_it_was_cut_off(rethink, editor, thinker, photo
     assert more.stdout.splitlines()[-1] == str(page) and "data:image/png;base64," in page.read_text(encoding="utf-8")
     other = rethink(*how, "--turns", 3, "--resume", "--seed", 9)
     assert other.returncode == 2 and "another choice of rules" in other.stderr
+
+
+def test_a_folder_of_images_and_instructions_is_a_run_for_each_and_goes_on(how, photo, capfd):
+    photos, runs = photo.parent / "photos", photo.parent / "runs"
+    photos.mkdir()
+    for name, text in {"b.png": "make it red", "b.jpg": "", "a 日本.png": "make it blue"}.items():
+        save_image(torch.rand(1, 50, 70, 3), photos / name)
+        (photos / name).with_suffix(".txt").write_text(text or "make it red", encoding="utf-8")
+    command, _, _, *options = how
+    over = [command, photos, *options, "-o", runs, "--turns"]
+    code, lines, _ = run_here(capfd, *over, 1)
+    assert code == 0 and lines[0] == "1 of 3: a 日本.png: make it blue" and lines[-1] == f"3 runs → {runs}"
+    assert sorted(folder.name for folder in runs.iterdir()) == ["a 日本", "b.jpg", "b.png"]
+    shutil.rmtree(runs / "b.jpg")
+    code, lines, _ = run_here(capfd, *over, 2)
+    assert code == 0 and [line[:6] for line in lines if line.startswith("turn")] == [
+        "turn 2",
+        "turn 1",
+        "turn 2",
+        "turn 2",
+    ]
+    assert {load_trajectory(folder).stopped for folder in runs.iterdir()} == {"turns"}
+
+
+def test_what_a_folder_of_images_cannot_be_thought_over_with_is_said(how, photo, capfd):
+    photos = photo.parent / "photos"
+    photos.mkdir()
+    shutil.copy(photo, photos / "a.png")
+    command, _, _, *options = how
+    orders = photo.with_name("orders.txt")
+    for image, more, why in (
+        (photo, [], "instruction: say what to change"),
+        (photos, [], "1 of 1 in .* have no instruction: a.png"),
+        (photos, ["--mask", photo], "--mask: is for one image"),
+        (photos, ["--steer", orders], "--steer: is for one image"),
+        (photos, ["-o", photos / "page.html"], "-o: a page shows one run"),
+    ):
+        code, _, (complaint,) = run_here(capfd, command, image, *options, *more)
+        assert code == 2 and re.search(why, complaint), complaint
 
 
 def test_boxes_that_the_thinker_is_not_asked_for_are_said(how, tmp_path, capsys):
