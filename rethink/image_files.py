@@ -201,6 +201,8 @@ def _reading() -> Iterator[None]:
         yield
     except RethinkError:
         raise
+    except FileNotFoundError as error:
+        raise RethinkError("it does not exist") from error
     except UnidentifiedImageError as error:  # its own words name an address in memory
         raise RethinkError("cannot be read as an image: it is in no format that is known here") from error
     except Exception as error:

@@ -85,9 +85,14 @@ def check_limits(job: Any) -> None:
 
 
 def _expected(each: Option) -> str:
-    limits = f"expected {each.low:g} or more" if each.high is None else f"expected {each.low:g} to {each.high:g}"
+    to = "or more" if each.high is None else f"to {_format_number(each.high)}"
+    limits = f"expected {_format_number(each.low)} {to}"
     return f"{limits}, the lower one first" if isinstance(each.default, tuple) else limits
 
 
 def _listed(numbers: tuple[float, ...]) -> str:
-    return " and ".join(f"{number:g}" for number in numbers)
+    return " and ".join(map(_format_number, numbers))
+
+
+def _format_number(number: float | None) -> str:
+    return f"{number}" if isinstance(number, int) else f"{number:g}"

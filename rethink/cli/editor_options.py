@@ -25,7 +25,7 @@ def add_loading_options(parser: argparse.ArgumentParser, default: str | None, he
     """Which editor, its LoRAs, and how it is loaded: what `open_editor` reads, besides the device."""
     from ..editors.settings import LoadSettings, ServerSettings
 
-    parser.add_argument("--editor", default=default, help=help)
+    parser.add_argument("--editor", default=default, help=f"{help}. Default: {default}" if default else help)
     for name in SERVER_FIELDS:
         flag = f"--editor-{name.replace('_', '-')}"
         add_field(parser, ServerSettings, name, flag, dest=f"editor_{name}", metavar=name.upper())

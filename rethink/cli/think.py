@@ -182,6 +182,8 @@ def _think_over_folder(options: argparse.Namespace) -> int:
     from ..trajectory import RECORD_FILE
 
     home = options.output or options.image.with_name(f"{options.image.name}-thinking")
+    if not options.image.exists():
+        raise RethinkError(f"image: {options.image} does not exist; give an image, or a folder of them.")
     if not options.image.is_dir():
         raise RethinkError("instruction: say what to change; only a folder has its instructions in text files.")
     for flag, value in (("--mask", options.mask), ("--steer", options.steer)):

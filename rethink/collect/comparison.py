@@ -95,6 +95,10 @@ class CompareRunsJob:
             else:
                 alone += 1
         if not pairs:
+            for name, folders, runs in zip(("before", "after"), (self.before, self.after), sides, strict=True):
+                if not runs:
+                    places = ", ".join(map(str, folders))
+                    raise RethinkError(f"{name}: there is no recorded run in {places} or below; give another folder.")
             raise RethinkError(
                 f"after: none of its {len(sides[1])} runs has instruction and source of one of the {len(sides[0])} before; "
                 "think about the same images with the same words."

@@ -32,8 +32,7 @@ def whole_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
 
     replace: whether it may replace an earlier one of ours. Raises RethinkError where something else is there.
     """
-    finish_export(folder)
-    replacing = _require_free(folder, replace)
+    replacing = require_free(folder, replace)
     before = stamps(folder) if replacing else {}
     temporary = _temporary_for(folder)
     _claim(temporary)
@@ -86,12 +85,9 @@ def finish_exports(root: Path) -> None:
                 _log.warning("%s", error)
 
 
-def _temporary_for(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.part")
-
-
-def _require_free(folder: Path, replace: bool) -> bool:
-    """Whether there is an earlier folder of ours to replace. Raises RethinkError for anything else."""
+def require_free(folder: Path, replace: bool) -> bool:
+    """Whether there is an earlier folder of ours to replace, after `finish_export`. Raises RethinkError for anything else."""
+    finish_export(folder)
     if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if not replace:
@@ -100,6 +96,10 @@ def _require_free(folder: Path, replace: bool) -> bool:
         raise RethinkError(f"replace: {folder} is a pair store, which is only added to; choose another name.")
     require_own(folder, "replace")
     return True
+
+
+def _temporary_for(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.part")
 
 
 def _claim(temporary: Path) -> None:

@@ -64,8 +64,8 @@ def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int
     template: the critique's wording that the thinker will be asked in; collected data have theirs. Raises RethinkError for a folder
     that is not there, and where nothing is left.
     """
-    found, run_folders = [], set()
-    for folder in map(Path, folders):
+    found, run_folders, folders = [], set(), tuple(map(Path, folders))
+    for folder in folders:
         if not folder.is_dir():
             raise RethinkError(f"data: there is no folder {folder}; give one with recorded runs in it or below.")
         if (folder / COLLECTED).is_file():
@@ -75,6 +75,9 @@ def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int
     runs = [run for run in read_runs(sorted(run_folders)) if run is not None]
     chosen, _ = split_by_variance([run for run in runs if did_no_harm(run)])
     found += balance([c for trajectory in chosen for c in unroll(trajectory, template)], Random(seed))
+    if not found and not run_folders:
+        places = ", ".join(map(str, folders))
+        raise RethinkError(f"data: there is no recorded run in {places} or below; think first, or give another folder.")
     if not found:
         raise RethinkError(
             f"data: none of the {len(run_folders)} trajectories there can be learned from; make more of them."

@@ -35,7 +35,8 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d+)")  # not a copy that somebody has ma
 def check_output(output: Path, thinker: Path) -> None:
     """Check that a trained thinker can be written to `output`, before the work that it is to hold.
 
-    Raises RethinkError where it cannot, and where that is the thinker to start from, or a model that nobody trained here.
+    Raises RethinkError where it cannot, and where that is the thinker to start from, a model that nobody trained here, or a folder of
+    anything else.
     """
     check_target(output / "config.json", "output")
     if output.resolve() == snapshot_of(thinker).resolve():
@@ -45,6 +46,8 @@ def check_output(output: Path, thinker: Path) -> None:
     trained_here = (output / MARK).is_file() or checkpoints_of(output).is_dir()  # of before there were marks
     if (output / "config.json").is_file() and not trained_here:
         raise RethinkError(f"output: {output} has a model in it that was not trained by Rethink; choose another place.")
+    if not trained_here and output.is_dir() and any(not file.name.startswith(".") for file in output.iterdir()):
+        raise RethinkError(f"output: {output} holds other files than a thinker's; choose a new folder.")
 
 
 def checkpoints_of(output: Path) -> Path:

@@ -91,7 +91,7 @@ def test_pipes_folders_and_missing_files_are_named_at_once(tmp_path):
     for place, why in (
         (tmp_path / "pipe.png", "no file"),
         (tmp_path, "a folder"),
-        (tmp_path / "gone.png", "No such file"),
+        (tmp_path / "gone.png", "it does not exist"),
     ):
         for reader in (load_image, read_pixels):
             with pytest.raises(RethinkError, match=why):

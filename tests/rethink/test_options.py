@@ -33,6 +33,7 @@ def test_the_options_of_a_job_are_its_described_fields_in_their_order():
     [
         ({"count": 0}, "count: expected 1 to 9, got 0"),
         ({"count": 10}, "count: expected 1 to 9, got 10"),
+        ({"count": 12345678}, "count: expected 1 to 9, got 12345678"),
         ({"share": -1.0}, "share: expected 0 or more, got -1"),
         ({"share": float("nan")}, "share: expected 0 or more, got nan"),
         ({"kind": "c"}, "kind: “c” is unknown; choose one of a, b"),

@@ -79,6 +79,7 @@ def test_what_a_folder_of_images_cannot_be_thought_over_with_is_said(how, photo,
     orders = photo.with_name("orders.txt")
     for image, more, why in (
         (photo, [], "instruction: say what to change"),
+        (photo.parent / "nope", [], "image: .*nope does not exist"),
         (photos, [], "1 of 1 in .* have no instruction: a.png"),
         (photos, ["--mask", photo], "--mask: is for one image"),
         (photos, ["--steer", orders], "--steer: is for one image"),

@@ -134,6 +134,13 @@ def test_nothing_to_compare_is_said(add, compare):
         compare()
 
 
+def test_a_folder_without_runs_is_named(add, compare, tmp_path):
+    add("before", 0, (9,))
+    (tmp_path / "after").mkdir()
+    with pytest.raises(RethinkError, match="^after: there is no recorded run in .*after or below"):
+        compare()
+
+
 def test_the_sheet_has_a_row_a_task_and_bears_a_lost_image(add, compare):
     add("before", 0, (3, 9))
     add("after", 0, (9,))

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from rethink.collect.dataset_job import CollectJob
 from rethink.collect.pairs_job import RunPairRules, RunPairsJob, count_drops
 from rethink.errors import RethinkError
 from rethink.images import load_image, to_pil
@@ -189,6 +190,23 @@ def test_the_best_against_the_worst_of_a_run(add, make, tmp_path):
     assert again.preferences == 1 and record["edit_prompt"] == "make 0 nicer"
     assert (record["chosen_score"], record["rejected_score"]) == (9, 4)
     assert make(preferences=tmp_path / "preferences", margin=0.5).preferences == 2
+
+
+def test_pairs_and_preferences_are_put_to_nothing_else(add, make, tmp_path):
+    """Neither to the runs, nor to a data set of them, whose log has the same name: all stays as it is, and no judge is asked."""
+    add(0)
+    CollectJob((tmp_path / "runs",), tmp_path / "data").run()
+    before = sorted(tmp_path.rglob("*"))
+    for options, why in (
+        ({"store": "runs"}, "^store: .*runs holds no pairs, but 0; choose a new folder"),
+        ({"store": "runs/0"}, "^store: .*0 holds no pairs, but source.png"),
+        ({"store": "data"}, "^store: .*data holds no pairs, but README.md"),
+        ({"preferences": tmp_path / "pairs"}, "^preferences: .*pairs is the folder of the pairs"),
+        ({"preferences": tmp_path / "runs"}, "^replace: .*runs"),
+    ):
+        with pytest.raises(RethinkError, match=why):
+            make(judge=thinker(), **options)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_copy_of_a_run_prefers_nothing_a_second_time(add, make, tmp_path):

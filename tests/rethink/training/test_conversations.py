@@ -168,6 +168,9 @@ def test_no_trajectory_to_learn_from_is_said(tmp_path):
     write_trajectory(tmp_path / "run", (9, 1))
     with pytest.raises(RethinkError, match="none of the 1 trajectories"):
         data.from_folders([tmp_path])
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(RethinkError, match="there is no recorded run in .*pictures or below"):
+        data.from_folders([tmp_path / "pictures"])
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):

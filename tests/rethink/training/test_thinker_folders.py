@@ -43,6 +43,10 @@ def test_no_model_is_written_over_that_was_not_trained_here(thinker, tmp_path):
         check_output(other, thinker)
     mark_trained(other, thinker)
     check_output(other, thinker)
+    runs = tmp_path / "runs"
+    (runs / "a").mkdir(parents=True)
+    with pytest.raises(RethinkError, match="^output: .*runs holds other files than a thinker's; choose a new folder"):
+        check_output(runs, thinker)
     assert json.loads((other / MARK).read_text(encoding="utf-8")) == {
         "trained_from": "thinker",
         "only_critiques": False,
