@@ -173,7 +173,7 @@ def test_mistakes_are_named_by_the_inputs_own_names(train, models, RethinkError)
         ({"name": "../mine"}, "^name: .*use for example my-thinker"),
         ({"name": "owner/mini"}, "^name: .* is the thinker that is trained"),
         ({"folder": "output/gone"}, "^folder: there is no"),
-        ({"folder": "input"}, "^folder: none of the 0 trajectories"),
+        ({"folder": "input"}, "^folder: there is no recorded run in .*input or below"),
         ({"batch": 0}, r"^method\.batch: expected 1"),
     ):
         with pytest.raises(RethinkError, match=why):
