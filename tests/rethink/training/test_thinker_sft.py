@@ -234,7 +234,7 @@ def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "llama-factory-sft.jsonl").touch()
     for arguments, message in (
-        ([folder, tmp_path, tmp_path / "out"], "none of the 0 trajectories"),
+        ([folder, tmp_path, tmp_path / "out"], "there is no recorded run in"),
         ([folder, tmp_path / "other", tmp_path / "out"], "has llama-factory-sft.jsonl, but no trl-sft.jsonl"),
         ([folder, tmp_path, tmp_path / "out", "--template", tmp_path / "none.txt"], "template: "),
         ([folder, tmp_path, tmp_path / "out", "--template", tmp_path / "slotless.txt"], "template: "),
