@@ -28,11 +28,13 @@ _OPEN, _CLOSE = re.compile("<boxes>", re.IGNORECASE), re.compile("</boxes>", re.
 # Where an answer goes on after a block that is not closed, as it is when the reasoning only speaks of one.
 _NEXT_PART = re.compile("</boxes>|</think>|<(?:score|checklist|answer)>", re.IGNORECASE)
 _LAST_PART = re.compile("</answer>", re.IGNORECASE)
+_BARE = re.compile(r"\s*(?:(?:```(?:json)?|<\w+>)\s*)?(?P<list>\[.*\])\s*(?:(?:```|</\w+>)\s*)?", re.DOTALL)
 
 
 def split_boxes(answer: str) -> tuple[str, str]:
     """(the answer, cleaned, without its block of boxes, the block): the last one, "" for none.
 
+    Boxes without these tags, in a fence, in other tags or bare, count where nothing else stands behind the answer's end.
     One that is not closed ends where the answer goes on; after the next prompt, with which an answer ends, nothing does. Tags that
     are left, as in reasoning that speaks of the block, become words: after a tag, a verdict would pass for a quotation.
     """
@@ -41,9 +43,18 @@ def split_boxes(answer: str) -> tuple[str, str]:
     answer = clean_answer(answer)
     opened = list(_OPEN.finditer(answer))
     if not opened:
-        return answer, ""
+        return _cut_bare(answer)
     rest, block = _cut(answer, opened[-1])
     return _CLOSE.sub("", _OPEN.sub("boxes", rest)), block
+
+
+def _cut_bare(answer: str) -> tuple[str, str]:
+    """(the answer, a list of boxes behind its end), as models write it that were trained to point in a form of their own."""
+    end = max((tag.end() for tag in _LAST_PART.finditer(answer)), default=len(answer))
+    found = _BARE.fullmatch(answer[end : end + LONGEST_BLOCK])
+    if found is None or not any(record.keys() & {*BOX_KEYS} for record in _read_records(found["list"])):
+        return answer, ""
+    return answer[:end], found["list"]
 
 
 def _cut(answer: str, opened: re.Match[str]) -> tuple[str, str]:

@@ -115,6 +115,14 @@ def test_boxes_are_asked_for_last_and_only_where_they_are_wanted():
     assert (bad.status, bad.semantic, bad.regions) == ("ok", 5, ()), "what is wrong with boxes spoils nothing else"
 
 
+@pytest.mark.parametrize("form", ["\n```json\n{}\n```", "<regions>{}</regions>", "\n{}"])
+def test_boxes_in_a_form_of_the_models_own_cost_no_scores(form):
+    boxes = form.format('[{"bbox_2d": [0, 0, 500, 500], "label": "the hat"}]')
+    (found,) = ask(Thinker(Says(said(5, 5, "next") + boxes)), regions=True)
+    assert (found.status, found.semantic, found.next_prompt) == ("ok", 5, "next")
+    assert found.regions == (Region("wrong", (0, 0, 0.5, 0.5), "the hat"),)
+
+
 @pytest.mark.parametrize("words", ["I shall list it in <boxes> then.", "I end with <boxes>", "<boxes>[]</boxes>"])
 @pytest.mark.parametrize("end", ["", "<boxes>[]</boxes>", "\n<boxes>[[1, 2"])
 def test_reasoning_that_speaks_of_boxes_costs_no_scores(words, end):

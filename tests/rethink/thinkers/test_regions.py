@@ -31,6 +31,12 @@ def boxes(block, size=SIZE, model=""):
         ("a<boxes>[1]<score>s</score><answer>b</answer></boxes>", "a<score>s</score><answer>b</answer>", "[1]"),
         ("<answer>a</answer><boxes>[1<score>s</score>", "<answer>a</answer>", "[1<score>s</score>"),
         ('<answer>a</answer><boxes>["<answer>"]</boxes>', "<answer>a</answer>", '["<answer>"]'),
+        (f"<answer>a</answer>\n```json\n{LIST}\n```", "<answer>a</answer>", LIST),
+        (f"<answer>a</answer>\n<regions>{LIST}</regions>\n", "<answer>a</answer>", LIST),
+        (f"<answer>a</answer> {LIST}", "<answer>a</answer>", LIST),
+        (f"<answer>a</answer> was quoted: {LIST}", f"<answer>a</answer> was quoted: {LIST}", ""),
+        ("<answer>a</answer>[1, 2]", "<answer>a</answer>[1, 2]", ""),
+        (LIST, LIST, ""),
     ],
 )
 def test_the_block_is_cut_out_of_the_answer(answer, rest, block):
