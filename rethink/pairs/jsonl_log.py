@@ -30,11 +30,13 @@ class NewerVersion(RethinkError):
 
 @contextmanager
 def disk_full_as_error(folder: Path) -> Iterator[None]:
-    """Raise DiskFull for an OSError that means a full disk."""
+    """Raise DiskFull for an OSError that means a full disk, or one that nothing can be written to."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
+            if error.errno == errno.EROFS:
+                raise DiskFull(f"pairs: {folder} is on a disk that is read-only; choose another place.") from error
             raise DiskFull(f"pairs: no room left in {folder}; make room and run again, it goes on.") from error
         raise
 

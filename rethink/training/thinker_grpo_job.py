@@ -76,6 +76,10 @@ class GRPOJob:
         config = replace(self.config, prompts=min(self.config.prompts, len(steps)))
         config.accumulate(processes.count)
         say(f"{len(steps)} questions to learn from; {len(held_out)} tasks held out")
+        if self.config.hold_out and not held_out:
+            say(
+                "hold_out: none of so few images can be held out, so the last thinker is kept, not the best; think about 5 or more"
+            )
         if left_out:
             say(describe_left_out(left_out))
         if config.prompts < self.config.prompts:

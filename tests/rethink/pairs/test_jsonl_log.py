@@ -1,12 +1,13 @@
 """Logs of JSON lines, torn, damaged, or somebody else's."""
 
+import errno
 import json
 import os
 
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.jsonl_log import DiskFull, JsonlLog, LatestIndex
+from rethink.pairs.jsonl_log import DiskFull, JsonlLog, LatestIndex, disk_full_as_error
 from rethink.pairs.store import PairStore
 from tests.support.pairs import make_pair
 
@@ -40,6 +41,12 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
     with pytest.raises(DiskFull, match="no room"):
         ledger.append({"b": 2})
     assert ledger.path.read_text() == '{"a": 1}\n'
+
+
+def test_a_read_only_disk_is_not_called_full(tmp_path):
+    with pytest.raises(DiskFull, match="is on a disk that is read-only; choose another place"):
+        with disk_full_as_error(tmp_path):
+            raise OSError(errno.EROFS, "Read-only file system")
 
 
 BAD = [

@@ -80,6 +80,14 @@ def test_from_runs_to_a_folder_that_opens(runs, tmp_path, trained):
     assert (tmp_path / "out" / MARK).is_file()
 
 
+def test_that_nothing_can_be_held_out_is_said(tmp_path, trained):
+    write_trajectory(tmp_path / "runs" / "0", (2, 9))
+    for hold_out, said in ((2, True), (0, False)):
+        lines = []
+        job(tmp_path / "runs", tmp_path, hold_out=hold_out).run(Painter(), Thinker(PromptJudge()), lines.append)
+        assert any(line.startswith("hold_out: none of so few images") for line in lines) == said
+
+
 def test_runs_that_are_left_out_are_said(runs, tmp_path, trained):
     write_trajectory(runs / "unfinished", (2, 9), "")
     lines = []
