@@ -44,9 +44,9 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
 
 
 def test_a_read_only_disk_is_not_called_full(tmp_path):
-    with pytest.raises(DiskFull, match="is on a disk that is read-only; choose another place"):
-        with disk_full_as_error(tmp_path):
-            raise OSError(errno.EROFS, "Read-only file system")
+    read_only = pytest.raises(DiskFull, match="is on a disk that is read-only; choose another place")
+    with read_only, disk_full_as_error(tmp_path):
+        raise OSError(errno.EROFS, "Read-only file system")
 
 
 BAD = [
