@@ -368,7 +368,8 @@ def require_same_run(trajectory: Trajectory, task: ThinkTask, options: dict[str,
             each["editor"] = name_anywhere(str(each["editor"]))
     other = sorted(key for key in ours if ours[key] != theirs.get(key, ours[key]))
     if other:
-        raise RethinkError(f"trajectory: {trajectory.folder} was run with another choice of {', '.join(other)}.")
+        what = f"{trajectory.folder} was run with another choice of {', '.join(other)}"
+        raise RethinkError(f"trajectory: {what}; choose the same, or another folder.")
 
 
 def best_of_last_turn(steps: Sequence[Step]) -> Step:

@@ -178,6 +178,7 @@ def _think_once(options: argparse.Namespace) -> int:
 def _think_over_folder(options: argparse.Namespace) -> int:
     """A run for every image of a folder, in a folder of the image's name. Those that were cut off go on."""
     from ..comparison.tasks import tasks_from_folder
+    from ..text_files import one_line
     from ..thinkers.asking import FailureStreak
     from ..trajectory import RECORD_FILE
 
@@ -195,7 +196,7 @@ def _think_over_folder(options: argparse.Namespace) -> int:
     folders = [home / name for name in _folder_names([task.name for task in tasks])]
     models, failed, streak = _open_models(options), 0, FailureStreak()
     for number, (task, folder) in enumerate(zip(tasks, folders, strict=True), 1):
-        print(f"{number} of {len(tasks)}: {task.name}: {task.instruction}", flush=True)
+        print(f"{number} of {len(tasks)}: {task.name}: {one_line(task.instruction)}", flush=True)
         image, resume = task.load(), (folder / RECORD_FILE).is_file()
         _warn_of_strangers(options, image)
         trajectory = _run(models.job(image, task.instruction), folder, resume, options)

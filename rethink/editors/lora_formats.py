@@ -129,7 +129,8 @@ class LoraFile:
 def read_file(path: Path, parts: Sequence[str]) -> LoraFile:
     """A .safetensors LoRA. parts: those of the pipeline, the denoiser first. Raises RethinkError."""
     if path.suffix.lower() != ".safetensors" or not path.is_file():
-        raise RethinkError(f"lora: {path} is no .safetensors file; choose a LoRA in that format.")
+        what = "is no .safetensors file" if path.exists() else "does not exist"
+        raise RethinkError(f"lora: {path} {what}; choose a LoRA in that format.")
     check_weights("lora", path)
     with lazy_import("safetensors").safe_open(path, framework="pt") as file:
         # Copies: on Windows a file that tensors are still mapped from is not replaced by a training of its name.

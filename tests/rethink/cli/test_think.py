@@ -46,7 +46,7 @@ def test_thinks_and_goes_on_where_it_was_cut_off(rethink, editor, thinker, photo
     assert more.returncode == 0 and [line[:6] for line in more.stdout.splitlines()[:-2]] == ["turn 3"]
     assert more.stdout.splitlines()[-1] == str(page) and "data:image/png;base64," in page.read_text(encoding="utf-8")
     other = rethink(*how, "--turns", 3, "--resume", "--seed", 9)
-    assert other.returncode == 2 and "another choice of rules" in other.stderr
+    assert other.returncode == 2 and "another choice of rules; choose the same, or another folder" in other.stderr
 
 
 def test_a_folder_of_images_and_instructions_is_a_run_for_each_and_goes_on(how, photo, capfd):

@@ -299,5 +299,5 @@ def test_other_files(kontext, tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(RethinkError, match="^lora: "):
             kontext.with_lora(tmp_path / name, 1.0)
-    with pytest.raises(RethinkError, match="^lora: .* is no .safetensors file"):
+    with pytest.raises(RethinkError, match="^lora: .* does not exist"):
         kontext.with_lora(tmp_path / "absent.safetensors", 1.0)
