@@ -117,8 +117,7 @@ class Misfit(Exception):
 
 @dataclass(frozen=True, eq=False)
 class LoraFile:
-    """layers: a layer's name → which of its tensors → the tensor. others: names of tensors that are of no layer. made_for: see
-    `describe_origin`."""
+    """layers: a layer's name → which of its tensors → the tensor. others: names of no layer. made_for: see `describe_origin`."""
 
     layers: Mapping[str, Mapping[str, Tensor]]
     others: tuple[str, ...]
