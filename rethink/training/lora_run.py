@@ -106,7 +106,8 @@ class LoraRecord:
 
     def choose_best(self) -> LoraRecord:
         """The record with the save that the evidence speaks for, and why."""
-        best, why = choose_save(self.saves, len(self.held_out))
+        measured = sum(id not in self.skipped for id in self.held_out)
+        best, why = choose_save(self.saves, measured)
         return replace(self, best=best, why=why)
 
 

@@ -27,6 +27,13 @@ def test_the_best_save_is_chosen_by_the_evidence():
     assert best.best == 2 and best.why == "the lowest loss on 2 held-out pairs, 0.30000, of 3 saves"
 
 
+def test_a_held_out_pair_whose_files_were_gone_is_none_of_those_that_were_measured():
+    lowest, worse = (0.1, 0.1, 0.1, 0.1), (0.101, 0.103, 0.103, 0.101)  # two pairs at two times each
+    saves = (Save(1, "1", 0.5, 0.1, losses=lowest), Save(2, "2", 0.4, 0.102, losses=worse))
+    record = replace(RECORD, held_out=("a", "b", "c", "d"), skipped=("b", "c", "of training"), saves=saves)
+    assert record.choose_best().why == "the lowest loss on 2 held-out pairs, 0.10000, of 2 saves"
+
+
 def test_a_record_is_read_again_and_one_of_before_too(tmp_path):
     run = LoraRun(tmp_path)
     assert run.read_record() is None
