@@ -267,14 +267,16 @@ class _Watch:
         first, self.measured_at = self.measured_at is None, step
         started, worked = time.monotonic(), work_clock()
         accelerator = self.trainer.accelerator
-        share = self.task.held_out[accelerator.process_index :: accelerator.num_processes]
+        numbers = range(len(self.task.held_out))[accelerator.process_index :: accelerator.num_processes]
+        share = [self.task.held_out[number] for number in numbers]
         model = self.trainer.model
         model.eval()
         thinker = Thinker(self.task.chat, self.task.template, max_tokens=self.task.config.answer_tokens)
         with self.task.progress.stop_point():
             results = measure_tasks(share, thinker, self.referee, accelerator.autocast)
         model.train()
-        results = gather_object(results)
+        by_number = dict(gather_object(list(zip(numbers, results))))
+        results = [by_number[number] for number in sorted(by_number)]
         found = sum_up(step, results, self.log.take_rewards())
         if found is None and first:
             raise RethinkError(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,7 +42,8 @@ class TaskResult:
 @dataclass(frozen=True)
 class HeldOut:
     """A measurement after some steps. success: share of the tasks; turns: their mean; failed: tasks that could not be measured.
-    reward: the mean of the steps since the last measurement, None before any."""
+    reward: the mean of the steps since the last measurement, None before any. results: of every task, in an order that stays, None
+    where it could not be measured; () in records that have the means alone."""
 
     step: int
     success: float
@@ -49,6 +51,7 @@ class HeldOut:
     tasks: int
     failed: int = 0
     reward: float | None = None
+    results: tuple[TaskResult | None, ...] = ()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -126,18 +129,35 @@ def run_task(task: ThinkerStep, thinker: Thinker, referee: Referee) -> TaskResul
 
 def sum_up(step: int, results: Sequence[TaskResult | str], rewards: Sequence[float]) -> HeldOut | None:
     """The measurement of all tasks; None where none could be measured. rewards: since the last one."""
-    found = [result for result in results if isinstance(result, TaskResult)]
+    reward = statistics.fmean(rewards) if rewards else None
+    return _measurement(step, [result if isinstance(result, TaskResult) else None for result in results], reward)
+
+
+def _measurement(step: int, results: Sequence[TaskResult | None], reward: float | None) -> HeldOut | None:
+    found = [result for result in results if result]
     if not found:
         return None
     success = statistics.fmean(result.success for result in found)
     turns = statistics.fmean(result.turns for result in found)
-    reward = statistics.fmean(rewards) if rewards else None
-    return HeldOut(step, success, turns, len(found), len(results) - len(found), reward)
+    return HeldOut(step, success, turns, len(found), len(results) - len(found), reward, tuple(results))
 
 
 def is_better(new: HeldOut, best: HeldOut | None) -> bool:
-    """More success, or the same in fewer turns."""
-    return best is None or (new.success, -new.turns) > (best.success, -best.turns)
+    """More success at the same tasks, or the same in fewer turns."""
+    if best is None:
+        return True
+    new, best = of_same_tasks(new, best)
+    return (new.success, -new.turns) > (best.success, -best.turns)
+
+
+def of_same_tasks(one: HeldOut, other: HeldOut) -> tuple[HeldOut, HeldOut]:
+    """Two measurements without what only one of them could measure: else a judge that fails at hard tasks makes a thinker better.
+    As they are where no task is known to be in both."""
+    if len(one.results) != len(other.results):
+        return one, other
+    both = [bool(mine and theirs) for mine, theirs in zip(one.results, other.results)]
+    found = [_measurement(each.step, [*compress(each.results, both)], each.reward) for each in (one, other)]
+    return found[0] or one, found[1] or other
 
 
 def warn_of_reward(measured: Sequence[HeldOut]) -> str:
@@ -149,6 +169,7 @@ def warn_of_reward(measured: Sequence[HeldOut]) -> str:
     for each in measured[1:]:
         best = each if is_better(each, best) else best
     after = [each.reward for each in measured if each.step >= best.step and each.reward is not None]
+    best, last = of_same_tasks(best, last)
     fell = best.success - last.success > 1 / last.tasks + 1e-9
     if not fell or len(after) < 2 or after[-1] <= after[0] + CLEAR:
         return ""
@@ -161,4 +182,5 @@ def warn_of_reward(measured: Sequence[HeldOut]) -> str:
 
 def read_held_out(record: dict[str, Any]) -> HeldOut:
     """The measurement of a `record`. Raises TypeError for any other."""
-    return replace(HeldOut(0, 0.0, 0.0, 0), **record)
+    results = tuple(result and TaskResult(**result) for result in record.get("results", ()))
+    return replace(HeldOut(0, 0.0, 0.0, 0), **{**record, "results": results})

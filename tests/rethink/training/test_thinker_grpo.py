@@ -192,7 +192,7 @@ def test_the_best_on_held_out_tasks_is_kept_while_the_reward_goes_up(folder, ste
     monkeypatch.setattr(thinker_grpo.GRPOLog, "take_rewards", lambda self: next(rewards))
     lines = []
     config = replace(CONFIG, lora_rank=2, train_vision=False)
-    task = task_of(folder, steps[:2], tmp_path / "work", config, held_out=steps[2:], lines=lines)
+    task = task_of(folder, steps[:2], tmp_path / "work", config, held_out=[steps[2]] * 4, lines=lines)
     name = "model.language_model.layers.0.mlp.up_proj.weight"
     before = task.chat.module.get_parameter(name).clone()
     result = train(task)

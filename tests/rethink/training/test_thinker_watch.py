@@ -1,7 +1,9 @@
 """What a thinker is worth on held-out tasks, and a reward that says something else."""
 
+import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -54,8 +56,11 @@ def test_what_cannot_be_measured_is_no_failure_of_the_thinkers(task, tmp_path):
     assert found[0] == "editor: it is broken." and "judge: did not answer" in found[1]
     assert found[2] == TaskResult(False, 1)
     measured = sum_up(7, found, [0.25, 0.75])
-    assert measured == HeldOut(7, 0.0, 1.0, tasks=1, failed=2, reward=0.5)
-    assert "2 could not be measured" in str(measured) and read_held_out(measured.record) == measured
+    results = (None, None, TaskResult(False, 1))
+    assert measured == HeldOut(7, 0.0, 1.0, tasks=1, failed=2, reward=0.5, results=results)
+    assert "2 could not be measured" in str(measured)
+    assert read_held_out(json.loads(json.dumps(measured.record))) == measured
+    assert read_held_out({"step": 7, "success": 0.0, "turns": 1.0, "tasks": 1}).results == ()
     assert sum_up(7, ["editor: gone."], []) is None
 
 
@@ -101,6 +106,26 @@ def test_more_success_is_better_then_fewer_turns_then_the_earlier():
     assert is_better(start, None)
     assert is_better(HeldOut(5, 0.6, 4.0, 8), start) and is_better(HeldOut(5, 0.5, 2.0, 8), start)
     assert not is_better(HeldOut(5, 0.5, 3.0, 8), start) and not is_better(HeldOut(5, 0.4, 1.0, 8), start)
+
+
+def measured(step, results, **more):
+    """Of every task a letter: d is done, n is not, x could not be measured."""
+    found = ["judge: did not answer." if letter == "x" else TaskResult(letter == "d", 2) for letter in results]
+    return replace(sum_up(step, found, []), **more)
+
+
+def test_what_could_not_be_measured_makes_no_thinker_better_or_worse():
+    start, failing = measured(0, "dddn"), measured(5, "ddxx")
+    assert failing.success > start.success and not is_better(failing, start)
+    assert is_better(measured(9, "ddnn"), measured(5, "dnxx"))  # half of the tasks each, and of the same two one more
+    assert is_better(measured(9, "xxdd"), measured(5, "dnxx"))  # they tell of none in common: as they are
+
+
+def test_what_could_not_be_measured_is_no_success_that_fell():
+    start = measured(0, "ddddddnnnn", reward=0.5)
+    unlucky = measured(9, "xxxxxdnnnn", reward=0.7)
+    assert warn_of_reward([start, unlucky]) == ""
+    assert "(60% at step 0 → 20%)" in warn_of_reward([start, measured(9, "ddnnnnnnnn", reward=0.7)])
 
 
 def test_a_reward_that_goes_up_while_success_goes_down_is_said():
