@@ -6,7 +6,7 @@ import hashlib
 import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 from ..errors import RethinkError
 from ..pairs.contact_sheet import GAP, INK, PAPER, THUMB
 from ..pairs.pixels import read_pixels
-from ..progress import OnProgress, ignore_progress, progress_with_eta
+from ..progress import OnProgress, format_count, ignore_progress, progress_with_eta
 from ..text_files import one_line
 from ..thinkers.critique import Thinker
 from ..thinkers.loading import is_same_model
 from ..thinkers.protocol import OnToken
 from ..training.recorded_runs import read_run
 from ..trajectory import SOURCE_FILE, Trajectory
+from .drops import Drops
 from .outcomes import OutcomeJudge, RunOutcome, own_outcome
-from .runs import find_runs, warn_of_same_judge
+from .runs import REASONS, find_runs, warn_of_same_judge
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -76,18 +77,18 @@ class CompareRunsJob:
         same_judge = sum(is_same_model(judge, thinker) for thinker in thinkers) if judge else 0
         return Comparison(tuple(rows), alone, unread, judge, same_judge)
 
-    def _match(self, on_progress: OnProgress) -> tuple[list[tuple[Trajectory, Trajectory]], int, int]:
-        """(the runs of a task before and after, how many have no partner, how many cannot be read)."""
+    def _match(self, on_progress: OnProgress) -> tuple[list[tuple[Trajectory, Trajectory]], int, Drops]:
+        """(the runs of a task before and after, how many have no partner, those that cannot be read)."""
         report = progress_with_eta("runs read", on_progress)
         sides = [_runs_of(self.before, self.after), _runs_of(self.after, self.before)]
         waiting: dict[str, list[Trajectory]] = defaultdict(list)
-        pairs, alone, unread = [], 0, 0
+        pairs, alone, unread = [], 0, Drops()
         total = sum(map(len, sides))
         for done, folder in enumerate([*sides[0], *sides[1]], 1):
             trajectory, why = read_run(folder)
             report(done, total)
             if trajectory is None or why or not trajectory.steps:
-                unread += 1
+                unread.add(why or "failed", str(folder))
             elif done <= len(sides[0]):
                 waiting[_task(trajectory)].append(trajectory)
             elif partners := waiting[_task(trajectory)]:
@@ -127,7 +128,7 @@ class Comparison:
 
     rows: tuple[ComparedRun, ...]
     alone: int = 0
-    unread: int = 0
+    unread: Drops = field(default_factory=Drops)
     judge: str = ""
     same_judge: int = 0
 
@@ -150,7 +151,7 @@ class Comparison:
         return fmean(before for before, _ in known), fmean(after for _, after in known)
 
     def __str__(self) -> str:
-        lines = [f"{len(self.rows)} tasks, before → after{self.judge and f'; judged by {self.judge}'}"]
+        lines = [f"{format_count(len(self.rows), 'task')}, before → after{self.judge and f'; judged by {self.judge}'}"]
         for name, means in self.figures.items():
             number = "{:.2f} → {:.2f}" if name == "turns" else "{:.0%} → {:.0%}"
             lines.append(f"{name}: {number.format(*means) if means else '—'}")
@@ -166,9 +167,9 @@ class Comparison:
         notes = [
             "" if self.judge else NO_JUDGE,
             warn_of_same_judge(self.same_judge),
-            f"{unjudged} runs got no scores of the judge." if unjudged else "",
-            f"{self.alone} runs have no partner." if self.alone else "",
-            f"{self.unread} runs cannot be read, or have not ended." if self.unread else "",
+            f"{format_count(unjudged, 'run')} got no scores of the judge." if unjudged else "",
+            f"{format_count(self.alone, 'run has', 'runs have')} no partner." if self.alone else "",
+            f"{format_count(self.unread.total(), 'run')} left out: {'; '.join(self.unread.describe(REASONS))}." if self.unread else "",
         ]
         return [note for note in notes if note]
 

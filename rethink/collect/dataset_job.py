@@ -17,6 +17,7 @@ from ..pairs.store import MANIFEST
 from ..progress import OnProgress, ignore_progress, progress_with_eta
 from ..thinkers.critique import TEMPLATE, Thinker, check_template
 from ..thinkers.protocol import OnToken
+from .drops import Drops
 from .formats import FORMATS
 from .formats.core import DatasetFormat
 from .rows import IMAGES
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .rows import Row
 
 LOCK = ".lock"
+LOSSES = {"lost": "went missing or changed meanwhile, or an image is damaged"}
 PART_NAMES: dict[Part, str] = {"sft": "supervised learning (SFT)", "rl": "reinforcement learning (RL)"}
 
 
@@ -72,12 +74,12 @@ class CollectJob:
 
     def _write(
         self, runs: ReadRuns, choice: Choice, format: DatasetFormat, on_progress: OnProgress
-    ) -> tuple[Counter[Part], int]:
+    ) -> tuple[Counter[Part], Drops]:
         """(rows written of each part, runs that went missing meanwhile)."""
         from .rows import rows_of
 
         written: Counter[Part] = Counter()
-        lost = set()
+        lost = Drops()
         total = sum(choice.chosen[part] for part in format.parts)
         report = progress_with_eta("steps written", on_progress)
 
@@ -88,7 +90,7 @@ class CollectJob:
                 try:
                     found = list(rows_of(facts, places, self.output, self.template))
                 except (RethinkError, FileNotFoundError):
-                    lost.add(facts.id)
+                    lost.add("lost", facts.run)
                     continue
                 yield from found
                 written[part] += len(found)
@@ -104,28 +106,29 @@ class CollectJob:
                 format.write(part, rows(part), self.output)
             else:  # of an earlier run, with other rules
                 _remove_empty(format, part, self.output)
-        return written, len(lost)
+        return written, lost
 
 
 @dataclass(frozen=True)
 class CollectReport:
-    """The result of a job. written: rows of each part in the layout's files. lost: runs that went missing or changed
+    """The result of a job. written: rows of each part in the layout's files. losses: runs that went missing or changed
     meanwhile, or have an image with wrong check sums."""
 
     folder: Path
     format: DatasetFormat
     choice: Choice
     written: Counter[Part]
-    lost: int
+    losses: Drops
 
     @property
     def drops(self) -> list[tuple[str, int]]:
         """(rule, runs that it has dropped), in the order in which the rules are applied."""
-        dropped = [(RULES[why], self.choice.dropped[why]) for why in RULES if self.choice.dropped[why]]
-        return [
-            *dropped,
-            *([("went missing or changed meanwhile, or an image is damaged", self.lost)] if self.lost else []),
-        ]
+        return [*self.choice.dropped.counts(RULES), *self.losses.counts(LOSSES)]
+
+    @property
+    def lost(self) -> int:
+        """How many runs were lost."""
+        return self.losses.total()
 
     @property
     def notes(self) -> list[str]:
@@ -137,7 +140,7 @@ class CollectReport:
     def __str__(self) -> str:
         choice = self.choice
         lines = [f"{choice.kept - self.lost} of {choice.runs} runs kept → {self.folder}"]
-        lines += [f"{count} × {why}" for why, count in self.drops]
+        lines += [*choice.dropped.describe(RULES), *self.losses.describe(LOSSES)]
         lines += [f"{PART_NAMES[part]}: {_steps(self, part)}" for part in PART_NAMES]
         return "\n".join([*lines, *self.notes])
 
@@ -215,7 +218,7 @@ def _require_rows(choice: Choice, format: DatasetFormat) -> None:
             f"sft_share: {format.title} takes the part for {PART_NAMES[part]}, which is empty with {choice.kept} runs; {turn} it, "
             "or make more runs."
         )
-    reasons = "; ".join(f"{choice.dropped[why]} × {RULES[why]}" for why in RULES if choice.dropped[why])
+    reasons = "; ".join(choice.dropped.describe(RULES))
     raise RethinkError(f"runs: none of {choice.runs} can be learned from: {reasons}.")
 
 

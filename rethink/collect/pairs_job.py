@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from ..text_files import one_line, show_name
 from ..thinkers.critique import Thinker
 from ..thinkers.protocol import OnToken
 from ..trajectory import SOURCE_FILE, Trajectory
+from .drops import Drops
 from .preferences import Preference, write_preferences
 from .runs import REASONS, RunFacts, reload_run, warn_of_same_judge
 
@@ -212,18 +212,18 @@ class _PairMaker:
         pairs = (pair for pair in store if pair.operation == THINKING and pair.id not in left_out)
         self._stored = {pair.id for pair in pairs if self._is_new(pair)}
         self.kept: set[str] = set()
-        self.dropped: Counter[str] = Counter()
+        self.dropped = Drops()
         self.made = self.same_judge = 0
 
     @property
     def reasons(self) -> str:
-        return "; ".join(f"{count} × {why}" for why, count in count_drops(self.dropped))
+        return "; ".join(self.dropped.describe(RULES))
 
     def take(self, facts: RunFacts) -> None:
         self.same_judge += facts.same_judge
         why = reject_reason(facts, self._rules) or self._add(facts)
         if why:
-            self.dropped[why] += 1
+            self.dropped.add(why, facts.run)
 
     def _add(self, facts: RunFacts) -> str:
         """Why it is no pair after all, looking at the pixels; "" where it is in the store now."""
@@ -335,19 +335,14 @@ class RunPairsReport:
     pairs: PairStore
     runs: int
     made: int
-    dropped: Counter[str]
+    dropped: Drops
     same_judge: int
     preferences: int | None
 
     def __str__(self) -> str:
         kept = len(self.pairs.subset_ids)
         lines = [f"{kept} of {self.runs} runs are pairs, {self.made} of them made now → {self.pairs.folder}"]
-        lines += [f"{count} × {why}" for why, count in count_drops(self.dropped)]
+        lines += self.dropped.describe(RULES)
         if self.preferences is not None:
             lines.append(f"{self.preferences} preferences, the best against the worst of a run.")
         return "\n".join(filter(None, [*lines, warn_of_same_judge(self.same_judge)]))
-
-
-def count_drops(dropped: Counter[str]) -> list[tuple[str, int]]:
-    """(rule, runs that it has dropped), in the order in which the rules are applied."""
-    return [(RULES[why], dropped[why]) for why in RULES if dropped[why]]

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from ..options import MAX_SEED, check_limits, option
+from .drops import Drops
 from .runs import REASONS, RunFacts
 
 Part = Literal["sft", "rl"]
@@ -81,7 +82,7 @@ class Choice:
 
     runs: int
     kept: int
-    dropped: Counter[str]
+    dropped: Drops
     same_judge: int
     harmed: int
     is_sft: np.ndarray
@@ -105,14 +106,14 @@ class Choice:
 
 def apply_rules(runs: Iterable[RunFacts], rules: CollectRules) -> Choice:
     """Decide about runs. `runs` is gone through twice."""
-    dropped: Counter[str] = Counter()
+    dropped = Drops()
     variances, total, same_judge, harmed = array("d"), 0, 0, 0
     for facts in runs:
         total += 1
         same_judge += facts.same_judge
         harmed += facts.harmed
         if why := drop_reason(facts):
-            dropped[why] += 1
+            dropped.add(why, facts.run)
         else:
             variances.append(pvariance([turn.overall for turn in facts.turns]))
     is_sft = np.zeros(len(variances), bool)

@@ -88,7 +88,7 @@ def test_a_task_that_the_judge_gave_no_scores_counts_for_its_turns_alone(add, co
     add_judged(add)
     comparison = compare(thinker("no scores", "none", "none", "none", *ANSWERS[2:]))
     assert comparison.figures["turns"] == (3.0, 1.5) and comparison.figures["success"] == (1.0, 1.0)
-    assert "1 runs got no scores of the judge." in str(comparison)
+    assert "1 run got no scores of the judge." in str(comparison)
     assert "harm: —" in str(compare(Thinker(Says("no scores"))))
 
 
@@ -114,10 +114,12 @@ def test_only_the_same_task_is_compared(add, compare):
     add("after", 0, (9,))
     add("after", 2, (9,))  # another image
     add("after", 1, (9,), instruction="make it worse")
-    rewrite_record(add("after", 5, (9,)), stopped="")
+    cut_off = rewrite_record(add("after", 5, (9,)), stopped="")
     comparison = compare()
-    assert (len(comparison.rows), comparison.alone, comparison.unread) == (1, 3, 1)
-    assert "3 runs have no partner." in str(comparison) and "1 runs cannot be read" in str(comparison)
+    assert (len(comparison.rows), comparison.alone, comparison.unread) == (1, 3, {"unfinished": 1})
+    text = str(comparison)
+    assert text.startswith("1 task, before") and "3 runs have no partner." in text
+    assert f"1 run left out: 1 × has not ended: cut off, or still running ({cut_off.folder})." in text
 
 
 def test_a_task_that_was_run_twice_has_two_partners(add, compare):

@@ -52,6 +52,7 @@ def test_bad_runs_are_counted_at_their_rule_and_stop_no_other(tmp_path):
         "no later turn is as good as the first": 1,
     }
     assert report.choice.kept == 3 and "3 of 11 runs kept" in str(report)
+    assert f"1 × no readable record of a run ({tmp_path / 'runs' / 'damaged'})\n" in str(report)
     rows = lines(tmp_path / "data" / "trl-sft.jsonl")
     assert len(rows) == report.written["sft"] == 6 and len({name for row in rows for name in row["images"]}) == 9
     readme = (tmp_path / "data" / "README.md").read_text(encoding="utf-8")
@@ -162,7 +163,7 @@ def test_a_run_that_goes_missing_or_whose_image_is_damaged_costs_itself_alone(ru
 
     monkeypatch.setattr(dataset_job, "apply_rules", lose_one)
     report = collect(folder, tmp_path / "data")
-    assert report.lost == 2 and report.written["sft"] == 2 and "2 × went missing" in str(report)
+    assert report.lost == 2 and report.written["sft"] == 2 and f"damaged ({folder / '0'}, …)" in str(report)
 
 
 def test_a_data_set_outlives_the_images_of_its_runs(runs, tmp_path):

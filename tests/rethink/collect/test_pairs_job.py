@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from rethink.collect.dataset_job import CollectJob
-from rethink.collect.pairs_job import RunPairRules, RunPairsJob, count_drops
+from rethink.collect.pairs_job import RULES, RunPairRules, RunPairsJob
 from rethink.errors import RethinkError
 from rethink.images import load_image, to_pil
 from rethink.pairs.pixels import from_pixels
@@ -41,7 +41,7 @@ def make(tmp_path):
 
 
 def drops(report):
-    return dict(count_drops(report.dropped))
+    return dict(report.dropped.counts(RULES))
 
 
 def test_a_pair_is_the_users_words_the_source_and_the_best_edit(add, make):
