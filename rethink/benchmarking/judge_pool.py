@@ -81,7 +81,7 @@ def open_worker(config: ThinkerConfig, number: int) -> Chat:
     torch.set_num_threads(1)
     if config.device == "cuda" and torch.cuda.device_count() > 1:
         config = replace(config, device=f"cuda:{number % torch.cuda.device_count()}")
-    return open_chat(config)
+    return open_chat(config, role="judge")
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,7 @@ def _judge_of(options: argparse.Namespace) -> Iterator[Thinker]:
     )
     pool = JudgePool(**{field.name: getattr(options, field.name) for field in options_of(JudgePool)})
     if pool.is_one:
-        yield open_thinker(config, typed_trust(config))
+        yield open_thinker(config, typed_trust(config), "judge")
         return
     with pool.opened(config) as judge:
         yield judge

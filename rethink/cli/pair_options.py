@@ -99,7 +99,8 @@ def open_thinker_from(options) -> Thinker | None:
     if not options.thinker:
         return None
     config, by_owner = _thinker_config(options)
-    return loading.open_thinker(config, loading.typed_trust(config) if by_owner else None)
+    trust = loading.typed_trust(config) if by_owner else None
+    return loading.open_thinker(config, trust, options.thinker_flag.removeprefix("--"))
 
 
 def _thinker_config(options) -> tuple[ThinkerConfig, bool]:

@@ -270,7 +270,7 @@ def open_thinker_of(options: argparse.Namespace, who: str) -> Thinker:
     from ..thinkers.loading import open_thinker, typed_trust
 
     config = thinker_config_from(options, who)
-    return open_thinker(config, typed_trust(config))
+    return open_thinker(config, typed_trust(config), who)
 
 
 def thinker_config_from(options: argparse.Namespace, who: str) -> ThinkerConfig:

@@ -140,12 +140,22 @@ def find_backend(where: str) -> Backend:
     return (found or [row for row in rows if row.recognizes is None and row.remote == is_address(where)])[0]
 
 
-def open_chat(config: ThinkerConfig, trust: Trust | None = None) -> Chat:
+def open_chat(config: ThinkerConfig, trust: Trust | None = None, role: str = "thinker") -> Chat:
     """The model of a thinker, opened.
 
     trust: which servers may be sent images and keys; by default those in the settings of this machine's owner.
+    role: what it is to be, such as a judge: the input's name in errors.
     Raises RethinkError for everything that is missing, broken, unsafe, or not allowed.
     """
+    try:
+        return _open_chat(config, trust)
+    except RethinkError as error:
+        if not str(error).startswith("thinker: "):
+            raise
+        raise type(error)(str(error).replace("thinker", role, 1)) from error
+
+
+def _open_chat(config: ThinkerConfig, trust: Trust | None) -> Chat:
     if not config.where.strip():
         raise RethinkError("thinker: is empty; give built-in, a transformers folder, or the address of a server.")
     row = find_backend(config.where)
@@ -156,9 +166,9 @@ def open_chat(config: ThinkerConfig, trust: Trust | None = None) -> Chat:
     return row.open(config, trust)
 
 
-def open_thinker(config: ThinkerConfig = ThinkerConfig(), trust: Trust | None = None) -> Thinker:
+def open_thinker(config: ThinkerConfig = ThinkerConfig(), trust: Trust | None = None, role: str = "thinker") -> Thinker:
     """A thinker: the model of `open_chat`, and how it is asked."""
-    return Thinker(open_chat(config, trust), config.template, config.max_tokens, config.temperature)
+    return Thinker(open_chat(config, trust, role), config.template, config.max_tokens, config.temperature)
 
 
 def is_critic(thinker: Thinker) -> bool:

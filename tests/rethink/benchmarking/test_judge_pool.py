@@ -178,7 +178,7 @@ def test_a_server_needs_no_workers():
 
 def test_every_gpu_has_a_worker(monkeypatch):
     opened = []
-    monkeypatch.setattr(judge_pool, "open_chat", lambda config: opened.append(config.device))
+    monkeypatch.setattr(judge_pool, "open_chat", lambda config, role: opened.append(config.device))
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for number in range(3):

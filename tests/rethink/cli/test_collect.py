@@ -71,3 +71,12 @@ def test_a_mistake_is_one_sentence(capfd, tmp_path, monkeypatch, arguments, why)
     monkeypatch.chdir(tmp_path)
     code, _, errors = run_here(capfd, *arguments)
     assert code == 2 and why in errors[0]
+
+
+@pytest.mark.parametrize(
+    "command", [["collect", ".", "-o", "x"], ["collect-pairs", ".", "x"], ["think", "runs/0/source.png", "x"]]
+)
+def test_a_judge_that_is_not_there_is_called_so(runs, capfd, monkeypatch, command):
+    monkeypatch.chdir(runs.parent)
+    code, _, errors = run_here(capfd, *command, "--judge", "gone")
+    assert code == 2 and "judge: gone is no folder" in errors[-1]

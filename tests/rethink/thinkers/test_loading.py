@@ -62,6 +62,14 @@ def test_nothing_is_no_thinker():
         open_chat(ThinkerConfig(" "))
 
 
+def test_a_thinker_that_is_missing_is_called_what_it_is_to_be(tmp_path):
+    gone = ThinkerConfig(str(tmp_path / "gone"))
+    with pytest.raises(RethinkError, match=r"^thinker: .*gone is no folder"):
+        open_thinker(gone)
+    with pytest.raises(RethinkError, match=r"^judge: .*gone is no folder"):
+        open_thinker(gone, role="judge")
+
+
 def test_only_what_leaves_the_machine_needs_trust(owner):
     assert typed_trust(ThinkerConfig("built-in")) is None and typed_trust(ThinkerConfig("a/folder")) is None
     config = ThinkerConfig("http://192.0.2.1:8000/v1", "m")
