@@ -169,7 +169,9 @@ class Comparison:
             warn_of_same_judge(self.same_judge),
             f"{format_count(unjudged, 'run')} got no scores of the judge." if unjudged else "",
             f"{format_count(self.alone, 'run has', 'runs have')} no partner." if self.alone else "",
-            f"{format_count(self.unread.total(), 'run')} left out: {'; '.join(self.unread.describe(REASONS))}." if self.unread else "",
+            f"{format_count(self.unread.total(), 'run')} left out: {'; '.join(self.unread.describe(REASONS))}."
+            if self.unread
+            else "",
         ]
         return [note for note in notes if note]
 

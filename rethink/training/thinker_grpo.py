@@ -102,14 +102,14 @@ class GRPOTask:
 @dataclass(frozen=True, eq=False)
 class GRPOResult:
     """model: adapters merged. measured: on held-out tasks, in the order of the steps. best: that of the model; None where nothing
-    could be measured, and the model is the last one. busy: `thinker_busy.busy_shares` of all steps. warning:
-    `thinker_rewards.warn_of_questions` of all steps."""
+    could be measured, and the model is the last one. busy: `thinker_busy.busy_shares` of all steps. warnings:
+    what to know of all steps, a sentence each."""
 
     model: torch.nn.Module
     measured: tuple[HeldOut, ...]
     best: HeldOut | None
     busy: Mapping[str, float] = field(default_factory=dict)
-    warning: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def train(task: GRPOTask) -> GRPOResult:
@@ -149,7 +149,7 @@ def train(task: GRPOTask) -> GRPOResult:
     watch.load_best()
     trained = trainer.accelerator.unwrap_model(trainer.model)
     model = trained.merge_and_unload() if config.lora_rank else trained
-    return GRPOResult(model, tuple(log.measured), log.best, log.busy(), log.warn_of_questions())
+    return GRPOResult(model, tuple(log.measured), log.best, log.busy(), log.warnings())
 
 
 def _import_trl() -> Any:

@@ -13,7 +13,7 @@ from ..builtin import THINKER_FOLDER
 from ..errors import OutOfMemoryError, is_out_of_memory
 from ..model_files import model_name, snapshot_of
 from ..names import name_anywhere
-from ..progress import OnProgress, ignore_progress
+from ..progress import OnProgress, format_count, ignore_progress
 from ..thinkers.critique import TEMPLATE, Thinker, check_template
 from ..thinkers.loading import BUILT_IN, is_same_model
 from .process_group import ALONE, ProcessGroup
@@ -75,7 +75,7 @@ class GRPOJob:
         steps, held_out = hold_out(found, self.config.hold_out)
         config = replace(self.config, prompts=min(self.config.prompts, len(steps)))
         config.accumulate(processes.count)
-        say(f"{len(steps)} questions to learn from; {len(held_out)} tasks held out")
+        say(f"{format_count(len(steps), 'question')} to learn from; {format_count(len(held_out), 'task')} held out")
         if self.config.hold_out and not held_out:
             say(
                 "hold_out: none of so few images can be held out, so the last thinker is kept, not the best; think about 5 or more"
@@ -151,7 +151,7 @@ class GRPOReport:
     @staticmethod
     def of(output: Path, result: GRPOResult, same_judge: bool, left_out: int) -> GRPOReport:
         measured = result.measured
-        warnings = [warn_of_reward(measured), result.warning, describe_left_out(left_out)]
+        warnings = [warn_of_reward(measured), *result.warnings, describe_left_out(left_out)]
         warnings += [NOT_INDEPENDENT] if same_judge else []
         first, last = (measured[0], measured[-1]) if measured else (None, None)
         return GRPOReport(output, first, last, result.best, tuple(filter(None, warnings)), result.busy)

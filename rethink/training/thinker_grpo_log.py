@@ -19,7 +19,7 @@ from ..steps import Critique
 from .process_group import is_first_process
 from .thinker_busy import busy_shares, describe_busy, mean_busy, work_clock
 from .thinker_page import LOG
-from .thinker_rewards import GroupCounts, Reward, warn_of_questions
+from .thinker_rewards import GroupCounts, Reward, warn_of_equal_rewards, warn_of_questions
 from .thinker_rollouts import Rollouts, Scored
 from .thinker_steps import ThinkerStep
 from .thinker_watch import HeldOut, is_better, read_held_out, warn_of_reward
@@ -71,7 +71,7 @@ class GRPOLog:
         self._rewards: list[float] = []
         self._last_step, self._since, self._worked = after, 0.0, work_clock()
         self._judged, self._warned = (0, 0), False
-        self._answered, self._rewarded, self.note = False, False, ""
+        self._seen, self._skipped, self._rewarded, self.note = 0, 0, False, ""
         if self._is_main:
             _cut(self._file, after)
         self.measured = [read_held_out(record["held_out"]) for record in self._file if _is_measured(record, after)]
@@ -164,15 +164,20 @@ class GRPOLog:
     @property
     def never_rewarded(self) -> bool:
         """Whether there were answers, and not one of them had a reward."""
-        return self._answered and not self._rewarded
+        return self._seen > 0 and not self._rewarded
 
     def warn_of_questions(self) -> str:
         """`thinker_rewards.warn_of_questions` of the whole run."""
         return warn_of_questions(*self._judged)
 
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of the whole run: a sentence each."""
+        return tuple(filter(None, [self.warn_of_questions(), warn_of_equal_rewards(self._seen, self._skipped)]))
+
     def _count(self, record: dict[str, Any]) -> None:
         self.note = record.get("note") or self.note
-        self._answered |= "groups" in record
+        self._seen += record.get("groups", 0)
+        self._skipped += record.get("groups_skipped", 0)
         self._rewarded |= record.get("reward") is not None
         judged, accepted = self._judged
         self._judged = judged + record.get("edits_judged", 0), accepted + record.get("edits_accepted", 0)

@@ -187,6 +187,16 @@ def count_groups(answers: Iterable[tuple[Hashable, float | None, Scores | None]]
     return GroupCounts(unrewarded, len(groups), skipped, len(before), good, incomparable)
 
 
+def warn_of_equal_rewards(groups: int, skipped: int) -> str:
+    """A sentence where all groups of a training were skipped, see `GroupCounts`; "" where not, or without any."""
+    if not groups or skipped < groups:
+        return ""
+    return (
+        f"Nothing was taught: at none of {groups} questions two answers had different rewards, and it is differences that are learned "
+        "from. Raise temperature or rollouts, or train longer, on more runs."
+    )
+
+
 def warn_of_questions(judged: int, good: int) -> str:
     """A sentence where (nearly) all of the edits that a thinker is asked about are wrong, or right: it is rewarded for saying always
     the same then, and learns to; "" where not, or before ENOUGH of them are known."""

@@ -16,6 +16,7 @@ from ..editors.settings import Settings
 from ..errors import RethinkError, describe_error
 from ..images import load_image
 from ..loop_config import LoopConfig
+from ..progress import format_count
 from ..steps import best_of
 from ..think_loop import RunCallbacks, ThinkTask, is_accepted, think_while_edit
 from ..thinkers.critique import Thinker, critique
@@ -59,7 +60,9 @@ class HeldOut:
 
     def __str__(self) -> str:
         failed = f", {self.failed} could not be measured" if self.failed else ""
-        return f"{self.success:.0%} of {self.tasks} held-out tasks done, in {self.turns:.1f} turns{failed}"
+        return (
+            f"{self.success:.0%} of {format_count(self.tasks, 'held-out task')} done, in {self.turns:.1f} turns{failed}"
+        )
 
 
 @dataclass(frozen=True)

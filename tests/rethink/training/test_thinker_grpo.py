@@ -120,7 +120,7 @@ def test_an_image_is_opened_once_a_step_however_many_answers_and_batches_are_of_
     result = train(task_of(folder, steps[:2], tmp_path / "work", config))
     assert sorted(opened) == sorted(image for step in steps[:2] for image in step.images)
     (record,) = records_in(tmp_path / "work")
-    assert record["edits_judged"] == 2 and result.warning == ""  # two questions tell nothing yet
+    assert record["edits_judged"] == 2 and not result.warnings  # two questions tell nothing yet
 
 
 class Ended(BaseException):
@@ -247,6 +247,7 @@ def test_an_edit_or_a_judgment_that_fails_moves_nothing_and_is_no_zero_in_its_gr
     (record,) = records_in(tmp_path / "work")
     assert record["reward"] == pytest.approx(reward) and record["answers_without_reward"] == 1
     assert bool(changed(before, result.model)) is (record["grad_norm"] > 0) is learns
+    assert any("Nothing was taught" in warning for warning in result.warnings) is not learns
 
 
 class DeadJudge(PromptJudge):

@@ -62,7 +62,7 @@ def test_from_runs_to_a_folder_that_opens(runs, tmp_path, trained):
     report = job(runs, tmp_path, editor_steps=1).run(Painter(), Thinker(PromptJudge()), lines.append)
     (task,) = trained
     assert lines == [
-        "10 questions to learn from; 1 tasks held out",
+        "10 questions to learn from; 1 task held out",
         "prompts: 10 a step, as there are no more",
         f"a table and answers to read, of every save: {task.work / PAGE}",
     ]

@@ -87,6 +87,17 @@ def test_a_step_without_any_reward_has_none(log, tmp_path):
     assert not log.never_rewarded
 
 
+def test_a_run_that_has_taught_nothing_says_so_at_its_end_also_when_it_went_on(log, tmp_path):
+    assert not log.warnings()
+    for step in (1, 2):
+        log.add(GroupCounts(0, 3, 2, incomparable=1), [Reward(0.5, {})])
+        log.write(step, {"reward": 0.5}, float(step), True)
+    again = GRPOLog(tmp_path, Counted(), 9, print, after=2)
+    assert log.warnings() == again.warnings() and "at none of 6 questions" in log.warnings()[0]
+    write(again, 3)  # one of its four was learned from
+    assert not again.warnings()
+
+
 def test_questions_of_one_kind_are_said_once_and_of_the_whole_run(log, tmp_path):
     for step in range(1, 5):
         log.add(GroupCounts(0, 24, 0, judged=24), [])
