@@ -8,7 +8,6 @@ the pair's parameters: a text encoder can learn to read the user's words as it r
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from ..pairs.exporting import describe_store
 from ..pairs.jsonl_log import DiskFull, LatestIndex
 from ..pairs.pixels import read_pixels
 from ..pairs.review.duplicates import THINKING, DuplicateFinder
-from ..pairs.store import DAMAGE, MANIFEST, EditPair, PairStore
+from ..pairs.store import MANIFEST, EditPair, PairStore
 from ..pairs.whole_folder import require_free
 from ..progress import OnProgress, ignore_progress, progress_with_eta
 from ..text_files import one_line, show_name
@@ -45,7 +44,6 @@ RULES = {
     "preservation": "too much else was changed",
     "disagreement": "the judge does not agree",
     "gone": "went missing or changed meanwhile",
-    "wordless": "an instruction without words, or with control characters",
     "broken": "an image cannot be read, or has another size than the source",
     "duplicate": "nearly the same as another pair",
 }
@@ -233,8 +231,6 @@ class _PairMaker:
             return "gone"
         try:
             pair = pair_of(facts, trajectory, self._store)
-            if not pair.instruction or re.search(DAMAGE, pair.instruction):
-                return "wordless"
             scores = self._measure(pair, facts, trajectory)
             if "hash_edit" not in scores:
                 return "broken"

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from ..errors import RethinkError
 from ..steps import Critique, Step
+from ..text_files import MOST_CHARACTERS
 from ..think_loop import LoopConfig, is_accepted
 from ..thinkers.critique import Thinker, critique
 from ..thinkers.protocol import OnToken
 from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
 
-READING = 2  # which facts are read of a run: where they mean something else than before, they are read anew
+READING = 3  # which facts are read of a run: where they mean something else than before, they are read anew
 
 # Why a run teaches nothing: what the record of `RunFacts.why` stands for, in the order in which it is looked for.
 REASONS = {
@@ -29,6 +30,7 @@ REASONS = {
     "newer": "written by a newer Rethink",
     "image": "an image is missing or cut off",
     "unfinished": "has not ended: cut off, or still running",
+    "wordless": f"an instruction that is empty, has control characters, or more than {MOST_CHARACTERS:,} characters",
     "failed": "the thinker failed before any edit had a score",
     "unscored": "no scores",
     "judge": "the judge gave no scores",

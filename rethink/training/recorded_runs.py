@@ -1,4 +1,4 @@
-"""Recorded runs that can be learned from: those that are whole, and have ended."""
+"""Recorded runs that can be learned from: those that are whole, have ended, and are about an instruction."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 
 from ..errors import RethinkError
 from ..progress import format_count
+from ..text_encodings import CONTROL
+from ..text_files import MOST_CHARACTERS, one_line
 from ..trajectory import SOURCE_FILE, MissingImageError, NewerRunError, Trajectory, load_trajectory
 
 PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
 def read_runs(folders: Iterable[Path]) -> Iterator[Trajectory | None]:
-    """The runs in these folders, one by one; None for each that is damaged or has not ended, which costs it alone."""
+    """The runs in these folders, one by one; None for each that cannot be learned from, which costs it alone."""
     for folder in folders:
         trajectory, why = read_run(folder)
         yield None if why else trajectory
@@ -22,11 +24,15 @@ def read_runs(folders: Iterable[Path]) -> Iterator[Trajectory | None]:
 
 def describe_left_out(count: int) -> str:
     """What to say of the runs that `read_runs` has left out; "" for none."""
-    return f"{format_count(count, 'run')} left out: damaged, or not ended." if count else ""
+    return (
+        f"{format_count(count, 'run')} left out: damaged, not ended, or without an instruction that can be read."
+        if count
+        else ""
+    )
 
 
 def read_run(folder: Path) -> tuple[Trajectory | None, str]:
-    """(the run, "") where it is whole and has ended, else (None or the run, why not: a key of `collect.runs.REASONS`)."""
+    """(the run, "") where it can be learned from, else (None or the run, why not: a key of `collect.runs.REASONS`)."""
     try:
         trajectory = load_trajectory(folder)
     except NewerRunError:
@@ -37,7 +43,15 @@ def read_run(folder: Path) -> tuple[Trajectory | None, str]:
         return None, "unreadable"
     if not all(is_whole_png(folder / name) for name in (SOURCE_FILE, *(step.file for step in trajectory.steps))):
         return None, "image"
-    return trajectory, "" if trajectory.stopped else "unfinished"
+    if not trajectory.stopped:
+        return trajectory, "unfinished"
+    return trajectory, "" if _has_words(trajectory.instruction) else "wordless"
+
+
+def _has_words(instruction: str) -> bool:
+    """Whether it is one by which an editor can be asked. Half of a character, as browsers cut them, spoils none."""
+    text = one_line(instruction)
+    return 0 < len(text) <= MOST_CHARACTERS and not CONTROL.search(text)
 
 
 def is_whole_png(path: Path) -> bool:

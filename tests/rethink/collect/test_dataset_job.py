@@ -36,6 +36,8 @@ def write_bad_runs(folder):
     (write_trajectory(folder / "image", (3, 8)).folder / "turn-0002-00.png").unlink()
     (write_trajectory(folder / "damaged", (3, 8)).folder / "trajectory.json").write_text("{", encoding="utf-8")
     write_trajectory(folder / "x", (3, 8), instruction="x").copy_to(folder / "y")
+    for name, instruction in (("empty", " \n "), ("control", "make it \x07 red"), ("book", "make it red " * 2**17)):
+        rewrite_record(write_trajectory(folder / name, (3, 8)), instruction=instruction)
 
 
 def test_bad_runs_are_counted_at_their_rule_and_stop_no_other(tmp_path):
@@ -46,12 +48,13 @@ def test_bad_runs_are_counted_at_their_rule_and_stop_no_other(tmp_path):
         "written by a newer Rethink": 1,
         "an image is missing or cut off": 1,
         "has not ended: cut off, or still running": 1,
+        "an instruction that is empty, has control characters, or more than 10,000 characters": 3,
         "the thinker failed before any edit had a score": 1,
         "a copy of another run": 1,
         "one turn alone, which was not accepted": 1,
         "no later turn is as good as the first": 1,
     }
-    assert report.choice.kept == 3 and "3 of 11 runs kept" in str(report)
+    assert report.choice.kept == 3 and "3 of 14 runs kept" in str(report)
     assert f"1 × no readable record of a run ({tmp_path / 'runs' / 'damaged'})\n" in str(report)
     rows = lines(tmp_path / "data" / "trl-sft.jsonl")
     assert len(rows) == report.written["sft"] == 6 and len({name for row in rows for name in row["images"]}) == 9

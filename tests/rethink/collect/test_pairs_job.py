@@ -113,12 +113,13 @@ def test_bad_runs_cost_no_other(add, make):
     to_pil(draw_images(0, 0, size=32)[0])[0].save(add(4).folder / "turn-0002-00.png")
     rewrite_record(add(5), instruction=" \n ")
     rewrite_record(add(6), instruction="make it \x07 red")
+    rewrite_record(add(7), instruction="make it red " * 2**17)
     report = make()
     assert len(list(report.pairs)) == 1 and drops(report) == {
         "written by a newer Rethink": 1,
         "an image is missing or cut off": 1,
         "an image cannot be read, or has another size than the source": 2,
-        "an instruction without words, or with control characters": 2,
+        "an instruction that is empty, has control characters, or more than 10,000 characters": 3,
     }
 
 

@@ -35,9 +35,12 @@ def damage_record(run):
         (lose_image, "image"),
         (cut_image, "image"),
         (damage_record, "unreadable"),
+        (lambda run: rewrite_record(run, instruction=" \n "), "wordless"),
+        (lambda run: rewrite_record(run, instruction="make it \x07 red"), "wordless"),
+        (lambda run: rewrite_record(run, instruction="make it red " * 2**17), "wordless"),
     ],
 )
-def test_runs_that_are_damaged_or_have_not_ended_are_left_out_and_counted(tmp_path, harm, reason):
+def test_runs_that_are_damaged_have_not_ended_or_have_no_instruction_are_left_out_and_counted(tmp_path, harm, reason):
     good = write_trajectory(tmp_path / "good", (3, 8))
     bad = write_trajectory(tmp_path / "bad", (3, 8))
     harm(bad)
@@ -56,4 +59,4 @@ def test_a_png_is_whole_to_its_end_alone(tmp_path):
 
 def test_what_is_left_out_is_said():
     assert describe_left_out(0) == ""
-    assert describe_left_out(2) == "2 runs left out: damaged, or not ended."
+    assert describe_left_out(2) == "2 runs left out: damaged, not ended, or without an instruction that can be read."

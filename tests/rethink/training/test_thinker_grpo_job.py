@@ -92,8 +92,11 @@ def test_runs_that_are_left_out_are_said(runs, tmp_path, trained):
     write_trajectory(runs / "unfinished", (2, 9), "")
     lines = []
     report = job(runs, tmp_path).run(Painter(), Thinker(PromptJudge()), lines.append)
-    assert "1 run left out: damaged, or not ended." in lines
-    assert str(report).splitlines()[-1] == "1 run left out: damaged, or not ended."
+    assert "1 run left out: damaged, not ended, or without an instruction that can be read." in lines
+    assert (
+        str(report).splitlines()[-1]
+        == "1 run left out: damaged, not ended, or without an instruction that can be read."
+    )
 
 
 def test_a_judge_that_is_the_thinker_itself_is_said(runs, tmp_path, trained):

@@ -119,7 +119,7 @@ def test_the_job_ends_on_request_and_goes_on_with_what_was_learned(folder, tmp_p
     assert (work / "checkpoint-2" / "trainer_state.json").is_file() and not (tmp_path / "out" / "config.json").exists()
     lines, told = [], []
     report = job.run(lines.append, told.append)
-    left_out = "1 run left out: damaged, or not ended."
+    left_out = "1 run left out: damaged, not ended, or without an instruction that can be read."
     assert lines[0] == f"3 conversations · {left_out}" and lines[1].startswith("step 3 of 3 · ") and len(lines) == 2
     assert (told[-1].done, told[-1].total) == (3, 3)
     assert str(report) == f"thinker → {tmp_path / 'out'}\n3 conversations learned; {lines[-1]}\n{left_out}"
