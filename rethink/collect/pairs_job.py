@@ -23,10 +23,10 @@ from ..pairs.exporting import describe_store
 from ..pairs.jsonl_log import DiskFull, LatestIndex
 from ..pairs.pixels import read_pixels
 from ..pairs.review.duplicates import THINKING, DuplicateFinder
-from ..pairs.store import MANIFEST, EditPair, PairStore
+from ..pairs.store import EditPair, PairStore
 from ..pairs.whole_folder import require_free
 from ..progress import OnProgress, ignore_progress, progress_with_eta
-from ..text_files import one_line, show_name
+from ..text_files import one_line
 from ..thinkers.critique import Thinker
 from ..thinkers.protocol import OnToken
 from ..trajectory import SOURCE_FILE, Trajectory
@@ -141,7 +141,6 @@ class RunPairsJob:
         """
         from .run_log import RunReader
 
-        _require_store(self.store)
         if self.preferences is not None:  # before judges are asked
             if self.preferences.resolve() == self.store.resolve():
                 raise RethinkError(f"preferences: {self.preferences} is the folder of the pairs; choose another one.")
@@ -167,17 +166,6 @@ class RunPairsJob:
         if self.preferences is None:
             return None
         return write_preferences(_preferences(pairs, runs, self.rules.margin), self.preferences)
-
-
-def _require_store(folder: Path) -> None:
-    """Raise RethinkError where runs, a data set of runs or other files lie. A store that was killed before its first pair has a log."""
-    from .run_log import LOG
-
-    if (folder / MANIFEST).exists() or not folder.is_dir():
-        return
-    names = {file.name for file in folder.iterdir() if not file.name.startswith(".")}
-    if other := sorted(names - {LOG, "images"}):
-        raise RethinkError(f"store: {folder} holds no pairs, but {show_name(other[0])}; choose a new folder.")
 
 
 def _left_out(store: PairStore, runs: Iterable[RunFacts], rules: RunPairRules) -> set[str]:

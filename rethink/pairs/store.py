@@ -9,6 +9,7 @@
       seeds.jsonl        the seeds that runs were started with
       scores.jsonl       what the filters measured
       verdicts.jsonl     accepted or rejected, and why; the last line of a pair counts
+      runs.jsonl         what was read of the runs that became pairs, see collect/run_log.py
       README.md          a summary, with contact-sheet.jpg; own_files.py keeps track of both
 
 A run may be killed at any point: the next one cuts off a torn line, and makes only the pairs that are missing.
@@ -30,10 +31,12 @@ from ..errors import RethinkError
 from ..names import is_within
 from ..text_files import show_name
 from .jsonl_log import JsonlLog, NewerVersion, disk_full_as_error, fields_are, locked
+from .own_files import SYSTEM_FILES
 from .pixels import encode_png, read_pixels, write_atomically
 
 SCHEMA = 1
 MANIFEST, LOCK = "manifest.jsonl", ".lock"
+BESIDE = ("images", "runs.jsonl", "README.md", "contact-sheet.jpg")  # what a store has besides its own logs
 ID = re.compile("[0-9A-Za-z_-]{1,64}")
 TORN_IMAGE = re.compile(r"\.[0-9a-zA-Z_-]+-\w+\.\w+\.\d+\.part")  # of an image that was being written
 PLAIN_PATH = re.compile(r"(?!.*\.\.(/|$))[\w.,()+@~-][\w .,()+@~-]*(/[\w .,()+@~-]+)*")  # of an image, within the store
@@ -216,11 +219,10 @@ class PairStore:
         """Hold the write lock, which one run at a time can, and repair what a killed run left.
 
         Raises RethinkError where another run holds it, the folder cannot be created, a newer version has written to it,
-        or it holds foreign files of these names.
+        or it holds no store but other files.
         """
-        existed = (self.folder / LOCK).exists()
+        self._refuse_foreign_files()
         with locked(self.folder / LOCK, self.folder):
-            self._refuse_foreign_files(existed)
             for log in self._logs():
                 log.repair()
             for torn in (self.folder / "images").glob("*/.*.part"):
@@ -233,11 +235,16 @@ class PairStore:
     def _logs(self) -> tuple[JsonlLog, ...]:
         return self.manifest, self.skipped, self.spots, self.drawn, self.seeds, self.scores, self.verdicts
 
-    def _refuse_foreign_files(self, existed: bool) -> None:
-        """Raises RethinkError where a user's file, or another tool's, has a name of ours: nothing is appended to it."""
-        if next(iter(PairStore(self.folder)), None) or existed or self.manifest.path.exists():
+    def _refuse_foreign_files(self) -> None:
+        """Raises RethinkError where a user's files, or another tool's, lie: nothing is put among them, or appended to those
+        that have a name of ours. A store that was killed before its first pair has our names alone, and a lock."""
+        if next(iter(PairStore(self.folder)), None) or self.manifest.path.exists() or not self.folder.is_dir():
             return
-        if foreign := [log.path.name for log in self._logs() if log.path.exists()]:
+        names = {file.name for file in self.folder.iterdir() if not file.name.startswith(".")} - SYSTEM_FILES
+        logs = [log.path.name for log in self._logs()]
+        if other := sorted(names.difference(logs, BESIDE)):
+            raise RethinkError(f"pairs: {self.folder} holds no pairs, but {show_name(other[0])}; choose a new folder.")
+        if (foreign := [name for name in logs if name in names]) and not (self.folder / LOCK).exists():
             raise RethinkError(
                 f"pairs: {self.folder} holds a {foreign[0]} that is not a store's; choose another folder."
             )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rethink.errors import RethinkError
-from rethink.pairs.exporting import export
+from rethink.pairs.exporting import describe_store, export
 from rethink.pairs.store import EditPair, PairStore, is_safe_relative_path
 from tests.support.hosts import PACK_ROOT
 from tests.support.lora_training import write_pairs
@@ -39,6 +39,29 @@ def test_one_run_at_a_time_in_one_process_and_in_two(tmp_path):
         blocked = subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True)
         assert "another run" in blocked.stderr and "got it" not in blocked.stdout
     assert "got it" in subprocess.run(command, cwd=PACK_ROOT, capture_output=True, text=True).stdout
+
+
+def test_a_store_is_put_among_nothing_else_however_often_it_is_tried(tmp_path):
+    (tmp_path / "cat.png").write_bytes(b"a cat")
+    for _ in range(2):
+        with pytest.raises(RethinkError, match=r"^pairs: .* holds no pairs, but cat.png; choose a new folder"):
+            PairStore(tmp_path).writing().__enter__()
+        assert [file.name for file in tmp_path.iterdir()] == ["cat.png"]
+    (tmp_path / "cat.png").rename(tmp_path / "scores.jsonl")
+    for _ in range(2):
+        with pytest.raises(RethinkError, match="holds a scores.jsonl that is not a store's"):
+            PairStore(tmp_path).writing().__enter__()
+
+
+def test_a_store_that_has_no_pair_yet_is_opened_again(tmp_path):
+    (tmp_path / "Thumbs.db").touch()  # of a file manager, which has looked at the empty folder
+    with PairStore(tmp_path).writing() as store:
+        store.skipped.append({"source": "a.png", "number": 0, "why": "too small"})
+        store.write_image(store.image_path("ab", "input"), np.zeros((4, 4, 3), np.uint8))
+    with PairStore(tmp_path).writing() as store:
+        describe_store(store)
+    with PairStore(tmp_path).writing() as store:
+        assert len(list(store.skipped)) == 1
 
 
 def test_a_persons_verdict_stands_over_a_filters(tmp_path):
