@@ -116,6 +116,7 @@ class ServerEditor:
         self._refused: frozenset[str] = frozenset()  # fields of the form
         self._sizes: tuple[Size, ...] = ()  # what it takes, where it has said so
         self._unsized: frozenset[Size] = frozenset()  # of sizes that it does not: it chooses
+        self._learning = threading.Lock()  # rows are refused at the same time
         self._last_source = SourceCache()
 
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
@@ -274,12 +275,13 @@ class ServerEditor:
 
     def _learn(self, refused: str, why: str, size: Size) -> None:
         """Take note of a field that was refused: of a size, with what the server has instead where it says so."""
-        if refused != "size":
-            self._refused |= {refused}
-            return
-        self._sizes = self._sizes or find_sizes(why, size)
-        if not self._sizes or size in self._sizes:
-            self._unsized |= {size}
+        with self._learning:
+            if refused != "size":
+                self._refused |= {refused}
+                return
+            self._sizes = self._sizes or find_sizes(why, size)
+            if not self._sizes or size in self._sizes:
+                self._unsized |= {size}
 
 
 class _Watch:

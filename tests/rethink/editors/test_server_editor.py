@@ -101,6 +101,27 @@ def test_a_field_that_is_refused_is_left_out_from_then_on_and_the_record_says_so
     assert used_settings(editor, replace(settings, randomize_guidance=True)) == used
 
 
+class SlowSet(frozenset):
+    """Takes its time to become another one, as the system may let other threads go on in between."""
+
+    def __or__(self, other):
+        time.sleep(0.05)
+        return SlowSet(super().__or__(other))
+
+
+def test_what_rows_learn_at_the_same_time_is_all_remembered(editor):
+    editor._refused, editor._unsized = SlowSet(), SlowSet()
+    lessons = [("seed", (64, 64)), ("num_inference_steps", (64, 64)), ("size", (64, 96)), ("size", (96, 64))]
+    threads = [
+        threading.Thread(target=editor._learn, args=(field, "it is not supported", size)) for field, size in lessons
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SOON)
+    assert editor._refused == {"seed", "num_inference_steps"} and editor._unsized == {(64, 96), (96, 64)}
+
+
 def test_a_value_that_is_refused_is_told_and_its_field_is_sent_again(server, editor):
     def limited(request):
         steps = int(request.fields["num_inference_steps"])
