@@ -33,6 +33,11 @@ def describe_error(error: Exception) -> str:
     return str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
 
 
+def reason_of(error: Exception) -> str:
+    """Why something failed, in the system's words alone: a sentence around it names the file, and nobody reads its number."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def lazy_import(module: str, package: str | None = None) -> ModuleType:
     """Import `module` when it is first needed.
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import RethinkError
+from .errors import RethinkError, reason_of
 from .text_encodings import CONTROL, certain, possible
 
 MOST_BYTES = 2**20  # of a caption or a single record
@@ -146,7 +146,7 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         if isinstance(error, RethinkError):
             raise
-        raise RethinkError(getattr(error, "strerror", None) or str(error)) from error
+        raise RethinkError(reason_of(error)) from error
 
 
 def read_bytes(path: Path, most: int) -> bytes:

@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from .atomic import atomic_write, check_target, locked
-from .errors import RethinkError
+from .errors import RethinkError, reason_of
 from .images import load_image, to_pil
 from .records import json_text, read_json_file, replace_surrogates_in
 from .steps import RunStopped, Step, Stop, StopReason, best_of, build_checked, note_of, read_step, step_record
@@ -211,7 +211,7 @@ def _writable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = "it is gone" if error.errno == errno.ENOENT else error.strerror or str(error)
+        why = "it is gone" if error.errno == errno.ENOENT else reason_of(error)
         raise WriteError(
             f"trajectory: {folder} cannot be written ({why}); make room and resume the run, or choose another folder."
         ) from error
@@ -269,7 +269,7 @@ def check_new_folder(folder: Path) -> None:
     except FileExistsError as error:
         raise RethinkError(f"trajectory: {folder} is a file; choose a folder.") from error
     except OSError as error:
-        raise RethinkError(f"trajectory: {folder} cannot be written: {error}") from error
+        raise RethinkError(f"trajectory: {folder} cannot be written: {reason_of(error)}") from error
     check_target(folder / RECORD_FILE, "trajectory")
 
 
@@ -295,7 +295,7 @@ def load_record(folder: Path) -> Trajectory:
             read_json_file(folder / RECORD_FILE)
         )  # no tokenizer, no file takes half a character
     except (OSError, ValueError) as error:
-        raise RethinkError(f"trajectory: {folder / RECORD_FILE} cannot be read: {error}") from error
+        raise RethinkError(f"trajectory: {folder / RECORD_FILE} cannot be read: {reason_of(error)}") from error
     if not isinstance(data, dict) or type(data.get("schema")) is not int:
         raise RethinkError(f"trajectory: {folder / RECORD_FILE} is not the record of a thinking run.")
     if data["schema"] > SCHEMA:

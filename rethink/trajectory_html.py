@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from .atomic import atomic_write
-from .errors import RethinkError
+from .errors import RethinkError, reason_of
 from .html_pages import join_modules, page_head, page_policy, read_web_file, web_folder
 from .names import make_portable
 from .trajectory import SOURCE_FILE, Trajectory, is_own_image
@@ -40,7 +40,7 @@ def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
                 file.write(f'<script type="text/plain" id="{name}">data:image/png;base64,{data}</script>\n')
             file.write(f'<script type="module">{script}</script>\n')
     except OSError as error:
-        raise RethinkError(f"html: {path} cannot be written: {error}") from error
+        raise RethinkError(f"html: {path} cannot be written: {reason_of(error)}") from error
 
 
 def page_name(trajectory: Trajectory) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import folder_paths
 
 from ...rethink.builtin import CLIP_FOLDER, EDITOR_FOLDER, THINKER_FOLDER
-from ...rethink.errors import RethinkError
+from ...rethink.errors import RethinkError, reason_of
 from ...rethink.model_files import model_files, model_name, snapshot_of
 from ...rethink.names import is_within, portable_parts
 
@@ -93,7 +93,7 @@ def template_text(name: str) -> str:
     try:
         return (thinker_path(thinker) / file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise RethinkError(f"template: {name} cannot be read: {error}") from error
+        raise RethinkError(f"template: {name} cannot be read: {reason_of(error)}") from error
 
 
 def lora_names() -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from ..errors import RethinkError
+from ..errors import RethinkError, reason_of
 from .arguments import add_command, add_field
 from .edit import EXIT_CODES
 from .editor_options import add_device
@@ -149,7 +149,7 @@ def read_template(path: Path | None) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise RethinkError(f"--template: {path} cannot be read: {error}") from error
+        raise RethinkError(f"--template: {path} cannot be read: {reason_of(error)}") from error
 
 
 def _absolute(folders: list[Path]) -> tuple[Path, ...]:

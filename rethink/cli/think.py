@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import RethinkError
+from ..errors import RethinkError, reason_of
 from ..options import option_of, options_of
 from ..think_loop import LoopConfig
 from ..thinkers.loading import ThinkerConfig
@@ -284,7 +284,7 @@ def thinker_config_from(options: argparse.Namespace, who: str) -> ThinkerConfig:
     try:
         template = {"template": path.read_text(encoding="utf-8-sig")} if path else {}
     except (OSError, ValueError) as error:
-        raise RethinkError(f"--template: {path} cannot be read: {error}") from error
+        raise RethinkError(f"--template: {path} cannot be read: {reason_of(error)}") from error
     return ThinkerConfig(getattr(options, who), **values, **template)
 
 

@@ -14,7 +14,7 @@ from ..options import check_limits, option
 from ..pairs.jsonl_log import disk_full_as_error, locked
 from ..pairs.own_files import write_own
 from ..pairs.store import MANIFEST
-from ..progress import OnProgress, ignore_progress, progress_with_eta
+from ..progress import OnProgress, format_count, ignore_progress, progress_with_eta
 from ..thinkers.critique import TEMPLATE, Thinker, check_template
 from ..thinkers.protocol import OnToken
 from .drops import Drops
@@ -150,7 +150,7 @@ class CollectReport:
         table = [f"| {why} | {count} |" for why, count in self.drops]
         balanced = choice.steps.total() - choice.chosen.total()
         lines = [
-            f"# {self.written.total()} steps of thinking runs",
+            f"# {format_count(self.written.total(), 'step')} of thinking runs",
             "",
             f"Layout: {title}. Images lie in `images/`.",
             "",
@@ -176,8 +176,8 @@ class CollectReport:
 
 def _steps(report: CollectReport, part: Part) -> str:
     if part in report.format.parts:
-        return f"{report.written[part]} steps"
-    return f"{report.choice.chosen[part]} steps, which this layout does not take"
+        return format_count(report.written[part], "step")
+    return f"{format_count(report.choice.chosen[part], 'step')}, which this layout does not take"
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from ..pairs.pixels import read_pixels
 from ..pairs.review.duplicates import THINKING, DuplicateFinder
 from ..pairs.store import EditPair, PairStore
 from ..pairs.whole_folder import require_free
-from ..progress import OnProgress, ignore_progress, progress_with_eta
+from ..progress import OnProgress, format_count, ignore_progress, progress_with_eta
 from ..text_files import one_line
 from ..thinkers.critique import Thinker
 from ..thinkers.protocol import OnToken
@@ -328,5 +328,5 @@ class RunPairsReport:
         lines = [f"{kept} of {self.runs} runs are pairs, {self.made} of them made now → {self.pairs.folder}"]
         lines += self.dropped.describe(RULES)
         if self.preferences is not None:
-            lines.append(f"{self.preferences} preferences, the best against the worst of a run.")
+            lines.append(f"{format_count(self.preferences, 'preference')}, the best against the worst of a run.")
         return "\n".join(filter(None, [*lines, warn_of_same_judge(self.same_judge)]))

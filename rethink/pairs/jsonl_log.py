@@ -36,8 +36,8 @@ def disk_full_as_error(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             if error.errno == errno.EROFS:
-                raise DiskFull(f"pairs: {folder} is on a disk that is read-only; choose another place.") from error
-            raise DiskFull(f"pairs: no room left in {folder}; make room and run again, it goes on.") from error
+                raise DiskFull(f"{folder} is on a disk that is read-only; choose another place.") from error
+            raise DiskFull(f"no room left in {folder}; make room and run again, it goes on.") from error
         raise
 
 
@@ -243,7 +243,7 @@ def locked(path: Path, what: Path) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(atomic.locked(path))
         except BlockingIOError as error:
-            raise RethinkError(f"pairs: another run is writing to {what}; wait for it, or choose another.") from error
+            raise RethinkError(f"another run is writing to {what}; wait for it, or choose another.") from error
         except OSError as error:
-            raise RethinkError(f"pairs: cannot write to {what}: {error.strerror}.") from error
+            raise RethinkError(f"cannot write to {what}: {error.strerror}.") from error
         yield

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import atomic_write
-from ..errors import RethinkError
+from ..errors import RethinkError, reason_of
 from .address import Origin, parse_origin
 
 VARIABLE = "RETHINK_SERVERS"  # names another settings file
@@ -129,7 +129,7 @@ def allow_images(file: Path, origin: Origin) -> None:
                 text = json.dumps({**record, "hosts": [*hosts, str(origin)]}, indent=2, ensure_ascii=False)
                 passing.write_text(text + "\n", encoding="utf-8")
         except OSError as error:
-            raise RethinkError(f"{file}: cannot be written: {error}") from error
+            raise RethinkError(f"{file}: cannot be written: {reason_of(error)}") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _read(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise RethinkError(f"{file}: cannot be read: {error}") from error
+        raise RethinkError(f"{file}: cannot be read: {reason_of(error)}") from error
     if not isinstance(record, dict):
         raise RethinkError(f'{file}: holds no settings; expected {{"hosts": […], "keys": {{…}}}}.')
     return record

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from ..errors import RethinkError, is_out_of_memory, lazy_import
-from ..progress import JobProgress, OnProgress
+from ..progress import JobProgress, OnProgress, format_bytes
 from ..thinkers.critique import Thinker
 from .best_save import Save
 from .edit_model import EditModel
@@ -151,8 +151,8 @@ class LoraTraining:
         free = shutil.disk_usage(self.run_folder.folder).free
         if needed > free:
             raise RethinkError(
-                f"folder: {self.run_folder.folder} needs about {needed / 2**30:.1f} GiB for latents and LoRAs, and the disk has "
-                f"{free / 2**30:.1f} GiB left; free some, or choose a folder on another disk."
+                f"folder: {self.run_folder.folder} needs about {format_bytes(needed)} for latents and LoRAs, and the disk has "
+                f"{format_bytes(free)} left; free some, or choose a folder on another disk."
             )
 
     # ── stage two ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from ..atomic import atomic_write
-from ..progress import format_duration
+from ..progress import format_bytes, format_duration
 from ..records import replace_surrogates
 from .best_save import Save, mean_scores
 from .lora_curves import Curve, loss_curves
@@ -64,7 +64,7 @@ def _facts(record: LoraRecord) -> str:
         "Pairs": f"{record.pairs}, of which {len(record.held_out)} held out",
         "Steps": f"{record.step} in {format_duration(record.seconds)}" + (f", {speed:.3g} samples/s" if speed else ""),
         "Best": f"step {record.best}: {record.why}" if record.why else "–",
-        **({"Memory": f"{record.memory / 2**30:.1f} GiB at most"} if record.memory else {}),
+        **({"Memory": f"{format_bytes(record.memory)} at most"} if record.memory else {}),
         **({"Layers": str(record.layers)} if record.layers else {}),
         **({"Previews": f"by {record.preview_editors}"} if record.preview_editors else {}),
         **({"Left out": f"{', '.join(record.skipped)}: their files were gone"} if record.skipped else {}),

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import OutOfMemoryError, RethinkError, is_out_of_memory, lazy_import
+from ..errors import OutOfMemoryError, RethinkError, is_out_of_memory, lazy_import, reason_of
 from ..options import options_of
 from ..progress import OnProgress, format_duration, ignore_progress
 from ..thinkers.backends.local_folder import load_thinker
@@ -331,7 +331,7 @@ def _template(path: Path | None) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise RethinkError(f"template: {path} cannot be read: {error}") from error
+        raise RethinkError(f"template: {path} cannot be read: {reason_of(error)}") from error
 
 
 if __name__ == "__main__":

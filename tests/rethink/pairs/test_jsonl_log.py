@@ -38,7 +38,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
     ledger.append({"a": 1})
     real = os.write
     monkeypatch.setattr("os.write", lambda file, data: real(file, data[: len(data) // 2]))
-    with pytest.raises(DiskFull, match="no room"):
+    with pytest.raises(DiskFull, match="^no room left in "):
         ledger.append({"b": 2})
     assert ledger.path.read_text() == '{"a": 1}\n'
 
