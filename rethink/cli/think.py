@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -146,7 +147,11 @@ def run_think(options: argparse.Namespace) -> int:
     """Think as the arguments say; → the exit status."""
     if options.pause and not options.steer:
         raise RethinkError("--pause needs --steer: the file that says how to go on.")
-    return _think_over_folder(options) if options.instruction is None else _think_once(options)
+    if options.instruction is None:
+        return _think_over_folder(options)
+    if options.image.is_dir():
+        raise RethinkError("instruction: leave it out for a folder, in which a text file beside each image says it.")
+    return _think_once(options)
 
 
 def _think_once(options: argparse.Namespace) -> int:
@@ -182,7 +187,8 @@ def _think_over_folder(options: argparse.Namespace) -> int:
     from ..thinkers.asking import FailureStreak
     from ..trajectory import RECORD_FILE
 
-    home = options.output or options.image.with_name(f"{options.image.name}-thinking")
+    place = Path(os.path.abspath(options.image))  # “.” has no name
+    home = options.output or place.with_name(f"{place.name}-thinking")
     if not options.image.exists():
         raise RethinkError(f"image: {options.image} does not exist; give an image, or a folder of them.")
     if not options.image.is_dir():

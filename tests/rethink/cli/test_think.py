@@ -87,6 +87,19 @@ def test_what_a_folder_of_images_cannot_be_thought_over_with_is_said(how, photo,
     ):
         code, _, (complaint,) = run_here(capfd, command, image, *options, *more)
         assert code == 2 and re.search(why, complaint), complaint
+    code, _, (complaint,) = run_here(capfd, command, photos, "make it red", *options)
+    assert code == 2 and "instruction: leave it out for a folder" in complaint
+
+
+def test_the_runs_of_the_folder_that_one_is_in_are_beside_it(how, photo, capfd, monkeypatch):
+    photos = photo.parent / "photos"
+    photos.mkdir()
+    shutil.copy(photo, photos / "a.png")
+    (photos / "a.txt").write_text("make it red", encoding="utf-8")
+    monkeypatch.chdir(photos)
+    command, _, _, *options = how
+    assert run_here(capfd, command, ".", *options, "--turns", 1)[0] == 0
+    assert load_trajectory(photo.parent / "photos-thinking" / "a").stopped
 
 
 def test_boxes_that_the_thinker_is_not_asked_for_are_said(how, tmp_path, capsys):
