@@ -205,6 +205,6 @@ def _choose_lowest(record: LoraRecord, kept: int = 0) -> LoraRecord:
     if not losses:
         return replace(record, best=record.step, why="the newest, as there are too few pairs to hold some out")
     best = min((step for step in losses if step >= kept or step == record.step), key=lambda step: losses[step])
-    why = f"the lowest loss on {len(record.held_out)} held-out pairs, {losses[best]:.5f}, of {len(losses)} saves"
+    why = f"the lowest loss on {record.measured_pairs} held-out pairs, {losses[best]:.5f}, of {len(losses)} saves"
     gone = "; the weights of a better one have gone" if losses[best] > min(losses.values()) else ""
     return replace(record, best=best, why=why + gone)

@@ -104,10 +104,14 @@ class LoraRecord:
         names = dict.fromkeys(save.preview_editor or self.editor for save in self.saves if save.previews)
         return "" if list(names) in ([], [self.editor]) else ", ".join(names)
 
+    @property
+    def measured_pairs(self) -> int:
+        """Over how many held-out pairs the losses of saves are: without those whose files were gone."""
+        return sum(id not in self.skipped for id in self.held_out)
+
     def choose_best(self) -> LoraRecord:
         """The record with the save that the evidence speaks for, and why."""
-        measured = sum(id not in self.skipped for id in self.held_out)
-        best, why = choose_save(self.saves, measured)
+        best, why = choose_save(self.saves, self.measured_pairs)
         return replace(self, best=best, why=why)
 
 
@@ -215,7 +219,8 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str])
     except Exception as error:  # safetensors has an error class of its own
         if isinstance(error, (OSError, lazy_import("safetensors").SafetensorError)):
             raise RethinkError(
-                f"folder: {path} cannot be written ({error}); free some space, or close what has it open, then start again: it goes on from its newest save."
+                f"folder: {path} cannot be written ({error}); free some space, or close what has it open, then start again: it goes on "
+                "from its newest save."
             ) from error
         raise
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from rethink.training.best_save import Save
 from rethink.training.editor_run import EditorWatch, _choose_lowest
 from rethink.training.instruct_pix2pix import InstructPix2PixLoss, LossConfig, open_model, widen_conv_in
 from rethink.training.lora_run import LoraRecord
@@ -159,6 +160,11 @@ def test_a_loss_that_explodes_at_once_ends_training(watch):
 def test_without_held_out_pairs_the_newest_is_the_best():
     chosen = _choose_lowest(replace(RECORD, step=7))
     assert chosen.best == 7 and "too few pairs" in chosen.why
+
+
+def test_a_held_out_pair_whose_files_were_gone_is_none_of_those_that_were_measured():
+    record = replace(RECORD, held_out=("a", "b"), skipped=("b",), saves=(Save(1, "", 0.5, 0.25),))
+    assert _choose_lowest(record).why.startswith("the lowest loss on 1 held-out pair")
 
 
 def test_previews_leave_the_random_numbers_of_training_alone(watch):
