@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 from ..atomic import atomic_write, check_target, in_use_as_error
 from ..errors import RethinkError
 from ..model_files import model_name, snapshot_of
+from ..pairs.own_files import SYSTEM_FILES
 from ..thinkers.backends.local_folder import MARK, knows_critiques_alone
 from ..trajectory import RECORD_FILE
 
@@ -46,7 +48,7 @@ def check_output(output: Path, thinker: Path) -> None:
     trained_here = (output / MARK).is_file() or checkpoints_of(output).is_dir()  # of before there were marks
     if (output / "config.json").is_file() and not trained_here:
         raise RethinkError(f"output: {output} has a model in it that was not trained by Rethink; choose another place.")
-    if not trained_here and output.is_dir() and any(not file.name.startswith(".") for file in output.iterdir()):
+    if not trained_here and {each for each in os.listdir(output) if not each.startswith(".")} - SYSTEM_FILES:
         raise RethinkError(f"output: {output} holds other files than a thinker's; choose a new folder.")
 
 

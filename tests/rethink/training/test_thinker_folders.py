@@ -44,7 +44,11 @@ def test_no_model_is_written_over_that_was_not_trained_here(thinker, tmp_path):
     mark_trained(other, thinker)
     check_output(other, thinker)
     runs = tmp_path / "runs"
-    (runs / "a").mkdir(parents=True)
+    runs.mkdir()
+    for name in (".hidden", "desktop.ini"):  # of a file manager, which has looked at the empty folder
+        (runs / name).touch()
+    check_output(runs, thinker)
+    (runs / "a").mkdir()
     with pytest.raises(RethinkError, match="^output: .*runs holds other files than a thinker's; choose a new folder"):
         check_output(runs, thinker)
     assert json.loads((other / MARK).read_text(encoding="utf-8")) == {
