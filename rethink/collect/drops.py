@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ..text_files import show_name
 
-LONGEST = 200  # characters of a folder in a report: its end is what tells it from others
+LONGEST = 4096  # characters of a folder in a report, as many as it can have: its end is what tells it from others
 
 
 class Drops(Counter[str]):

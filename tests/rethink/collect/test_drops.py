@@ -13,6 +13,12 @@ def test_the_first_run_of_each_rule_is_named_in_the_order_of_the_rules():
     assert drops.describe(RULES) == ["2 × damaged (runs/a, …)", "1 × not ended (runs/c)"]
 
 
+def test_the_end_of_a_long_folder_is_shown():
+    drops = Drops()
+    drops.add("first", "runs/" * 60 + "a")
+    assert drops.describe(RULES)[0].endswith("runs/a)")
+
+
 def test_a_foreign_name_is_no_markup():
     drops = Drops()
     drops.add("first", "runs/<b>\nx")
