@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import RethinkError
+from .errors import RethinkError, reason_of
 
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds before another attempt at moving something into its place
 _IN_USE = re.compile(r"os error (5|13|32|1224)\b")  # as safetensors says it
@@ -45,9 +45,7 @@ def check_target(path: Path, name: str) -> None:
         _temp_path(path).touch()
         _temp_path(path).unlink()
     except OSError as error:
-        raise RethinkError(
-            f"{name}: {path} cannot be written: {error.strerror or error}; choose another place."
-        ) from error
+        raise RethinkError(f"{name}: {path} cannot be written: {reason_of(error)}; choose another place.") from error
     except ValueError as error:  # a NUL in it
         if isinstance(error, RethinkError):
             raise

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .atomic import atomic_write, check_target
-from .errors import RethinkError
+from .errors import RethinkError, reason_of
 from .image_files import read_rgb, read_selection
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def save_image(image: Tensor, path: str | PathLike) -> None:
         with atomic_write(path) as temporary:
             images[0].save(temporary, format=kind, **_OPTIONS.get(kind, {}))
     except OSError as error:
-        raise RethinkError(f"image: {path} cannot be written: {error.strerror or error}.") from error
+        raise RethinkError(f"image: {path} cannot be written: {reason_of(error)}.") from error
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import RethinkError
+from .errors import RethinkError, reason_of
 from .steps import Continue, RunStopped, Step, Stop, best_of
 from .think_loop import proposed_prompt
 
@@ -131,7 +131,7 @@ class SteeringFile:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise RethinkError(f"--steer: {self._path} cannot be read: {error.strerror or error}") from error
+            raise RethinkError(f"--steer: {self._path} cannot be read: {reason_of(error)}") from error
         codec = "utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"  # as PowerShell's > writes
         text = data.decode(codec, errors="replace")
         text = text[: text.rfind("\n") + 1]

@@ -10,7 +10,7 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import RethinkError
+from ..errors import RethinkError, reason_of
 from .arguments import find_typed, with_config
 from .bench import add_bench_command, add_report_command
 from .collect import add_collect_commands
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except OSError as error:  # a disk that is full or gone, where nothing nearer to it has a sentence for that
         _leave_stdout()
-        complain(f"{error.filename or 'the output'} cannot be read or written: {error.strerror or error}.")
+        complain(f"{error.filename or 'the output'} cannot be read or written: {reason_of(error)}.")
         return 1
 
 

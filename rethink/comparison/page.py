@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import atomic_write
-from ..errors import RethinkError
+from ..errors import RethinkError, reason_of
 from ..html_pages import join_modules, page_head, page_policy, read_web_file, web_folder
 from ..pairs.pixels import read_pixels
 
@@ -55,7 +55,7 @@ def write_page(folder: Path, record: Mapping[str, Any]) -> Path:
             for name, data in zip(files, pool.map(lambda name: encode_view(folder / name, side, most), files)):
                 page.write(f'<script type="text/plain" id="{html.escape(name)}">{data}</script>\n')
     except OSError as error:
-        raise RethinkError(f"output: {target} cannot be written: {error.strerror or error}.") from error
+        raise RethinkError(f"output: {target} cannot be written: {reason_of(error)}.") from error
     return target
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from ..errors import RethinkError
+from ..errors import RethinkError, reason_of
 from ..text_files import show_name
 from .contact_sheet import contact_sheet
 from .formats import FORMATS, get_format
@@ -55,7 +55,7 @@ def export(
                 (temporary / file).write_bytes(data)
     except OSError as error:
         raise RethinkError(
-            f"export: cannot write {folder}: {error.strerror or error}; close what has it open, or choose another place."
+            f"export: cannot write {folder}: {reason_of(error)}; close what has it open, or choose another place."
         ) from error
     return count
 

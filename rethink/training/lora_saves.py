@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..atomic import atomic_write
-from ..errors import RethinkError
+from ..errors import RethinkError, reason_of
 from .edit_model import EditModel
 from .lora_pairs import LoraPair
 from .lora_report import write_report
@@ -78,7 +78,7 @@ class LoraSaves:
                 shutil.copyfile(self._run.folder / best.file, part)
         except OSError as error:
             raise RethinkError(
-                f"output: {self._output} cannot be replaced ({error.strerror or error}); close what reads it, or free some space. "
+                f"output: {self._output} cannot be replaced ({reason_of(error)}); close what reads it, or free some space. "
                 f"The LoRA itself is kept: {self._run.folder / best.file}"
             ) from error
         return self.report(record)
