@@ -123,8 +123,8 @@ def _runs_of(folders: Sequence[Path], others: Sequence[Path]) -> list[Path]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Tasks before and after. alone: runs without a partner; unread: runs that are damaged, empty or have not ended. judge: the
-    name of who scored them anew, "" for nobody; same_judge: runs that it had thought in itself."""
+    """Tasks before and after. alone: runs without a partner; unread: runs without an edit, or that `read_run`
+    leaves out. judge: the name of who scored them anew, "" for nobody; same_judge: runs that it had thought in itself."""
 
     rows: tuple[ComparedRun, ...]
     alone: int = 0

@@ -58,8 +58,8 @@ def load_images(conversation: Conversation) -> list[Tensor]:
 
 def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int = 0) -> tuple[list[Conversation], int]:
     """What all folders teach: of a data set that `rethink collect` has made its part for supervised learning; of every other the
-    balanced conversations of the helpful, least varied trajectories in it and below. And how many runs are left out, which are
-    damaged or have not ended.
+    balanced conversations of the helpful, least varied trajectories in it and below. And how many runs are left out, see
+    `read_runs`.
 
     template: the critique's wording that the thinker will be asked in; collected data have theirs. Raises RethinkError for a folder
     that is not there, and where nothing is left.

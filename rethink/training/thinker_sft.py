@@ -262,7 +262,7 @@ class SFTLines:
 @dataclass(frozen=True)
 class SFTReport:
     """The result of a job. conversations: how many there were to learn. end: the last line of the training. left_out: runs
-    that are damaged or have not ended."""
+    that cannot be learned from, see `read_runs`."""
 
     output: Path
     conversations: int

@@ -53,7 +53,7 @@ def _digest(file: Path) -> str:
 
 def read_steps(folders: Sequence[Path], template: str = TEMPLATE) -> tuple[list[ThinkerStep], int]:
     """The steps of all folders: of a collected data set its part for reinforcement, else of every run in the folder and below
-    that thinking did not harm, up to the best. And how many runs are left out, which are damaged or have not ended.
+    that thinking did not harm, up to the best. And how many runs are left out, see `read_runs`.
 
     Raises RethinkError for a folder that is not there, and where nothing is left.
     """
