@@ -206,9 +206,8 @@ def _open_edit_reward(folder: Path, device: str) -> Compare:
     )
 
     def reward(source: Tensor, edited: Tensor, instruction: str) -> float:
-        with tempfile.TemporaryDirectory(
-            prefix="rethink-", ignore_cleanup_errors=True
-        ) as place:  # it may hold them open
+        # On Windows what the model still has open cannot be removed.
+        with tempfile.TemporaryDirectory(prefix="rethink-", ignore_cleanup_errors=True) as place:
             files = [str(Path(place) / f"{name}.png") for name in ("source", "edited")]
             for image, file in zip(_images(source, edited), files):
                 image.save(file)

@@ -24,11 +24,8 @@ def read_runs(folders: Iterable[Path]) -> Iterator[Trajectory | None]:
 
 def describe_left_out(count: int) -> str:
     """What to say of the runs that `read_runs` has left out; "" for none."""
-    return (
-        f"{format_count(count, 'run')} left out: damaged, not ended, or without an instruction that can be read."
-        if count
-        else ""
-    )
+    runs = format_count(count, "run")
+    return f"{runs} left out: damaged, not ended, or without an instruction that can be read." if count else ""
 
 
 def read_run(folder: Path) -> tuple[Trajectory | None, str]:

@@ -192,8 +192,8 @@ def warn_of_equal_rewards(groups: int, skipped: int) -> str:
     if not groups or skipped < groups:
         return ""
     return (
-        f"Nothing was taught: at none of {groups} questions two answers had different rewards, and it is differences that are learned "
-        "from. Raise temperature or rollouts, or train longer, on more runs."
+        f"Nothing was taught: at none of {groups} questions did two answers have different rewards, and it is differences that are "
+        "learned from. Raise temperature or rollouts, or train longer, on more runs."
     )
 
 

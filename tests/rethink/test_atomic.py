@@ -15,7 +15,7 @@ from tests.support.hosts import PACK_ROOT
 HOLDS = """
 import sys, time
 from pathlib import Path
-from rethink.atomic import locked, move
+from rethink.atomic import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
