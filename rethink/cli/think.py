@@ -182,6 +182,7 @@ def _think_once(options: argparse.Namespace) -> int:
 
 def _think_over_folder(options: argparse.Namespace) -> int:
     """A run for every image of a folder, in a folder of the image's name. Those that were cut off go on."""
+    from ..atomic import check_target
     from ..comparison.tasks import tasks_from_folder
     from ..text_files import one_line
     from ..thinkers.asking import FailureStreak
@@ -199,6 +200,7 @@ def _think_over_folder(options: argparse.Namespace) -> int:
     if home.suffix.lower() == ".html":
         raise RethinkError(f"-o: a page shows one run, and these are several; give a folder in place of {home}.")
     tasks = tasks_from_folder(options.image)
+    check_target(home / RECORD_FILE, "-o")
     folders = [home / name for name in _folder_names([task.name for task in tasks])]
     models, failed, streak = _open_models(options), 0, FailureStreak()
     for number, (task, folder) in enumerate(zip(tasks, folders, strict=True), 1):

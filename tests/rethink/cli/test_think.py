@@ -91,11 +91,22 @@ def test_what_a_folder_of_images_cannot_be_thought_over_with_is_said(how, photo,
     assert code == 2 and "instruction: leave it out for a folder" in complaint
 
 
-def test_the_runs_of_the_folder_that_one_is_in_are_beside_it(how, photo, capfd, monkeypatch):
+@pytest.fixture
+def photos(photo):
     photos = photo.parent / "photos"
     photos.mkdir()
     shutil.copy(photo, photos / "a.png")
     (photos / "a.txt").write_text("make it red", encoding="utf-8")
+    return photos
+
+
+def test_that_the_runs_of_a_folder_have_no_place_is_said_before_anything_is_loaded(photos, photo, capfd):
+    models = ["--editor", "gone", "--thinker", "gone"]
+    code, _, (complaint,) = run_here(capfd, "think", photos, *models, "-o", photo)
+    assert code == 2 and re.search("-o: .* cannot be written", complaint), complaint
+
+
+def test_the_runs_of_the_folder_that_one_is_in_are_beside_it(how, photos, photo, capfd, monkeypatch):
     monkeypatch.chdir(photos)
     command, _, _, *options = how
     assert run_here(capfd, command, ".", *options, "--turns", 1)[0] == 0
