@@ -36,7 +36,8 @@ from .pixels import encode_png, read_pixels, write_atomically
 
 SCHEMA = 1
 MANIFEST, LOCK = "manifest.jsonl", ".lock"
-BESIDE = ("images", "runs.jsonl", "README.md", "contact-sheet.jpg")  # what a store has besides its own logs
+RUN_LOG = "runs.jsonl"  # of collect/run_log.py
+BESIDE = ("images", "README.md", "contact-sheet.jpg")  # besides logs; what others put there stays
 ID = re.compile("[0-9A-Za-z_-]{1,64}")
 TORN_IMAGE = re.compile(r"\.[0-9a-zA-Z_-]+-\w+\.\w+\.\d+\.part")  # of an image that was being written
 PLAIN_PATH = re.compile(r"(?!.*\.\.(/|$))[\w.,()+@~-][\w .,()+@~-]*(/[\w .,()+@~-]+)*")  # of an image, within the store
@@ -241,7 +242,7 @@ class PairStore:
         if next(iter(PairStore(self.folder)), None) or self.manifest.path.exists() or not self.folder.is_dir():
             return
         names = {file.name for file in self.folder.iterdir() if not file.name.startswith(".")} - SYSTEM_FILES
-        logs = [log.path.name for log in self._logs()]
+        logs = [*(log.path.name for log in self._logs()), RUN_LOG]
         if other := sorted(names.difference(logs, BESIDE)):
             raise RethinkError(f"pairs: {self.folder} holds no pairs, but {show_name(other[0])}; choose a new folder.")
         if (foreign := [name for name in logs if name in names]) and not (self.folder / LOCK).exists():

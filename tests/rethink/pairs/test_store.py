@@ -47,10 +47,11 @@ def test_a_store_is_put_among_nothing_else_however_often_it_is_tried(tmp_path):
         with pytest.raises(RethinkError, match=r"^pairs: .* holds no pairs, but cat.png; choose a new folder"):
             PairStore(tmp_path).writing().__enter__()
         assert [file.name for file in tmp_path.iterdir()] == ["cat.png"]
-    (tmp_path / "cat.png").rename(tmp_path / "scores.jsonl")
-    for _ in range(2):
-        with pytest.raises(RethinkError, match="holds a scores.jsonl that is not a store's"):
-            PairStore(tmp_path).writing().__enter__()
+    for before, name in (("cat.png", "scores.jsonl"), ("scores.jsonl", "runs.jsonl")):
+        (tmp_path / before).rename(tmp_path / name)
+        for _ in range(2):
+            with pytest.raises(RethinkError, match=f"holds a {name} that is not a store's"):
+                PairStore(tmp_path).writing().__enter__()
 
 
 def test_a_store_that_has_no_pair_yet_is_opened_again(tmp_path):
