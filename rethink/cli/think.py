@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from ..comparison.tasks import CompareTask
     from ..editors.protocol import Editor
     from ..editors.settings import Settings
     from ..steering import Steering
@@ -201,7 +203,7 @@ def _think_over_folder(options: argparse.Namespace) -> int:
         raise RethinkError(f"-o: a page shows one run, and these are several; give a folder in place of {home}.")
     tasks = tasks_from_folder(options.image)
     check_target(home / RECORD_FILE, "-o")
-    folders = [home / name for name in _folder_names([task.name for task in tasks])]
+    folders = [home / name for name in _folder_names(tasks)]
     models, failed, streak = _open_models(options), 0, FailureStreak()
     for number, (task, folder) in enumerate(zip(tasks, folders, strict=True), 1):
         print(f"{number} of {len(tasks)}: {task.name}: {one_line(task.instruction)}", flush=True)
@@ -215,13 +217,19 @@ def _think_over_folder(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _folder_names(images: Sequence[str]) -> list[str]:
-    """A folder's name for the run of every image file: without the ending, but where two would have the same."""
+def _folder_names(tasks: Sequence[CompareTask]) -> list[str]:
+    """A folder's name for the run of every image file: without the ending, but where two would have the same; the task's id where
+    they have it with the ending, too, as long names that begin alike."""
     from ..names import make_portable
 
-    stems = [Path(name).stem.casefold() for name in images]
-    names = (Path(name).stem if stems.count(stem) == 1 else name for name, stem in zip(images, stems, strict=True))
-    return [make_portable(name, f"image {number}") for number, name in enumerate(names, 1)]
+    stems = [make_portable(Path(task.name).stem, task.id) for task in tasks]
+    names = _replace_doubles(stems, [make_portable(task.name, task.id) for task in tasks])
+    return _replace_doubles(names, [task.id for task in tasks])
+
+
+def _replace_doubles(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    counts = Counter(map(str.casefold, names))
+    return [other if counts[name.casefold()] > 1 else name for name, other in zip(names, others, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,13 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from rethink.cli.main import main, make_parser
-from rethink.cli.think import thinker_config_from
+from rethink.cli.think import _folder_names, thinker_config_from
 from rethink.images import load_image, save_image
 from rethink.thinkers.loading import ThinkerConfig
 from rethink.trajectory import load_trajectory, writing
@@ -98,6 +99,20 @@ def photos(photo):
     shutil.copy(photo, photos / "a.png")
     (photos / "a.txt").write_text("make it red", encoding="utf-8")
     return photos
+
+
+@pytest.mark.parametrize(
+    ("images", "folders"),
+    [
+        (["B.png", "b.jpg", "c.png"], ["B.png", "b.jpg", "c"]),
+        (["b.png", "b.jpg", "b.jpg.png"], ["b.png", "id 1", "id 2"]),
+        (["long " * 42 + "1.png", "long " * 42 + "2.png"], ["id 0", "id 1"]),
+        (["?.png"], ["id 0"]),
+    ],
+)
+def test_no_two_runs_of_a_folder_have_one_place(images, folders):
+    tasks = [SimpleNamespace(name=name, id=f"id {number}") for number, name in enumerate(images)]
+    assert _folder_names(tasks) == folders
 
 
 def test_that_the_runs_of_a_folder_have_no_place_is_said_before_anything_is_loaded(photos, photo, capfd):
