@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,9 @@ from typing import BinaryIO
 
 from .errors import RethinkError, reason_of
 
-PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds before another attempt at moving something into its place
+# Seconds before another attempt at moving something into its place: elsewhere what is refused is refused for good.
+ON_WINDOWS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+PAUSES = ON_WINDOWS if sys.platform == "win32" else ()
 _IN_USE = re.compile(r"os error (5|13|32|1224)\b")  # as safetensors says it
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}  # on this file system
 

@@ -146,11 +146,11 @@ def _measurement(step: int, results: Sequence[TaskResult | None], reward: float 
 
 
 def is_better(new: HeldOut, best: HeldOut | None) -> bool:
-    """More success at the same tasks, or the same in fewer turns."""
+    """More success at the same tasks, or the same in fewer turns, or as measured by more tasks."""
     if best is None:
         return True
-    new, best = of_same_tasks(new, best)
-    return (new.success, -new.turns) > (best.success, -best.turns)
+    one, other = of_same_tasks(new, best)
+    return (one.success, -one.turns, new.tasks) > (other.success, -other.turns, best.tasks)
 
 
 def of_same_tasks(one: HeldOut, other: HeldOut) -> tuple[HeldOut, HeldOut]:

@@ -59,6 +59,7 @@ def test_a_file_system_without_locks_is_no_reason_to_refuse(tmp_path, monkeypatc
 def test_what_is_read_for_seconds_is_replaced_when_that_is_over(tmp_path, monkeypatch):
     """As a large file is on Windows, by ComfyUI, which lists models by their contents."""
     seconds, replace = [0.0], os.replace
+    monkeypatch.setattr(atomic, "PAUSES", atomic.ON_WINDOWS)
     monkeypatch.setattr(time, "sleep", lambda pause: seconds.__setitem__(0, seconds[0] + pause))
 
     def refuse(source, target):

@@ -123,7 +123,7 @@ def test_a_kill_while_writing_leaves_the_record_as_it_was(run, monkeypatch, dies
 
 
 def test_a_record_that_is_being_read_on_windows_is_written_when_that_is_over(run, monkeypatch):
-    monkeypatch.setattr(atomic, "PAUSES", (0.01,) * len(atomic.PAUSES))
+    monkeypatch.setattr(atomic, "PAUSES", (0.01,) * len(atomic.ON_WINDOWS))
     move, readers = os.replace, [True] * 3
 
     def refuse(part, path):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rethink import atomic
 from rethink.errors import RethinkError
 from rethink.pairs import whole_folder
 from rethink.pairs.exporting import export
@@ -145,6 +146,7 @@ def test_a_folder_that_is_being_scanned_on_windows_is_moved_when_that_is_over(st
         move(source, target)
 
     export(store, "imagefolder", tmp_path / "out")
+    monkeypatch.setattr(atomic, "PAUSES", atomic.ON_WINDOWS)
     monkeypatch.setattr(os, "replace", refuse)
     assert export(store, "ai-toolkit", tmp_path / "out", replace=True) == 2
     assert not scans and is_whole(tmp_path / "out")

@@ -210,7 +210,6 @@ def test_an_output_that_is_locked_is_said_and_the_lora_kept(editor, store, tmp_p
             raise PermissionError(13, "Permission denied")
         replace(source, target)
 
-    monkeypatch.setattr("rethink.atomic.PAUSES", (0,))
     monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(
         RethinkError, match="output: .* cannot be replaced .*; close what reads it.* is kept: .*step-000001"

@@ -119,6 +119,7 @@ def test_what_could_not_be_measured_makes_no_thinker_better_or_worse():
     assert failing.success > start.success and not is_better(failing, start)
     assert is_better(measured(9, "ddnn"), measured(5, "dnxx"))  # half of the tasks each, and of the same two one more
     assert is_better(measured(9, "xxdd"), measured(5, "dnxx"))  # they tell of none in common: as they are
+    assert is_better(measured(9, "dddd"), measured(0, "dxxx"))  # one task is hardly a measurement
 
 
 def test_what_could_not_be_measured_is_no_success_that_fell():
