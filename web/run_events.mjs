@@ -137,16 +137,18 @@ function showNodePreview({ blob, jobId }) {
 
 /** Learn which runs go on: when the page was loaded, another workflow was open, or messages may have been missed. */
 export async function findLiveRuns() {
+  const known = [...liveRuns.values()].map((run) => ({ run, live: run.live }));
   const reply = await api.fetchApi(`/rethink/running?${new URLSearchParams({ client: api.clientId })}`);
   if (!reply.ok) return;
   /** @type {StartEvent[]} */
   const events = await reply.json();
   const going = new Set(events.map(({ run }) => run.subfolder));
-  for (const run of [...liveRuns.values()]) {
-    if (going.has(run.reference.subfolder)) continue;
+  for (const { run, live } of known) {
+    if (going.has(run.reference.subfolder) || run.live !== live) continue; // or began after the server was asked
     endRun(run);
     await run.reload();
     refresh(run);
   }
-  events.forEach(onRunStarted);
+  const ended = new Set(known.filter(({ run }) => !run.live).map(({ run }) => run.reference.subfolder)); // since then
+  for (const event of events) if (!ended.has(event.run.subfolder)) onRunStarted(event);
 }

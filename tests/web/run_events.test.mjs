@@ -119,6 +119,23 @@ test("a run that was cut off stands as its record does", async () => {
   assert.match(textOn(viewer), /^Not finished 1 turn/);
 });
 
+test("a run that begins while the server is asked which go on stays live", async () => {
+  const answered = findLiveRuns();
+  await send("began", start());
+  await answered;
+  assert.equal(textOn(viewer), "Turn 1 of 5 · editing");
+  assert.equal(liveRuns.size, 1);
+});
+
+test("a run that ends while the server is asked which go on stays ended", async () => {
+  await send("began", start());
+  api.reset({ "/rethink/running": [start()] });
+  const answered = findLiveRuns();
+  await send("ended", { best: 0, chosen: null, stopped: "turns", message: "" });
+  await answered;
+  assert.equal(liveRuns.size, 0);
+});
+
 test("a page that is loaded again finds what goes on", async () => {
   const next = { turn: 2, prompt: "more", prompt_by: "thinker", ends: "" };
   api.reset({ "/rethink/running": [start({ record: record([step(1, 3)], { stopped: "" }), next, waiting: true })] });
