@@ -1,4 +1,5 @@
-"""Where ComfyUI calls a node: omitted inputs of a choice get their defaults, and errors name inputs as they were sent.
+"""Where ComfyUI calls a node: omitted inputs of a choice get their defaults, errors name inputs as they were sent, and
+Cancel is for the call that is under way.
 
 The library names its own arguments, and the inputs of a choice are sent as “choice.input”: users should find the name
 from an error on the node, and in the prompt that a program sends.
@@ -12,6 +13,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..rethink.errors import RethinkError
+from .comfy.progress import node_call
 
 # Node → {what the library calls an argument: the input that it comes from}
 NAMES: dict[str, dict[str, str]] = {
@@ -65,7 +67,8 @@ def _adapt_call(call: Callable[..., Any]) -> Callable[..., Any]:
     def adapted(cls, *args, **inputs):
         inputs = dict(zip((parameter.name for parameter in parameters), args)) | inputs
         try:
-            return call(cls, **_complete_choices(cls, inputs, [name for name in required if name not in inputs]))
+            with node_call():
+                return call(cls, **_complete_choices(cls, inputs, [name for name in required if name not in inputs]))
         except RethinkError as error:
             sentence = _name_inputs(cls.define_schema().node_id, str(error), inputs)
             raise NodeError(sentence).with_traceback(error.__traceback__) from error.__cause__

@@ -283,18 +283,7 @@ def chat_session(thinker: Thinker | None) -> Iterator[ModelSource | None]:
     if thinker is None:
         yield None
         return
-    cancelled: list[BaseException] = []  # ComfyUI raises it once, but several threads may be asking
-
-    def stop_if_cancelled(*_: int) -> None:
-        if cancelled:
-            raise cancelled[0]
-        try:
-            progress.stop_if_cancelled()
-        except BaseException as error:
-            cancelled.append(error)
-            raise
-
-    ask = chat_fn(thinker.chat, thinker.max_tokens, stop_if_cancelled)
+    ask = chat_fn(thinker.chat, thinker.max_tokens, _look_for_cancel)
     try:
         yield ModelSource(thinker.chat.name, lambda: ask, getattr(thinker.chat, "concurrency", 1))
     finally:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -39,9 +40,9 @@ class DaemonThreads:
         self._started: list[threading.Thread] = []
 
     def submit(self, do: Callable, *arguments: Any) -> Future:
-        """A future of what `do(*arguments)` returns or raises."""
+        """A future of what `do(*arguments)` returns or raises, in the context (`contextvars`) of whoever submits it."""
         future: Future = Future()
-        self._work.put((future, do, arguments))
+        self._work.put((future, copy_context().run, (do, *arguments)))
         if len(self._started) < self._count:
             thread = threading.Thread(target=self._run, daemon=True, name="rethink-thread")
             self._started.append(thread)

@@ -2,7 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from io import BytesIO
 
 import comfy.cli_args
@@ -21,9 +23,42 @@ PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its
 LINE_SECONDS = 0.5  # between two lines of progress
 
 
+class _NodeCall:
+    """One call of a node. end: what ends every thread of it, once it was cancelled or is over."""
+
+    end: BaseException | None = None
+
+
+_call: ContextVar[_NodeCall | None] = ContextVar("rethink_node_call", default=None)
+
+
+@contextmanager
+def node_call() -> Iterator[None]:
+    """Around a call of a node. A thread of it that is still at work afterwards ends where it looks for Cancel."""
+    call = _NodeCall()
+    token = _call.set(call)
+    try:
+        yield
+    finally:
+        _call.reset(token)
+        call.end = call.end or comfy.model_management.InterruptProcessingException()
+
+
 def stop_if_cancelled() -> None:
-    """Raise what ends the run in ComfyUI when the user has pressed Cancel."""
-    comfy.model_management.throw_exception_if_processing_interrupted()
+    """Raise what ends the run in ComfyUI when the user has pressed Cancel.
+
+    ComfyUI says it to the first who looks, so all threads of a call are told by that one, and those that earlier calls
+    have left behind do not look: the Cancel that they would take is not theirs.
+    """
+    call = _call.get()
+    if call is not None and call.end is not None:
+        raise call.end
+    try:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+    except BaseException as cancelled:
+        if call is not None:
+            call.end = cancelled
+        raise
 
 
 def edit_progress(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int, Callable[[], Tensor]], None]:

@@ -1,8 +1,13 @@
 """What every node owes to whoever sends it a prompt: defaults for what was left out, errors that name what was sent."""
 
+import threading
+
 import pytest
 import torch
+from comfy import model_management
+from comfy_api.latest import io
 
+from rethink.threads import DaemonThreads
 from tests.standin.executor import DYNAMIC, validate
 
 CHOICES = {
@@ -125,3 +130,19 @@ def test_what_a_choice_offers_may_be_asked_for_though_it_is_gone(part):
 def test_the_validity_of_everything_else_is_still_checked_by_comfyui(classes, models):
     prompt = {"1": {"class_type": "RethinkLoadThinker", "inputs": {"backend": "server", "backend.timeout": -1}}}
     assert validate(prompt, classes) == {"1": ["backend.timeout: -1 is outside 1…3600"]}
+
+
+def test_whatever_a_node_leaves_at_work_is_over_with_its_call(part):
+    boundary, progress = part("nodes.boundary"), part("nodes.comfy.progress")
+    threads, over = DaemonThreads(1), threading.Event()
+
+    class Node(io.ComfyNode):
+        @classmethod
+        def execute(cls):
+            progress.stop_if_cancelled()
+            return threads.submit(lambda: (over.wait(10), progress.stop_if_cancelled()))
+
+    left_behind = boundary.adapt(Node).execute()
+    over.set()
+    assert isinstance(left_behind.exception(10), model_management.InterruptProcessingException)
+    threads.end()

@@ -1,6 +1,7 @@
 """What Inverse Edit Synthesizer makes of its inputs."""
 
 import shutil
+import threading
 import time
 
 import numpy as np
@@ -60,10 +61,11 @@ def test_a_server_is_asked_as_often_at_once_as_its_node_says_and_cancel_ends_all
         (thinker,) = classes["RethinkLoadThinker"].execute({"backend": "server", **at}, max_tokens=777).result
         pairs, _ = synthesize(thinker=thinker, pairs=9)
         assert server.most_at_once == 3 and len(server.requests) == len(instructions(pairs)) == 9
-        started = time.monotonic()
+        started, before = time.monotonic(), set(threading.enumerate())
         with pytest.raises(model_management.InterruptProcessingException):
             synthesize(thinker=thinker, pairs=20)
         assert time.monotonic() - started < SOON, "no answer was waited for"
+        wait_until(lambda: not [t for t in set(threading.enumerate()) - before if t.name == "rethink-thread"])
 
 
 def test_a_thinker_in_a_folder_is_asked_and_its_babble_is_no_description(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from contextvars import ContextVar
 
 import pytest
 
@@ -33,6 +34,14 @@ def test_as_many_work_at_once_as_were_asked_for():
     threads, meeting = DaemonThreads(3), threading.Barrier(3)
     waiting = [threads.submit(meeting.wait, 10) for _ in range(3)]
     assert sorted(future.result(10) for future in waiting) == [0, 1, 2]
+    threads.end()
+
+
+def test_work_has_the_context_of_whoever_submits_it():
+    threads, node = DaemonThreads(1), ContextVar("node", default="none")
+    assert threads.submit(node.get).result(10) == "none"
+    node.set("3")
+    assert threads.submit(node.get).result(10) == "3", "also in a thread that is there already"
     threads.end()
 
 

@@ -1,10 +1,14 @@
 """What a node says while it works."""
 
+import threading
 from types import SimpleNamespace
 
 import comfy.utils
 import pytest
 import server
+from comfy import model_management
+
+from rethink.threads import DaemonThreads
 
 
 def test_what_a_node_says_is_no_markup(part, monkeypatch):
@@ -34,3 +38,35 @@ def test_a_second_stage_is_seen_from_its_beginning(part, monkeypatch, kind):
         *((250, 500), (500, 500)),
         *((1, 400), (2, 400), (400, 400)),
     ]
+
+
+def test_cancel_ends_every_thread_of_a_call(part):
+    progress, threads = part("nodes.comfy.progress"), DaemonThreads(1)
+    with pytest.raises(model_management.InterruptProcessingException), progress.node_call():
+        model_management.interrupt_current_processing()
+        for _ in range(2):
+            with pytest.raises(model_management.InterruptProcessingException):
+                threads.submit(progress.stop_if_cancelled).result(10)
+        progress.stop_if_cancelled()
+    threads.end()
+
+
+def test_a_thread_that_a_call_has_left_behind_takes_no_cancel_of_a_later_one(part):
+    """One that waited for a hung server took it, and what was cancelled went on."""
+    progress, threads = part("nodes.comfy.progress"), DaemonThreads(1)
+
+    def look():
+        over.wait(10)
+        progress.stop_if_cancelled()
+
+    over = threading.Event()
+    with progress.node_call():
+        progress.stop_if_cancelled()
+        left_behind = threads.submit(look)
+    with pytest.raises(model_management.InterruptProcessingException) as cancelled, progress.node_call():
+        model_management.interrupt_current_processing()
+        over.set()
+        assert isinstance(left_behind.exception(10), model_management.InterruptProcessingException), "it ends"
+        progress.stop_if_cancelled()
+    assert cancelled.value is not left_behind.exception()
+    threads.end()
