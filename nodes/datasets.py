@@ -20,7 +20,7 @@ from ..rethink.pairs.pixels import from_pixels
 from ..rethink.pairs.review.filters import Thresholds, histogram
 from ..rethink.pairs.store import MANIFEST, PairStore
 from ..rethink.pairs.whole_folder import finish_exports
-from ..rethink.progress import progress_with_eta
+from ..rethink.progress import format_count, progress_with_eta
 from ..rethink.text_files import show_name
 from ..rethink.thinkers.critique import Thinker
 from . import feedback, pairs_api, sockets
@@ -208,13 +208,13 @@ class SaveEditDataset(io.ComfyNode):
     def execute(cls, pairs: PairStore, name: str, format: dict[str, Any]) -> io.NodeOutput:
         folder, chosen = folders.dataset_path(name, "name"), format["format"]
         if chosen == STORE:
-            report = f"{add_to_store(pairs, folder)} new pairs in {folder}."
+            report = f"{format_count(add_to_store(pairs, folder), 'new pair')} in {folder}."
         else:
             written = progress_with_eta("pairs written", progress.job_progress())
             count = export(pairs, chosen, folder, written, bool(format.get("replace")))
             target = f"Which is the target: {FORMATS[chosen].target}"
             references = describe_references(pairs, chosen)
-            report = "\n".join(filter(None, [f"{count} pairs in {folder}.", target, references]))
+            report = "\n".join(filter(None, [f"{format_count(count, 'pair')} in {folder}.", target, references]))
         return io.NodeOutput(str(folder), report, ui=feedback.show_text(report))
 
 
@@ -278,7 +278,7 @@ def _opened(folder: Path) -> tuple[PairStore, str]:
         raise RethinkError(
             f"dataset: {folder} is a pair store without a pair; {_skips(_reasons(store)) or 'none was made yet'}."
         )
-    lines = [f"{count} pairs in {folder}.", *filter(None, [count_references(store)])]
+    lines = [f"{format_count(count, 'pair')} in {folder}.", *filter(None, [count_references(store)])]
     return store, "\n".join([*lines, *map(partial(show_name, longest=REASON), store.manifest.damage())])
 
 
@@ -298,7 +298,7 @@ def _imported(folder: Path, format: dict) -> tuple[PairStore, str]:
     if not found.ids:
         raise RethinkError(f"dataset: no pair of {folder} could be read: {_skips(skipped)}.")
     pairs = found.only(store)
-    report = f"{found.new} pairs read into {store.folder}, {len(skipped)} skipped."
+    report = f"{format_count(found.new, 'pair')} read into {store.folder}, {len(skipped)} skipped."
     return pairs, "\n".join([report, *filter(None, [count_references(pairs)]), *_skips(skipped, "\n").splitlines()])
 
 

@@ -101,7 +101,7 @@ class ThinkWhileEdit(io.ComfyNode):
             note = {"editor": editor.name, **used_settings(editor, settings)}  # which it knows by now
             feedback.annotate_images(cls.hidden, note | {"instructions": [instruction], "seeds": [seed]})
             warning = warning or feedback.warn_if_unfamiliar("thinker", thinker.chat.name, task.source)
-            outputs.ui |= feedback.show_text(warning, warn_of_no_boxes(task))
+            outputs.ui |= feedback.show_text(warning, warn_of_no_boxes(task.thinker, task.config))
             return outputs
         finally:
             memory.release_caches(thinker, judge)

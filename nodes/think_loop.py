@@ -219,7 +219,7 @@ class ThinkLoopClose(io.ComfyNode):
             live.on_end(trajectory)
             memory.release_caches(task.thinker, task.judge)
             outputs = outputs_of(trajectory)
-            outputs.ui |= feedback.show_text(warn_of_no_boxes(task))
+            outputs.ui |= feedback.show_text(warn_of_no_boxes(task.thinker, task.config))
             return outputs
         carried = {"run": folders.to_view_params(trajectory.folder / RECORD_FILE), **vars(decision)}
         copy, graph = expand_iteration(cls.hidden.dynprompt, state.node, cls.hidden.unique_id, carried)

@@ -235,10 +235,10 @@ def critique_turn(
     return steps if rival is None else _compare_close(task, steps, rival, on_token)
 
 
-def warn_of_no_boxes(task: ThinkTask) -> str:
+def warn_of_no_boxes(thinker: Thinker, config: LoopConfig) -> str:
     """A sentence where options need boxes that the thinker cannot be asked for; "" where not."""
-    needing = task.config.needs_boxes
-    if not needing or can_point(task.thinker):
+    needing = config.needs_boxes
+    if not needing or can_point(thinker):
         return ""
     return f"{' and '.join(needing)}: the thinker has a template of its own, so it is not asked for boxes; choose one without."
 

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import RethinkError
-from ..progress import progress_with_eta
+from ..progress import format_count, progress_with_eta
 from ..text_files import show_name
 from .arguments import add_command, add_switch
 from .progress import ProgressLine, print_counts, print_result
@@ -41,13 +41,13 @@ def run_export(options) -> int:
 
     pairs = PairStore.open_existing(options.store)
     if options.format == PAIR_STORE:
-        print_result(f"{add_to_store(pairs, options.folder)} new pairs → {options.folder}")
+        print_result(f"{format_count(add_to_store(pairs, options.folder), 'new pair')} → {options.folder}")
         return 0
     written = progress_with_eta("pairs written", ProgressLine())
     count = export(pairs, options.format, options.folder, written, options.replace)
     references = describe_references(pairs, options.format)
     target = f"Which is the target: {FORMATS[options.format].target}"
-    print_result(f"{count} pairs → {options.folder}", target, *filter(None, [references]))
+    print_result(f"{format_count(count, 'pair')} → {options.folder}", target, *filter(None, [references]))
     return 0
 
 
@@ -65,7 +65,10 @@ def run_import(options) -> int:
         )
         describe_store(store)
     references = count_references(found.only(store))
-    print_result(f"{found.new} pairs imported, {found.skipped} skipped → {options.store}", *filter(None, [references]))
+    print_result(
+        f"{format_count(found.new, 'pair')} imported, {found.skipped} skipped → {options.store}",
+        *filter(None, [references]),
+    )
     print_counts("skipped because", count_reasons(why for _, why in skipped))
     if skipped:
         print(f"  The first is {show_name(skipped[0][0])}; {store.skipped.path} names all.")
@@ -87,7 +90,9 @@ def run_inspect(options) -> int:
     store = PairStore.open_existing(options.store)
     verdicts, count = store.current_verdicts(), sum(1 for _ in store)
     rejected = sum(not verdict["accepted"] for verdict in verdicts.values())
-    print(f"{count} pairs in {options.store}: {rejected} rejected, {count - len(verdicts)} not judged yet")
+    print(
+        f"{format_count(count, 'pair')} in {options.store}: {rejected} rejected, {count - len(verdicts)} not judged yet"
+    )
     print_counts("operation", count_reasons(pair.operation or "other" for pair in store))
     if references := count_references(store):
         print(references)

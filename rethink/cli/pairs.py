@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..atomic import check_target
 from ..errors import RethinkError
-from ..progress import format_duration
+from ..progress import format_count, format_duration
 from ..text_files import read_json
 from .arguments import EXAMPLES, add_command, add_field
 from .datasets import add_export, add_inspect
@@ -121,7 +121,7 @@ def run_synthesize(options) -> int:
     report = job.run(ProgressLine(), engine)
     done = report.progress
     print_result(
-        f"{done.made} pairs made, {done.skipped} skipped, {format_duration(done.seconds)} → {options.store}",
+        f"{format_count(done.made, 'pair')} made, {done.skipped} skipped, {format_duration(done.seconds)} → {options.store}",
         *report.stray_seeds,
     )
     if done.skipped:
@@ -197,7 +197,7 @@ def run_caption_edits(options) -> int:
     check_target(options.output, "output")
     job = CaptionJob(options.captions, options.output, thinker, examples, options.seed)
     done = job.run(ProgressLine(), engine_from(options)).progress
-    print_result(f"{done.made} edits made, {done.rejected} rejected → {options.output}")
+    print_result(f"{format_count(done.made, 'edit')} made, {done.rejected} rejected → {options.output}")
     if done.rejected:
         print(f"Why: {options.output}.rejected")
     return 0
@@ -273,7 +273,7 @@ def run_p2p(options) -> int:
     report = job.run(ProgressLine(), engine_from(options))
     done = report.stats
     print_result(
-        f"{done.kept} pairs of {done.drawn} candidates, {done.skipped} captions skipped, "
+        f"{format_count(done.kept, 'pair')} of {format_count(done.drawn, 'candidate')}, {format_count(done.skipped, 'caption')} skipped, "
         f"{format_duration(done.seconds)} → {options.store}",
         f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.false_rejects}; "
         f"good ones lost: {done.estimated_loss:.1%}",
@@ -324,6 +324,8 @@ def run_filter(options) -> int:
         PairStore.open_existing(options.store.absolute()), thresholds, clip_from(options), thinker_from(options)
     )
     report = job.run(ProgressLine(), engine_from(options))
-    print_result(f"{len(report.accepted.subset_ids)} pairs accepted, {len(report.rejected.subset_ids)} rejected")
+    print_result(
+        f"{format_count(len(report.accepted.subset_ids), 'pair')} accepted, {len(report.rejected.subset_ids)} rejected"
+    )
     print_counts("rejected because", report.reasons)
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -37,7 +37,11 @@ class ProgressLine:
 
 def _over_line(text: str = "") -> str:
     """A text over a terminal's line, with blanks to its end: not every console of Windows knows how to clear one."""
-    width = shutil.get_terminal_size().columns - 1
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):  # it has no file, as in an IDE's window
+        columns = 0
+    width = (columns or 80) - 1  # some terminals do not know theirs
     return f"\r{text[:width]:<{width}}"
 
 

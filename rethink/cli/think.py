@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import RethinkError, reason_of
 from ..options import option_of, options_of
+from ..progress import format_count
 from ..think_loop import LoopConfig
 from ..thinkers.loading import ThinkerConfig
 from .arguments import add_field
@@ -213,7 +214,10 @@ def _think_over_folder(options: argparse.Namespace) -> int:
         _report_end(trajectory)
         failed += trajectory.stopped == "failed"
         streak.record(trajectory.stopped == "failed", trajectory.message)
-    print(f"{len(tasks)} runs → {home}" + (f"; {failed} failed, and go on when this is run again" if failed else ""))
+    print(
+        f"{format_count(len(tasks), 'run')} → {home}"
+        + (f"; {failed} failed, and go on when this is run again" if failed else "")
+    )
     return 1 if failed else 0
 
 
@@ -251,9 +255,13 @@ class _Models:
 
 
 def _open_models(options: argparse.Namespace) -> _Models:
+    from ..think_loop import warn_of_no_boxes
+
     config = config_from(options)
     editor, thinker = open_editor(options), open_thinker_of(options, "thinker")
     judge = open_thinker_of(options, "judge") if options.judge else None
+    if warning := warn_of_no_boxes(thinker, config):
+        complain(warning)
     return _Models(editor, thinker, judge, config, settings_from(options))
 
 
@@ -265,10 +273,8 @@ def _warn_of_strangers(options: argparse.Namespace, image: Tensor) -> None:
 def _run(job: ThinkJob, folder: Path, resume: bool, options: argparse.Namespace) -> Trajectory:
     """The run in a folder, new or resumed, to its end."""
     from ..think_job import resume_run, start_run
-    from ..think_loop import RunCallbacks, warn_of_no_boxes
+    from ..think_loop import RunCallbacks
 
-    if warning := warn_of_no_boxes(job.task):
-        complain(warning)
     with (resume_run if resume else start_run)(folder, job.task, job.options) as run:
         reporter = _Reporter(run.trajectory)
         steering = _file_steering(options, reporter) if options.steer else None

@@ -13,7 +13,7 @@ from ..errors import RethinkError
 from ..options import check_limits, option
 from ..pairs.jsonl_log import disk_full_as_error, locked
 from ..pairs.own_files import write_own
-from ..pairs.store import MANIFEST
+from ..pairs.store import MANIFEST, RUN_LOG
 from ..progress import OnProgress, format_count, ignore_progress, progress_with_eta
 from ..thinkers.critique import TEMPLATE, Thinker, check_template
 from ..thinkers.protocol import OnToken
@@ -22,7 +22,7 @@ from .formats import FORMATS
 from .formats.core import DatasetFormat
 from .rows import IMAGES
 from .rules import RULES, Choice, CollectRules, Part, apply_rules
-from .run_log import LOG, ReadRuns, RunReader
+from .run_log import ReadRuns, RunReader
 from .runs import warn_of_same_judge
 
 if TYPE_CHECKING:
@@ -134,12 +134,16 @@ class CollectReport:
     def notes(self) -> list[str]:
         """What to know about the judge, and what it says of the runs: a sentence each."""
         harmed = self.choice.harmed
-        harm = f"In {harmed} runs the judge accepts an edit of the first turn and not the result." if harmed else ""
+        harm = (
+            f"In {format_count(harmed, 'run')} the judge accepts an edit of the first turn and not the result."
+            if harmed
+            else ""
+        )
         return [note for note in (warn_of_same_judge(self.choice.same_judge), harm) if note]
 
     def __str__(self) -> str:
         choice = self.choice
-        lines = [f"{choice.kept - self.lost} of {choice.runs} runs kept → {self.folder}"]
+        lines = [f"{choice.kept - self.lost} of {format_count(choice.runs, 'run')} kept → {self.folder}"]
         lines += [*choice.dropped.describe(RULES), *self.losses.describe(LOSSES)]
         lines += [f"{PART_NAMES[part]}: {_steps(self, part)}" for part in PART_NAMES]
         return "\n".join([*lines, *self.notes])
@@ -154,7 +158,7 @@ class CollectReport:
             "",
             f"Layout: {title}. Images lie in `images/`.",
             "",
-            f"| {choice.runs} runs, of them dropped because | runs |",
+            f"| {format_count(choice.runs, 'run')}, of them dropped because | runs |",
             "|---|---|",
             *table,
             f"| **kept** | **{choice.kept - self.lost}** |",
@@ -167,7 +171,7 @@ class CollectReport:
             *(line for note in self.notes for line in (f"**{note}**", "")),
             self.format.use.replace("FOLDER", repr(str(self.folder)) if "```" in self.format.use else str(self.folder)),
             "",
-            f"The rules are those of ThinkEdit-140k (arXiv 2512.05965, section 4). `{LOG}` holds what was read of every run. Made "
+            f"The rules are those of ThinkEdit-140k (arXiv 2512.05965, section 4). `{RUN_LOG}` holds what was read of every run. Made "
             "with Rethink.",
             "",
         ]
@@ -188,7 +192,7 @@ def _open_dataset(folder: Path) -> Iterator[None]:
     if folder.is_dir() and _is_foreign(folder):
         raise RethinkError(f"output: {folder} holds what is no data set of runs; choose a new folder.")
     with locked(folder / LOCK, folder):
-        (folder / LOG).touch()
+        (folder / RUN_LOG).touch()
         _remove_parts(folder)
         yield
 
@@ -202,7 +206,7 @@ def _remove_parts(folder: Path) -> None:
 
 def _is_foreign(folder: Path) -> bool:
     """Whether something else lies there; pairs of runs have a log of them too."""
-    if (folder / LOG).exists():
+    if (folder / RUN_LOG).exists():
         return (folder / MANIFEST).exists()
     return any(file.name != LOCK for file in folder.iterdir())
 
@@ -215,11 +219,11 @@ def _require_rows(choice: Choice, format: DatasetFormat) -> None:
         part = format.parts[0]
         turn = "raise" if part == "sft" else "lower"
         raise RethinkError(
-            f"sft_share: {format.title} takes the part for {PART_NAMES[part]}, which is empty with {choice.kept} runs; {turn} it, "
+            f"sft_share: {format.title} takes the part for {PART_NAMES[part]}, which is empty with {format_count(choice.kept, 'run')}; {turn} it, "
             "or make more runs."
         )
     reasons = "; ".join(choice.dropped.describe(RULES))
-    raise RethinkError(f"runs: none of {choice.runs} can be learned from: {reasons}.")
+    raise RethinkError(f"runs: none of {choice.runs:,} can be learned from: {reasons}.")
 
 
 def _remove_empty(format: DatasetFormat, part: Part, folder: Path) -> None:

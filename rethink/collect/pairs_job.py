@@ -325,7 +325,9 @@ class RunPairsReport:
 
     def __str__(self) -> str:
         kept = len(self.pairs.subset_ids)
-        lines = [f"{kept} of {self.runs} runs are pairs, {self.made} of them made now → {self.pairs.folder}"]
+        lines = [
+            f"{format_count(kept, 'pair')} from {format_count(self.runs, 'run')}, {self.made} made now → {self.pairs.folder}"
+        ]
         lines += self.dropped.describe(RULES)
         if self.preferences is not None:
             lines.append(f"{format_count(self.preferences, 'preference')}, the best against the worst of a run.")

@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..errors import RethinkError
 from ..pairs.jsonl_log import JsonlLog, LatestIndex
+from ..pairs.store import RUN_LOG
 from ..progress import OnProgress, ignore_progress, progress_with_eta
 from ..steps import Critique
 from ..think_loop import fingerprint
@@ -29,8 +30,6 @@ from .runs import (
     run_id,
     score_facts,
 )
-
-LOG = "runs.jsonl"
 
 # Which edits of a run a judge scores anew: all, or the best, to see whether it agrees.
 Judged = Literal["all", "best"]
@@ -152,7 +151,7 @@ class ReadRuns:
 
 def open_log(folder: Path) -> JsonlLog:
     """The log in a folder."""
-    return JsonlLog(folder / LOG, _check)
+    return JsonlLog(folder / RUN_LOG, _check)
 
 
 def _check(record: dict) -> None:

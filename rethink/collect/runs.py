@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..errors import RethinkError
+from ..progress import format_count
 from ..steps import Critique, Step
 from ..text_files import MOST_CHARACTERS
 from ..think_loop import LoopConfig, is_accepted
@@ -256,7 +257,9 @@ def warn_of_same_judge(count: int) -> str:
     """What to say where the judge of `count` runs is their own thinker; "" for none."""
     if not count:
         return ""
-    return f"Not independent: in {count} runs the judge is the thinker itself, which scores its own work."
+    return (
+        f"Not independent: in {format_count(count, 'run')} the judge is the thinker itself, which scores its own work."
+    )
 
 
 def _turn_facts(index: int, step: Step) -> TurnFacts:

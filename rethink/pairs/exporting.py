@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import RethinkError, reason_of
+from ..progress import format_count
 from ..text_files import show_name
 from .contact_sheet import contact_sheet
 from .formats import FORMATS, get_format
@@ -66,10 +67,10 @@ def describe_references(store: PairStore, name: str) -> str:
     format = get_format(name)
     count = sum(bool(pair.references) for pair in store.accepted())
     if not count or format.references:
-        return f"References of {count} pairs: {format.references}" if count else ""
+        return f"References of {format_count(count, 'pair')}: {format.references}" if count else ""
     others = ", ".join(other for other, each in FORMATS.items() if each.references)
     return (
-        f"{count} pairs with references are left out, as a pair has one input in the layout of {format.name}; {others} have "
+        f"{format_count(count, 'pair with references is', 'pairs with references are')} left out, as a pair has one input in the layout of {format.name}; {others} have "
         "places for references."
     )
 

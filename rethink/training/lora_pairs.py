@@ -18,6 +18,7 @@ from ..errors import RethinkError
 from ..images import load_image
 from ..pairs.review.duplicates import THINKING
 from ..pairs.store import EditPair, PairStore
+from ..progress import format_count
 
 FEWEST = 2  # pairs
 FEWEST_TO_HOLD_OUT = 6  # pairs: of fewer, none can be spared
@@ -103,7 +104,9 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
         more = [f"… and {len(faults) - LISTED} more"] if len(faults) > LISTED else []
         raise RethinkError("\n".join([*faults[:LISTED], *more]))
     if len(found) < FEWEST:
-        raise RethinkError(f"pairs: {store.folder} has {len(found)} accepted pairs; a LoRA needs at least {FEWEST}.")
+        raise RethinkError(
+            f"pairs: {store.folder} has {format_count(len(found), 'accepted pair')}; a LoRA needs at least {FEWEST}."
+        )
     return found
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..atomic import atomic_write, locked
 from ..errors import RethinkError, lazy_import
+from ..progress import format_count
 from ..records import json_text
 from .best_save import Save, choose_save
 from .lora_pairs import LoraPair
@@ -258,7 +259,7 @@ def file_header(record: LoraRecord, row: TrainedFamily, rank: int, pairs: Sequen
         "modelspec.architecture": row.architecture,
         "modelspec.implementation": "diffusers",
         "modelspec.title": record.title,
-        "modelspec.description": f"Edits by instruction, such as “{instructions[0][0]}”, learned from {record.pairs} pairs.",
+        "modelspec.description": f"Edits by instruction, such as “{instructions[0][0]}”, learned from {format_count(record.pairs, 'pair')}.",
         "ss_base_model_version": row.base,
         "ss_sd_model_name": record.editor,
         "ss_network_module": "networks.lora",

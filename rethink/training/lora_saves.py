@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..atomic import atomic_write
 from ..errors import RethinkError, reason_of
+from ..progress import format_count
 from .edit_model import EditModel
 from .lora_pairs import LoraPair
 from .lora_report import write_report
@@ -38,7 +39,7 @@ class TrainReport:
         lines = [
             f"{self.output}: {check.matched} of {check.matched + len(check.unmatched)} layers fit.",
             f"The LoRA of step {record.best} of {record.step}: {record.why}.",
-            f"Learned from {record.pairs - len(record.held_out)} pairs; all saves and the report: {self.folder}",
+            f"Learned from {format_count(record.pairs - len(record.held_out), 'pair')}; all saves and the report: {self.folder}",
         ]
         if self.too_small:
             lines.append(f"Not learned, as they are smaller than the rank: {', '.join(self.too_small)}.")

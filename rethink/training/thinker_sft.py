@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..errors import OutOfMemoryError, RethinkError, is_out_of_memory, lazy_import, reason_of
 from ..options import options_of
-from ..progress import OnProgress, format_duration, ignore_progress
+from ..progress import OnProgress, format_count, format_duration, ignore_progress
 from ..thinkers.backends.local_folder import load_thinker
 from ..thinkers.critique import TEMPLATE, check_template
 from ..thinkers.transformers_chat import TransformersChat
@@ -224,7 +224,7 @@ class SFTJob:
         check_output(self.output, self.thinker)
         check_layout(self.data, COLLECTED)
         conversations, left_out = from_folders(self.data, self.template, seed=config.seed)
-        lines(" · ".join(filter(None, [f"{len(conversations)} conversations", describe_left_out(left_out)])))
+        lines(" · ".join(filter(None, [format_count(len(conversations), "conversation"), describe_left_out(left_out)])))
         with torch.inference_mode(False), torch.enable_grad(), _oom_guard(config):
             chat = load_trainable(self.thinker, config.lora_rank, config.precision)
             work = work_folder(self.output, self.folder, self._training(chat, conversations))
@@ -270,7 +270,7 @@ class SFTReport:
     left_out: int = 0
 
     def __str__(self) -> str:
-        lines = [f"thinker → {self.output}", f"{self.conversations} conversations learned; {self.end}"]
+        lines = [f"thinker → {self.output}", f"{format_count(self.conversations, 'conversation')} learned; {self.end}"]
         return "\n".join(filter(None, [*lines, describe_left_out(self.left_out)]))
 
 

@@ -232,7 +232,7 @@ def test_an_editor_learns_from_its_runs_and_thinks_over_the_same_folder_again(se
         for id, shown in entry["outputs"].items()
         if "rethink_text" in shown
     }
-    assert "2 of 2 runs are pairs, 2 of them made now" in said["RethinkTrajectoriesToPairs"]
+    assert "2 pairs from 2 runs, 2 made now" in said["RethinkTrajectoriesToPairs"]
     assert "step 2 of 2" in said["RethinkTrainEditLora"]
     assert said["RethinkCompareRuns"].startswith("2 tasks, before → after\nturns: 1.00 → 1.00\nsuccess: ")
     assert len(pictures(server, entry)) >= 1

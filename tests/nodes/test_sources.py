@@ -19,7 +19,7 @@ def test_a_folder_is_read_file_by_file_and_broken_files_are_skipped(synthesize, 
         save(photo.roll(index, 2), photos / f"a picture {index}.png")
     (photos / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     pairs, report = synthesize(folder="input/photos", image=[], pairs=1)
-    assert len(pairs.subset) == 3 and report.startswith("3 pairs, 3 of them made now; 1 skipped.\n1 × cannot be read")
+    assert len(pairs.subset) == 3 and report.startswith("3 pairs, 3 made now; 1 skipped.\n1 × cannot be read")
     assert {pair.source for pair in pairs} == {f"a picture {index}.png" for index in range(3)}
 
 
@@ -41,7 +41,7 @@ def test_the_report_counts_masks_and_boxes_and_names_what_was_not_used(classes, 
         .result
     )
     assert "2 images: 1 with a mask, 0 with boxes, 1 with neither: b.png." in report
-    assert "1 masks match no image: c.png." in report
+    assert "1 mask matches no image: c.png." in report
 
 
 def test_one_empty_mask_of_several_leaves_out_its_picture(synthesize, photo):

@@ -23,7 +23,7 @@ def instructions(pairs):
 
 def test_the_picture_is_the_target_and_only_the_touched_pixels_differ(synthesize, photo, models):
     pairs, report = synthesize()
-    assert str(pairs.folder) == str(models.datasets / "pairs") and report == "2 pairs, 2 of them made now; 0 skipped."
+    assert str(pairs.folder) == str(models.datasets / "pairs") and report == "2 pairs, 2 made now; 0 skipped."
     for pair in pairs:
         before, after = pairs.read_image(pair.input), pairs.read_image(pair.target)
         assert (after == (photo[0] * 255).round().numpy()).all()
@@ -101,7 +101,7 @@ def test_own_words_need_no_thinker_and_other_words_make_other_pairs_of_the_same_
 def test_nothing_is_made_twice_and_more_pairs_are_added(synthesize):
     first, _ = synthesize(pairs=2)
     again, report = synthesize(pairs=5)
-    assert report.startswith("5 pairs, 3 of them made now") and first.subset < again.subset and len(again.subset) == 5
+    assert report.startswith("5 pairs, 3 made now") and first.subset < again.subset and len(again.subset) == 5
 
 
 def test_each_operation_has_the_widgets_of_its_parameters_within_limits(classes, part, models, results):
@@ -195,7 +195,7 @@ def test_cancel_ends_a_run_and_the_next_one_goes_on(synthesize, part, monkeypatc
         synthesize(image=pictures, pairs=1)
     model_management.interrupt_current_processing(False)
     monkeypatch.setattr(part("nodes.comfy.progress"), "show_status", show_status)
-    assert synthesize(image=pictures, pairs=1)[1].startswith("6 pairs, 3 of them made now")  # the third was under way
+    assert synthesize(image=pictures, pairs=1)[1].startswith("6 pairs, 3 made now")  # the third was under way
 
 
 def test_previews_are_input_and_target_side_by_side(synthesize, part, monkeypatch):
@@ -232,7 +232,7 @@ def test_the_seed_of_a_new_node_stays_so_that_a_cancelled_run_goes_on(synthesize
         assert seed["control_after_generate"] == "fixed", node_id
     before = cut_off(synthesize, monkeypatch, part, 2, pairs=6)
     pairs, report = synthesize(pairs=6)
-    assert before < pairs.subset and report == f"6 pairs, {6 - len(before)} of them made now; 0 skipped."
+    assert before < pairs.subset and report == f"6 pairs, {6 - len(before)} made now; 0 skipped."
 
 
 def test_another_seed_makes_others_and_says_what_a_run_with_the_first_has_left(synthesize, monkeypatch, part):

@@ -6,7 +6,7 @@ import torch
 from rethink.focus import focus_boxes, focus_mask
 from rethink.loop_config import LoopConfig
 from rethink.steps import Continue, Region
-from rethink.think_loop import ThinkTask, warn_of_no_boxes
+from rethink.think_loop import warn_of_no_boxes
 from rethink.thinkers.critique import Thinker
 from tests.support.thinking import SOURCE, Painter, Says, drained, said, start_thinking, thinker
 
@@ -95,9 +95,7 @@ def test_boxes_come_from_the_thinker_and_not_from_the_judge_or_in_another_wordin
     ],
 )
 def test_boxes_that_nobody_can_be_asked_for_are_said(options, warning):
-    tasks = [
-        ThinkTask(SOURCE, "make it red", Thinker(Says(), *template), config=LoopConfig(**options))
-        for template in ([], ["{source}{edited}{instruction}"])
-    ]
-    asked, not_asked = map(warn_of_no_boxes, tasks)
+    config = LoopConfig(**options)
+    asked = warn_of_no_boxes(Thinker(Says()), config)
+    not_asked = warn_of_no_boxes(Thinker(Says(), "{source}{edited}{instruction}"), config)
     assert asked == "" and not_asked.startswith(warning) and bool(not_asked) == bool(warning)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import RethinkError
 from ...options import MAX_SEED, check_limits, option
-from ...progress import JobProgress, OnProgress, eta, ignore_progress
+from ...progress import JobProgress, OnProgress, eta, format_count, ignore_progress
 from ...thinkers.asking import ChatFn, thread_map
 from ..engine import LOCAL, Engine
 from ..models import ModelSource
@@ -104,7 +104,7 @@ def _job_progress(progress: CaptionProgress, total: int) -> JobProgress:
     rate = progress.made / progress.seconds if progress.seconds else 0
     left = eta(progress.made + progress.rejected, total - progress.seen, progress.seconds)
     line = (
-        f"{progress.seen} of {total} captions · {progress.made} edits · {progress.rejected} rejected · "
+        f"{progress.seen} of {total} captions · {format_count(progress.made, 'edit')} · {progress.rejected} rejected · "
         f"{rate:.2f} edits/s · {left} left"
     )
     return JobProgress(progress.seen, total, line)

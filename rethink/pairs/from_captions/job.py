@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...options import MAX_SEED, check_limits, option
-from ...progress import JobProgress, OnProgress, eta, ignore_progress
+from ...progress import JobProgress, OnProgress, eta, format_count, ignore_progress
 from ..engine import LOCAL, Engine
 from ..exporting import describe_store
 from ..models import ModelSource
@@ -112,7 +112,9 @@ class PromptToPromptReport:
 
     def __str__(self) -> str:
         stats = self.stats
-        lines = [f"{stats.kept} pairs kept now, of {stats.drawn} candidates; {stats.dropped} were dropped early."]
+        lines = [
+            f"{format_count(stats.kept, 'pair')} kept now, of {format_count(stats.drawn, 'candidate')}; {format_count(stats.dropped, 'was', 'were')} dropped early."
+        ]
         if stats.audited:
             lines.append(f"That lost about {stats.estimated_loss:.0%} of the good candidates.")
         return "\n".join(
@@ -144,7 +146,7 @@ class _Watch:
         stats = self._stats
         rate = stats.kept / stats.seconds if stats.seconds else 0
         left = eta(stats.captions, self._total - self._seen, stats.seconds)
-        line = f"{self._seen} of {self._total} captions · {stats.kept} pairs · {rate:.2f} pairs/s · {left} left"
+        line = f"{self._seen} of {self._total} captions · {format_count(stats.kept, 'pair')} · {rate:.2f} pairs/s · {left} left"
         self._on_progress(JobProgress(done, total, line))
 
 

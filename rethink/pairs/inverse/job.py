@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import RethinkError
 from ...options import check_limits, option
-from ...progress import JobProgress, OnProgress, ignore_progress
+from ...progress import JobProgress, OnProgress, format_count, ignore_progress
 from ...thinkers.asking import ChatFn, MapFn, thread_map
 from ..engine import LOCAL, Engine, ExecutorFor
 from ..exporting import describe_store
@@ -206,7 +206,7 @@ class SynthesisReport:
 
     def __str__(self) -> str:
         done = self.progress
-        line = f"{len(done.ids)} pairs, {done.made} of them made now; {done.skipped} skipped."
+        line = f"{format_count(len(done.ids), 'pair')}, {done.made} made now; {done.skipped} skipped."
         return "\n".join([line, *([str(self.coverage)] if self.coverage else []), *self.stray_seeds, *self.reasons])
 
 

@@ -16,6 +16,7 @@ from typing import Protocol
 from ...errors import RethinkError
 from ...image_files import is_image_name, is_unsupported_image_name
 from ...names import is_within
+from ...progress import format_count
 from ...text_files import MOST_TABLE, check_text, decode_text, read_bytes, show_name
 from ..store import is_store
 
@@ -75,12 +76,16 @@ class Coverage:
 
     def __str__(self) -> str:
         counts = f"{self.masked} with a mask, {self.boxed} with boxes, {len(self.neither)} with neither"
-        lines = [f"{self.images} images: {counts}{_list_names(self.neither)}."]
+        lines = [f"{format_count(self.images, 'image')}: {counts}{_list_names(self.neither)}."]
         if self.unused_masks:
-            lines.append(f"{len(self.unused_masks)} masks match no image{_list_names(self.unused_masks)}.")
+            lines.append(
+                f"{format_count(len(self.unused_masks), 'mask matches', 'masks match')} no image{_list_names(self.unused_masks)}."
+            )
         if self.unused_boxes:
             count = len(self.unused_boxes)
-            lines.append(f"{count} names in the boxes file match no image, or several{_list_names(self.unused_boxes)}.")
+            lines.append(
+                f"{format_count(count, 'name in the boxes file matches', 'names in the boxes file match')} no image, or several{_list_names(self.unused_boxes)}."
+            )
         return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from itertools import chain
 import numpy as np
 
 from ...errors import RethinkError
-from ...progress import eta
+from ...progress import eta, format_count
 from ...thinkers.asking import FailureStreak, ThinkerUnavailable
 from ..pixels import read_mask
 from ..store import EditPair, PairStore
@@ -52,7 +52,7 @@ class SynthesisProgress:
 
     def __str__(self) -> str:
         return (
-            f"{self.seen} of {self.total} images · {self.made} pairs · {self.skipped} skipped · "
+            f"{self.seen} of {self.total} images · {format_count(self.made, 'pair')} · {self.skipped} skipped · "
             f"{self.rate:.1f} pairs/s · {self.left} left"
         )
 

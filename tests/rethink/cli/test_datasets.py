@@ -53,7 +53,7 @@ def test_why_entries_were_skipped_is_counted(store, tmp_path, capsys):
     capsys.readouterr()
     assert run("import", tmp_path / "out", "imagefolder", tmp_path / "again") == 0
     out = capsys.readouterr().out
-    assert "1 pairs imported, 1 skipped" in out and "skipped because:" in out
+    assert "1 pair imported, 1 skipped" in out and "skipped because:" in out
 
 
 def test_an_inspection_counts_reasons_scores_and_what_is_broken(store, capsys):
@@ -71,7 +71,7 @@ def test_an_inspection_counts_reasons_scores_and_what_is_broken(store, capsys):
 def test_what_becomes_of_references_is_printed_and_broken_ones_are_named(tmp_path, capsys):
     store = write_pairs(tmp_path / "s", 3, references=(0, 2))
     assert run("export", tmp_path / "s", "instruct-pix2pix", tmp_path / "out") == 0
-    assert "1 pairs with references are left out" in capsys.readouterr().out
+    assert "1 pair with references is left out" in capsys.readouterr().out
     lost = list(store)[1].references[1]
     (tmp_path / "s" / lost).write_bytes(b"torn")
     assert run("inspect", tmp_path / "s", "--check") == 1 and f"broken: {lost}" in capsys.readouterr().err

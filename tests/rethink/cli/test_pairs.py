@@ -74,7 +74,7 @@ def test_masks_and_boxes_that_were_not_used_are_named_before_the_work(folder, tm
     assert rethink("synthesize", folder, tmp_path / "store", *options) == 0
     said = capsys.readouterr().out
     assert said.startswith("6 images: 1 with a mask, 1 with boxes, 4 with neither: photo 2.png, photo 3.png, ")
-    assert "1 masks match no image: photo 9.png." in said and "or several: foto 2.png." in said
+    assert "1 mask matches no image: photo 9.png." in said and "or several: foto 2.png." in said
 
 
 def test_an_editor_does_the_inverse(folder, tmp_path):
@@ -117,7 +117,7 @@ def test_captions_to_pairs(tmp_path, capsys, clip_folder):
     with openai_server() as server:
         server.replies = [(200, completion(text), {}) for text in ("make it so\n%%\nthe make red", "no")]
         assert rethink(*edits, "--thinker", server.url, "--model", "m", "--workers", 1, "--concurrency", 1) == 0
-    assert "1 edits made, 1 rejected" in capsys.readouterr().out
+    assert "1 edit made, 1 rejected" in capsys.readouterr().out
     sd = write_folder(tmp_path / "sd", PLAIN)
     flags = [
         "--sd",
@@ -275,7 +275,7 @@ def test_other_places_or_words_are_other_pairs_and_a_run_that_goes_on_says_how_l
         ([], 0),
     ):
         assert rethink(*flags, *more) == 0
-        assert f"{made} pairs made" in capsys.readouterr().out
+        assert f"{made} pair" in capsys.readouterr().out
     assert rethink("export", tmp_path / "s", "ai-toolkit", tmp_path / "out") == 0
     assert "13 of 13 pairs written" in capsys.readouterr().err
 

@@ -1,6 +1,7 @@
 """What the commands tell: a line that is rewritten on a terminal, a line now and then elsewhere."""
 
 import io
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -22,9 +23,9 @@ def clock(monkeypatch):
 def terminal(monkeypatch):
     """What is written to an error stream that is a terminal."""
     terminal = io.StringIO()
-    terminal.isatty = lambda: True
+    terminal.isatty, terminal.fileno = lambda: True, lambda: 99
     monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=terminal))
-    monkeypatch.setenv("COLUMNS", "12")
+    monkeypatch.setattr(progress.os, "get_terminal_size", {99: os.terminal_size((12, 9))}.__getitem__)
     return terminal
 
 
@@ -51,6 +52,15 @@ def test_a_result_and_a_complaint_take_the_place_of_the_line(terminal, capsys):
     complain("it is gone.")
     assert capsys.readouterr().out == "made\ndone\n"
     assert terminal.getvalue() == f"\r{'':11}\r" * 2 + "rethink: it is gone.\n"
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_terminal_that_does_not_know_its_width_is_taken_for_a_usual_one(terminal, monkeypatch, is_file):
+    monkeypatch.setattr(progress.os, "get_terminal_size", lambda _: os.terminal_size((0, 0)))
+    if not is_file:
+        del terminal.fileno
+    complain("it is gone.")
+    assert terminal.getvalue() == f"\r{'':79}\rrethink: it is gone.\n"
 
 
 def test_where_nobody_watches_nothing_is_cleared(capsys):

@@ -72,6 +72,19 @@ def test_a_folder_of_images_and_instructions_is_a_run_for_each_and_goes_on(how, 
     assert {load_trajectory(folder).stopped for folder in runs.iterdir()} == {"turns"}
 
 
+def test_what_is_true_of_all_images_of_a_folder_is_said_once(how, photo, capfd):
+    template = photo.with_name("template.txt")
+    template.write_text("{source}{edited}{instruction}", encoding="utf-8")
+    photos = photo.parent / "photos"
+    photos.mkdir()
+    for name in "ab":
+        save_image(torch.rand(1, 50, 70, 3), photos / f"{name}.png")
+        (photos / f"{name}.txt").write_text("make it red", encoding="utf-8")
+    command, _, _, *options = how
+    code, _, complaints = run_here(capfd, command, photos, *options, "--turns", 1, "--regions", "--template", template)
+    assert code == 0 and len([line for line in complaints if "is not asked for boxes" in line]) == 1, complaints
+
+
 def test_what_a_folder_of_images_cannot_be_thought_over_with_is_said(how, photo, capfd):
     photos = photo.parent / "photos"
     photos.mkdir()

@@ -103,7 +103,7 @@ def test_nothing_is_half_written(runs, tmp_path):
 def test_a_judge_that_is_the_thinker_is_said_to_be_not_independent(runs, tmp_path):
     folder = runs((3, 8), options=(("thinker", "says"),))
     report = collect(folder, tmp_path / "data", judge=thinker(said(5, 5)))
-    assert "Not independent: in 1 runs" in str(report)
+    assert "Not independent: in 1 run the judge" in str(report)
     assert "Not independent" in (tmp_path / "data" / "README.md").read_text(encoding="utf-8")
 
 
@@ -120,7 +120,7 @@ def test_both_parts_are_written_and_an_empty_one_is_removed(runs, tmp_path):
 def test_a_layout_whose_part_is_empty_says_which_way_to_turn(runs, tmp_path):
     folder = runs((3, 8))
     for format, share, turn in (("easyr1", 1, "lower"), ("llama-factory", 0, "raise")):
-        with pytest.raises(RethinkError, match=f"^sft_share: .*empty with 1 runs; {turn} it"):
+        with pytest.raises(RethinkError, match=f"^sft_share: .*empty with 1 run; {turn} it"):
             collect(folder, tmp_path / "data", CollectRules(sft_share=share), format=format)
 
 
@@ -217,7 +217,7 @@ def test_a_single_turn_that_the_judge_does_not_accept_is_not_kept(runs, tmp_path
 def test_how_often_a_judge_finds_that_thinking_has_spoiled_a_good_edit_is_said(runs, tmp_path):
     folder = runs((3, 8), (4, 9))
     report = collect(folder, tmp_path / "data", judge=thinker(said(9, 9), said(1, 1), said(1, 1), said(9, 9)))
-    note = "In 1 runs the judge accepts an edit of the first turn and not the result."
+    note = "In 1 run the judge accepts an edit of the first turn and not the result."
     assert note in str(report) and note in (tmp_path / "data" / "README.md").read_text(encoding="utf-8")
     assert "accepts an edit of" not in str(collect(folder, tmp_path / "data"))
 

@@ -61,7 +61,7 @@ def test_a_pair_is_the_users_words_the_source_and_the_best_edit(add, make):
     }
     for path, name in ((pair.input, "source.png"), (pair.target, "turn-0002-00.png")):
         assert (from_pixels(report.pairs.read_image(path)) == load_image(run.folder / name)).all()
-    assert "1 of 1 runs are pairs, 1 of them made now" in str(report)
+    assert "1 pair from 1 run, 1 made now" in str(report)
 
 
 def test_no_pair_is_made_twice_and_none_is_lost(add, make):
@@ -162,7 +162,7 @@ def test_a_run_that_goes_on_or_goes_away_after_it_was_read_is_no_pair(add, make)
 
 def test_a_judge_that_is_the_thinker_is_said_to_be_not_independent(add, make):
     add(0, options=(("thinker", "says"),))
-    assert "Not independent: in 1 runs" in str(make(judge=thinker(said(9, 9))))
+    assert "Not independent: in 1 run the judge" in str(make(judge=thinker(said(9, 9))))
 
 
 def test_near_duplicates_are_kept_once_and_other_instructions_on_one_image_stay(add, make):

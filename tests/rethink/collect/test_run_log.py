@@ -52,7 +52,7 @@ def test_a_run_that_was_still_being_copied_is_read_again_and_logged_when_that_ch
     file.unlink()
     for _ in range(2):
         assert [facts.why for facts in read(folder, *judges)] == ["image"]
-    log = tmp_path / "log" / run_log.LOG
+    log = tmp_path / "log" / run_log.RUN_LOG
     assert len(log.read_bytes().splitlines()) == 1
     file.write_bytes(data)
     for _ in range(2):
@@ -170,7 +170,7 @@ def test_no_run_at_all_is_said(tmp_path, read):
 def test_a_damaged_line_is_read_anew_and_a_foreign_file_is_left_alone(runs, read, tmp_path):
     folder = runs((3, 8), (4, 9))
     first = read(folder)
-    log = tmp_path / "log" / run_log.LOG
+    log = tmp_path / "log" / run_log.RUN_LOG
     log.write_text(log.read_text(encoding="utf-8").replace('"turns": [[0', '"turns": [["x"', 1), encoding="utf-8")
     assert read(folder) == first
     log.write_text('{"mine": true}\n', encoding="utf-8")
@@ -181,7 +181,7 @@ def test_a_damaged_line_is_read_anew_and_a_foreign_file_is_left_alone(runs, read
 def test_a_line_that_a_kill_has_torn_is_written_anew(runs, read, tmp_path):
     folder = runs((3, 8), (4, 9))
     first = read(folder)
-    log = tmp_path / "log" / run_log.LOG
+    log = tmp_path / "log" / run_log.RUN_LOG
     log.write_bytes(log.read_bytes()[:-40])
     assert read(folder) == first and len(log.read_bytes().splitlines()) == 2
 

@@ -70,9 +70,9 @@ def test_captions_are_drawn_for_once_and_a_second_run_opens_nothing(job):
     loads, steps = [], []
     report = job(EDITS[:1], loads).run(steps.append)
     assert len(list(report.pairs)) == 1 and str(report).startswith(
-        "1 pairs kept now, of 2 candidates; 0 were dropped early."
+        "1 pair kept now, of 2 candidates; 0 were dropped early."
     )
-    assert (steps[-1].done, steps[-1].total) == (1, 1) and "1 of 1 captions · 1 pairs" in steps[-1].line
+    assert (steps[-1].done, steps[-1].total) == (1, 1) and "1 of 1 captions · 1 pair ·" in steps[-1].line
     again = job(EDITS[:1], loads).run()
     assert loads == ["editor"] and str(again).startswith("0 pairs kept now") and len(list(again.pairs)) == 1
     both = job(EDITS, loads).run()

@@ -36,11 +36,11 @@ def sources(tmp_path):
 def test_a_report_says_what_was_made_now_and_before(sources, tmp_path):
     job, steps = SynthesisJob(sources, tmp_path / "s", COVER), []
     report = job.run(steps.append)
-    assert str(report) == "2 pairs, 2 of them made now; 0 skipped." and len(list(report.pairs)) == 2
+    assert str(report) == "2 pairs, 2 made now; 0 skipped." and len(list(report.pairs)) == 2
     preview = steps[-1].preview()
     assert (steps[-1].done, steps[-1].total) == (2, 2) and preview.shape == (1, 120, 320, 3), "input and target"
     again = job.run()
-    assert str(again) == "2 pairs, 0 of them made now; 0 skipped." and again.pairs.subset_ids == report.pairs.subset_ids
+    assert str(again) == "2 pairs, 0 made now; 0 skipped." and again.pairs.subset_ids == report.pairs.subset_ids
 
 
 def test_another_seed_or_other_words_are_other_pairs(sources, tmp_path):

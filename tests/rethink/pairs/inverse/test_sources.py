@@ -77,7 +77,7 @@ def test_what_has_no_mask_and_masks_of_nothing_are_named(tmp_path):
     assert str(coverage) == (
         "3 images: 1 with a mask, 1 with boxes, 1 with neither: sub/c.jpg.\n"
         "2 masks match no image: a.tif, sub/d.png.\n"
-        "1 names in the boxes file match no image, or several: e.jpg."
+        "1 name in the boxes file matches no image, or several: e.jpg."
     )
     assert ImageFolder(photos).coverage() is None
 
