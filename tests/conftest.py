@@ -1,6 +1,7 @@
 """Says in the summary which hosts the nodes ran on: the stand-in, or the stand-in and each real ComfyUI."""
 
 import signal
+import sys
 
 import pytest
 
@@ -15,6 +16,13 @@ def owner(tmp_path_factory, monkeypatch):
     file.unlink(missing_ok=True)
     monkeypatch.setenv("RETHINK_SERVERS", str(file))
     return file
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Random images are the same no matter which tests ran before."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 FIRST = ("tests/comfyui/window", "tests/comfyui")  # they take longest
