@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.hosts import PACK_ROOT
 
-# What a module may import: whatever stands in a row above its own, and its own room. The longest name that fits counts.
+# What a module may import: the rows above its own here, and its own component. The longest name that fits counts.
 ROWS = (
     "errors names records threads builtin color_profiles text_encodings progress",
     "atomic html_pages image_notes model_files options steps text_files",
@@ -144,7 +144,7 @@ def arrows() -> dict[str, set[str]]:
 def room_of(name: str) -> str:
     """The name in LEVELS that fits best."""
     fitting = [room for room in LEVELS if name == room or (name.startswith(f"{room}.") and room != "rethink")]
-    assert fitting, f"{name} stands in no room: give it a place in ROWS, and in docs/architecture.md"
+    assert fitting, f"{name} belongs to no component: give it a place in ROWS, and in docs/architecture.md"
     return max(fitting, key=len)
 
 
@@ -155,7 +155,7 @@ def test_arrows_go_down_only():
         for other in others
         if room_of(name) != room_of(other) and LEVELS[room_of(name)] <= LEVELS[room_of(other)]
     }
-    assert sorted(upward - UPWARD) == [], "a room imports what stands beside or above it"
+    assert sorted(upward - UPWARD) == [], "a component imports one beside or above it"
 
 
 def test_the_document_names_every_room():
@@ -164,7 +164,7 @@ def test_the_document_names_every_room():
         f"{name}.py" if (PACK_ROOT / f"rethink/{name}.py").is_file() else f"{name}/" for name in " ".join(ROWS).split()
     }
     missing = sorted(room for room in rooms - {"__main__.py"} if f"`{room}`" not in text)
-    assert missing == [], "give each a line in the table of rooms of docs/architecture.md"
+    assert missing == [], "give each a line in the table of components in docs/architecture.md"
 
 
 def test_no_modules_import_each_other_in_a_circle():
