@@ -1,4 +1,4 @@
-/** What a node shows of a run: the strip, and a bar to steer by while it goes on. */
+/** What a node shows of a run: the strip and, while it runs, a bar for steering. */
 
 import { element, setAttribute } from "./viewer/dom.mjs";
 import { Steering } from "./viewer/steering.mjs";
@@ -8,13 +8,13 @@ import { firstChoice, summarize } from "./viewer/view.mjs";
 
 /** @typedef {import("./runs.mjs").Run} Run */
 
-const IDLE_TEXT = "The turns of a run appear here, live while it goes on.";
+const IDLE_TEXT = "The turns of a run appear here, live while it runs.";
 const MISSING_TEXT = "The record of this run is no longer in its folder.";
 
 export class Display {
   /** @type {Run | null} */
   run = null;
-  /** @type {import("./comfyui.mjs").FileReference | null} the run to show in the end, while records are on their way */
+  /** @type {import("./comfyui.mjs").FileReference | null} the run to show once its record has loaded */
   target = null;
   /** @type {string | null} the key of the run on the page: of `run`, or of the one before it */
   #shownKey = null;
@@ -43,7 +43,7 @@ export class Display {
     return this.#selected;
   }
 
-  /** Show a run, or what has become of it. Who looks at the best turn goes on to a better one. @param {Run} run */
+  /** Show a run, or its new state. If the best turn was selected, a better one takes over the selection. @param {Run} run */
   show(run) {
     const { view } = run;
     if (this.#shownKey !== run.key || this.#selected === this.#best) this.#selected = firstChoice(view);

@@ -6,11 +6,11 @@ import { element } from "./viewer/dom.mjs";
 /** @typedef {"no" | "once" | "always"} HostAnswer */
 /** @typedef {(detail: string) => void} Notify */
 
-/** @type {Map<string, () => void>} the id of a question → what takes its dialog away */
+/** @type {Map<string, () => void>} the id of a question → closes its dialog */
 const dialogs = new Map();
 
 /**
- * Ask whatever the server wants to know, now and from now on.
+ * Show the questions of the server, those that are open and all later ones.
  *
  * @param {ComfyApi} api
  * @param {Notify} notify tells the user that an answer came too late
@@ -22,7 +22,7 @@ export function askAboutHosts(api, notify) {
   askOpenQuestions(api, notify);
 }
 
-/** Ask what was asked before this page was there. @param {ComfyApi} api @param {Notify} notify */
+/** Show the questions that were asked before this page was open. @param {ComfyApi} api @param {Notify} notify */
 async function askOpenQuestions(api, notify) {
   const reply = await api.fetchApi("/rethink/hosts");
   if (!reply.ok) return;
@@ -38,7 +38,7 @@ function ask(api, notify, { id, host }) {
     if (!reply.ok) notify((await reply.json()).error);
     end();
   }
-  // At once: the event that a dialog has closed comes later, and until then the next question would count as asked.
+  // Do not wait for the dialog's close event: until it comes, the next question would count as already asked.
   function end() {
     dialogs.delete(id);
     dialog.remove();
@@ -65,7 +65,7 @@ function ask(api, notify, { id, host }) {
     event.preventDefault(); // Escape
     send("no");
   });
-  dialog.addEventListener("close", () => send("no")); // by the browser itself, which need not ask by “cancel”
+  dialog.addEventListener("close", () => send("no")); // by the browser itself, which may close it without “cancel”
   dialogs.set(id, end);
   document.body.append(dialog);
   dialog.showModal();

@@ -1,4 +1,4 @@
-/** The runs that Load Trajectory offers, to be told apart: by score, date and instruction, and in a dialog by image. */
+/** The runs that Load Trajectory offers, labeled by score, date and instruction, and shown by image in a dialog. */
 
 import { api, viewUrl } from "./comfyui.mjs";
 import { element } from "./viewer/dom.mjs";
@@ -6,7 +6,7 @@ import { formatNumber, plural } from "./viewer/trajectory.mjs";
 import { captureScroll } from "./viewer/wheel.mjs";
 
 /**
- * A run, or what is known of one that cannot be read.
+ * A run, or what is known about one that cannot be read.
  *
  * @typedef {object} RunSummary
  * @property {string} run its name
@@ -20,11 +20,11 @@ import { captureScroll } from "./viewer/wheel.mjs";
 
 const MAX_LETTERS = 60; // of an instruction in a line of the list
 
-/** @type {Map<string, string>} run → what the list says instead of the name of its folder */
+/** @type {Map<string, string>} run → its label in the list, in place of its folder name */
 export const runLabels = new Map();
 
 /**
- * Read which runs there are.
+ * Read the list of runs.
  *
  * @returns {Promise<RunSummary[]>} the newest first
  */
@@ -36,7 +36,7 @@ export async function fetchRuns() {
   return runs;
 }
 
-/** The facts come first: the closed list of a narrow node cuts what stands last. @param {RunSummary} summary */
+/** The facts come first, because the closed list of a narrow node cuts off the end. @param {RunSummary} summary */
 export function labelOf({ run, instruction = run, date, score, error }) {
   const text = instruction.length > MAX_LETTERS ? `${instruction.slice(0, MAX_LETTERS)}…` : instruction;
   return [error ? "cannot be read" : describeScore(score), formatDate(date), text].join(" · ");
@@ -75,11 +75,11 @@ export async function chooseRun(current) {
       "div",
       { class: "rt-runs" },
       runs.map((run) => runCard(run, current, choose)),
-      runs.length ? null : element("p", { class: "rt-empty" }, "There is no run in ComfyUI's output folder yet."),
+      runs.length ? null : element("p", { class: "rt-empty" }, "There are no runs in ComfyUI's output folder yet."),
     );
     dialog.append(header, cards);
     dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close());
-    dialog.addEventListener("keydown", (event) => event.stopPropagation()); // the page below has keys of its own
+    dialog.addEventListener("keydown", (event) => event.stopPropagation()); // the page below has its own keys
     dialog.addEventListener("close", () => {
       dialog.remove();
       resolve(null);

@@ -5,7 +5,7 @@ export const WRAP_TITLE = "Wrap in Think Loop";
 const OPEN = "RethinkThinkLoopOpen";
 const CLOSE = "RethinkThinkLoopClose";
 const THINKER = "RethinkLoadThinker";
-const TEXT_WIDGETS = ["instruction", "prompt", "text", "positive"]; // that hold what an editor should do
+const TEXT_WIDGETS = ["instruction", "prompt", "text", "positive"]; // that hold an editor's instruction
 const SEED_WIDGETS = ["seed", "noise_seed"];
 const SPACE = 60;
 
@@ -27,7 +27,7 @@ const SPACE = 60;
  * Wire a loop around the selection.
  *
  * @param {ComfyApp} app
- * @param {(sentence: string) => void} notify says what is missing or was guessed
+ * @param {(sentence: string) => void} notify shows what is missing or was guessed
  */
 export function wrapInThinkLoop(app, notify) {
   const { canvas } = app;
@@ -64,17 +64,17 @@ export function findEnds(graph, nodes) {
   const outerInputs = inputs.filter(({ link }) => link && !ids.has(link.origin_id));
   const outerImages = outerInputs.filter(({ type }) => type === "IMAGE");
   if (outerImages.some((input) => !haveSameOrigin(outerImages[0], input)))
-    return "Several images go into the selection; select nodes that one image goes into.";
+    return "Several images go into the selection; select nodes that take a single image.";
   const fed = new Set(inputs.filter(({ type, link }) => type === "IMAGE" && link).map(({ node }) => node));
   const freeImages = inputs.filter(({ node, type }) => type === "IMAGE" && !fed.has(node));
   if (!outerImages.length && freeImages.length !== 1)
-    return "No image goes into the selection; select the nodes that edit it, without the one that brings it.";
+    return "No image goes into the selection; select the nodes that edit it, without the one that loads it.";
 
   const outputs = nodes.flatMap((node) => outputSlots(graph, node, ids)).filter(({ type }) => type === "IMAGE");
   const results = outputs.filter(({ outerLinks }) => outerLinks.length);
   const lastOutputs = results.length ? results : outputs.filter(({ links }) => !links.length);
   if (lastOutputs.length !== 1)
-    return "The selection must make one image; select up to the node that makes the edited one.";
+    return "The selection must output one image; select everything up to the node that outputs the edited one.";
 
   return {
     nodes,
@@ -117,7 +117,7 @@ function addNode(graph, type) {
 }
 
 /**
- * Add the loop's two ends beside the selection; what was there makes room.
+ * Add the loop's two ends beside the selection; other nodes move to make room.
  *
  * @param {ComfyGraph} graph
  * @param {ComfyNode[]} nodes
@@ -145,7 +145,7 @@ function connectLoop(graph, { sources, edited }, open, close) {
   for (const { target_id, target_slot } of edited.outerLinks) {
     const target = graph.getNodeById(target_id);
     if (target) close.connect(slot, target, target_slot);
-    else asSubgraph(graph).outputs[target_slot].connect(close.outputs[slot], close); // it leaves the subgraph
+    else asSubgraph(graph).outputs[target_slot].connect(close.outputs[slot], close); // the link leaves the subgraph
   }
   edited.node.connect(edited.slot, close, slotOf(close.inputs, "edited"));
   open.connect(slotOf(open.outputs, "loop"), close, slotOf(close.inputs, "loop"));
@@ -154,7 +154,7 @@ function connectLoop(graph, { sources, edited }, open, close) {
 }
 
 /**
- * Connect what the first of `inputs` comes from to Open's `input`, and Open's `output` to all that came from there.
+ * Connect the origin of the first of `inputs` to Open's `input`, and Open's `output` to everything that origin fed.
  *
  * @param {ComfyGraph} graph
  * @param {InputSlot[]} inputs
@@ -169,12 +169,12 @@ function rewire(graph, inputs, open, input, output) {
     const { origin_id, origin_slot } = first.link;
     const [origin, slot] = [graph.getNodeById(origin_id), slotOf(open.inputs, input)];
     if (origin) origin.connect(origin_slot, open, slot);
-    else asSubgraph(graph).inputs[origin_slot].connect(open.inputs[slot], open); // it comes into the subgraph
+    else asSubgraph(graph).inputs[origin_slot].connect(open.inputs[slot], open); // the link enters the subgraph
   }
   for (const { node, slot } of same) open.connect(slotOf(open.outputs, output), node, slot);
 }
 
-/** A graph whose links lead to no node of its own is the inside of a subgraph. @param {ComfyGraph} graph */
+/** A graph whose links lead to none of its own nodes is the inside of a subgraph. @param {ComfyGraph} graph */
 const asSubgraph = (graph) => /** @type {ComfySubgraph} */ (graph);
 
 /** @param {{type: string}} slot */
@@ -188,12 +188,12 @@ function addThinker(graph, open) {
 }
 
 /**
- * Hand prompt and seed of every turn to the nodes that take them.
+ * Connect the prompt and seed of every turn to the nodes that take them.
  *
  * @param {ComfyGraph} graph
  * @param {Ends} ends
  * @param {ComfyNode} open
- * @returns {string} what the user should look at, "" when nothing
+ * @returns {string} what the user should check, "" if nothing
  */
 function connectPromptAndSeed(graph, { nodes, texts, seeds }, open) {
   for (const { node, slot } of freeInputs(nodes, SEED_WIDGETS)) open.connect(slotOf(open.outputs, "seed"), node, slot);
@@ -202,12 +202,12 @@ function connectPromptAndSeed(graph, { nodes, texts, seeds }, open) {
   if (texts.length) return "";
   const candidates = freeInputs(nodes, TEXT_WIDGETS).filter(({ node }) => !isNegative(graph, node));
   const first = candidates.find(({ widget }) => widget.value) ?? candidates[0];
-  if (!first) return "No node of the selection takes a prompt; connect the loop's “prompt” to the one that should.";
+  if (!first) return "No node in the selection takes a prompt; connect the loop's “prompt” to the node that should.";
   const instruction = open.widgets?.find((widget) => widget.name === "instruction");
   if (instruction) instruction.value = first.widget.value;
   open.connect(slotOf(open.outputs, "prompt"), first.node, first.slot);
   return candidates.length > 1
-    ? `The loop writes its prompts into “${first.node.title}”; connect “prompt” to another node if that one is meant.`
+    ? `The loop writes its prompts into “${first.node.title}”; if you meant another node, connect “prompt” to that one.`
     : "";
 }
 
@@ -227,7 +227,7 @@ function freeInputs(nodes, widgetNames) {
 }
 
 /**
- * Whether all that a node puts out is what an editor should avoid.
+ * Whether all outputs of a node are used as negative prompts.
  *
  * @param {ComfyGraph} graph
  * @param {ComfyNode} node

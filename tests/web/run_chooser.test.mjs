@@ -57,7 +57,7 @@ test("a dialog that is closed chooses nothing", async () => {
   api.reset({ "/rethink/runs": [] });
   const choice = chooseRun("output/a");
   await settle();
-  assert.match(dialog().textContent, /There is no run/);
+  assert.match(dialog().textContent, /There are no runs/);
   dialog().querySelector("button").click();
   assert.equal(await choice, null);
 });

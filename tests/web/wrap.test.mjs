@@ -142,8 +142,8 @@ test("what cannot be wrapped is left as it is, and the user is told why", () => 
   const before = graph.wires();
   const refusals = [
     [[load], /^No image goes into the selection/],
-    [[edit, other], /^The selection must make one image/],
-    [[save], /^The selection must make one image/],
+    [[edit, other], /^The selection must output one image/],
+    [[save], /^The selection must output one image/],
     [[], /^No image goes into the selection/],
   ];
   for (const [nodes, reason] of refusals) {
@@ -167,7 +167,7 @@ test("nodes that take no prompt are wrapped, and the user connects it", () => {
   edit.inputs = edit.inputs.slice(0, 1);
   edit.widgets = [];
   wrap(graph, [edit]);
-  assert.match(messages[0], /^No node of the selection takes a prompt/);
+  assert.match(messages[0], /^No node in the selection takes a prompt/);
   assert.ok(graph.wires().includes("Edit.image → RethinkThinkLoopClose.edited"));
 });
 

@@ -1,4 +1,4 @@
-/** The page of a comparison: its grid, the blind vote, and what comes of it. */
+/** The page of a comparison: its grid, the blind vote, and the result. */
 
 import { element } from "../viewer/dom.mjs";
 import { Booth } from "./booth.mjs";
@@ -56,7 +56,7 @@ export class App {
     addEventListener("blur", () => this.#booth.flip(false));
   }
 
-  /** Read the votes, and begin with the tab that the address names. */
+  /** Read the votes, and start on the tab that the URL names. */
   async start() {
     const wanted = /** @type {Tab} */ (location.hash.slice(1));
     this.show(wanted in TABS ? wanted : "grid");

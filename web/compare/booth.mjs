@@ -9,7 +9,7 @@ import { randomId } from "./vote_log.mjs";
 /** @typedef {import("./ballot.mjs").Winner} Winner */
 /** @typedef {import("./vote_log.mjs").VoteLog} VoteLog */
 
-const PRELOADED = 3; // questions whose images are read before they are asked
+const PRELOADED = 3; // questions whose images are loaded ahead of time
 
 export class Booth {
   #comparison;
@@ -41,7 +41,7 @@ export class Booth {
     const button = (text, key, act) => {
       /** @param {MouseEvent} event */
       const onclick = (event) => {
-        if (event.detail) this.focus(); // by mouse: the keys are for the question again
+        if (event.detail) this.focus(); // by mouse: give the keys back to the question
         act();
       };
       return element("button", { type: "button", class: "cp-button", onclick }, `${text} `, element("kbd", {}, key));
@@ -67,25 +67,21 @@ export class Booth {
       this.#stage,
       this.#trouble,
       element("div", { class: "cp-answers" }, this.#buttons.a, this.#buttons.tie, this.#buttons.b, this.#buttons.undo),
-      element(
-        "p",
-        { class: "cp-keys" },
-        "← A · ↓ no difference · → B · U undo · hold space: the source · Z real pixels",
-      ),
+      element("p", { class: "cp-keys" }, "← A · ↓ no difference · → B · U undo · hold space: source · Z actual pixels"),
     );
   }
 
-  /** Take the keys. */
+  /** Take the keyboard focus. */
   focus() {
     this.element.focus({ preventScroll: true });
   }
 
-  /** The votes of this voter that count, the last one last. */
+  /** The current votes of this voter, the newest last. */
   #mine() {
     return currentVotes(this.#log.lines).filter((vote) => vote.voter === this.#voter);
   }
 
-  /** Show the next question that is open. */
+  /** Show the next unanswered question. */
   draw() {
     const answered = new Set(this.#mine().map(questionKey));
     const open = this.#questions.filter((question) => !answered.has(questionKey(question)));
@@ -101,7 +97,7 @@ export class Booth {
     if (!question) {
       this.#asked = undefined;
       this.#instruction.textContent = this.#questions.length
-        ? "You have answered everything. The votes are under Result."
+        ? "You have answered all questions. The votes are under Result."
         : "There is nothing to vote on: no two results differ.";
       return;
     }
@@ -116,7 +112,7 @@ export class Booth {
     this.#ready = false;
     this.#instruction.textContent = this.#comparison.task(question.task)?.instruction ?? "";
     const [source, a, b] = await Promise.all(this.#filesOf(question).map((file) => this.#image(file)));
-    if (this.#asked !== question) return; // another one has been asked for meanwhile
+    if (this.#asked !== question) return; // another one has been requested meanwhile
     this.#source.replaceChildren(source);
     this.#sides.a.replaceChildren(a, overlay(source));
     this.#sides.b.replaceChildren(b, overlay(source));
@@ -133,7 +129,7 @@ export class Booth {
     return [this.#comparison.task(task)?.file ?? "", ...edits];
   }
 
-  /** An image that is read and ready to be shown. @param {string} file */
+  /** An image, decoded and ready to be shown. @param {string} file */
   #image(file) {
     const known = this.#images.get(file);
     if (known) return known;
@@ -150,7 +146,7 @@ export class Booth {
     return image;
   }
 
-  /** Let go of images that none of these questions has. @param {Question[]} questions */
+  /** Drop the images that none of these questions use. @param {Question[]} questions */
   #forget(questions) {
     const kept = new Set(questions.flatMap((question) => this.#filesOf(question)));
     for (const file of this.#images.keys()) if (!kept.has(file)) this.#images.delete(file);
@@ -159,7 +155,7 @@ export class Booth {
   /** @param {Winner} winner */
   async vote(winner) {
     const question = this.#asked;
-    if (!question || !this.#ready) return; // a key pressed twice is no vote on what was not seen yet
+    if (!question || !this.#ready) return; // pressing a key twice must not vote on something not seen yet
     this.#ready = false;
     const line = { id: randomId(), voter: this.#voter, ...question, winner, at: new Date().toISOString() };
     const written = this.#log.add([line]);
@@ -179,7 +175,7 @@ export class Booth {
     this.#trouble.textContent = this.#log.trouble;
   }
 
-  /** @param {boolean} on whether the source is shown in place of both */
+  /** @param {boolean} on whether to show the source in place of both */
   flip(on) {
     this.#stage.classList.toggle("cp-flipped", on);
   }
@@ -188,7 +184,7 @@ export class Booth {
     this.#stage.classList.toggle("cp-real");
   }
 
-  /** Whether the key was for this. @param {string} key */
+  /** Whether the key was a command of the booth. @param {string} key */
   handleKey(key) {
     /** @type {Record<string, () => unknown>} */
     const commands = {
@@ -206,7 +202,7 @@ export class Booth {
   }
 }
 
-/** The source over an edit, for as long as space is held. @param {HTMLImageElement} source */
+/** The source over an edit, shown while space is held. @param {HTMLImageElement} source */
 function overlay(source) {
   return element("img", { class: "cp-overlay", src: source.src, alt: "", "aria-hidden": "true" });
 }

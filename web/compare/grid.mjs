@@ -1,4 +1,4 @@
-/** Every source with every result: filtered, sorted, images read when they come into sight. */
+/** Every source with every result, filtered and sorted; images load when they scroll into view. */
 
 import { element } from "../viewer/dom.mjs";
 import { formatScore, formatSeconds } from "./record.mjs";
@@ -6,7 +6,7 @@ import { formatScore, formatSeconds } from "./record.mjs";
 /** @typedef {import("./record.mjs").Comparison} Comparison */
 /** @typedef {import("./record.mjs").Task} Task */
 
-const MARGIN_IN_SIGHT = "600px"; // beyond what is in sight, images are read too
+const MARGIN_IN_SIGHT = "600px"; // load images this far outside the viewport, too
 const SPREAD = "spread";
 
 export class Grid {
@@ -34,7 +34,7 @@ export class Grid {
       ["", "all"],
       ["different", "results that differ"],
       ["unchanged", "edits that changed nothing"],
-      ["missing", "edits that are missing"],
+      ["missing", "missing edits"],
     ]);
     const measures = comparison.measures.map(({ id, title }) => /** @type {[string, string]} */ ([id, title]));
     this.#by = choice("Sort by", [
@@ -44,7 +44,7 @@ export class Grid {
       ["seconds", "seconds"],
     ]);
     const names = comparison.variants.map(({ key, name }) => /** @type {[string, string]} */ ([key, name]));
-    this.#of = choice("of", [[SPREAD, "difference between them"], ...names]);
+    this.#of = choice("of", [[SPREAD, "difference between editors"], ...names]);
     this.#observer = new IntersectionObserver((seen) => this.#load(seen), { rootMargin: MARGIN_IN_SIGHT });
     this.element = element(
       "section",
@@ -92,7 +92,7 @@ export class Grid {
     return this.#only.value !== "missing" || edits.includes(undefined);
   }
 
-  /** What a task is sorted by; undefined where it was not measured. @param {Task} task */
+  /** The value a task is sorted by; undefined if it was not measured. @param {Task} task */
   #value(task) {
     const measure = this.#by.value;
     /** @param {string} variant */
@@ -159,7 +159,7 @@ export class Grid {
       {
         type: "button",
         class: "cp-frame",
-        "aria-label": `${name}, in large`,
+        "aria-label": `Enlarge ${name}`,
         onclick: () => this.#onzoom(task.id, key, order),
       },
       element("img", { "data-file": edit.file, alt: `${name}: ${task.instruction}` }),
@@ -174,7 +174,7 @@ export class Grid {
     return element("figure", { class: "cp-cell" }, button, nameOnPhones(name), facts);
   }
 
-  /** Of a result that has another size than its source. @param {Task} task @param {[number, number]} size */
+  /** A note on a result whose size differs from its source. @param {Task} task @param {[number, number]} size */
   #sizeNote({ size: source }, size) {
     if (source.length < 2 || (source[0] === size[0] && source[1] === size[1])) return [];
     return [`${size.join(" × ")}, source ${source.join(" × ")}: shown fitted`];

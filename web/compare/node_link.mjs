@@ -1,4 +1,4 @@
-/** The way from Compare Editors to its page. */
+/** The links from Compare Editors to its page. */
 
 import { element } from "../viewer/dom.mjs";
 
@@ -13,7 +13,7 @@ const bars = new WeakMap();
 /** Give Compare Editors its bar. @param {ComfyNode} node */
 export function addComparisonLink(node) {
   if (node.comfyClass !== CLASS) return;
-  const summary = element("span", { class: "rethink-summary" }, "The page comes when it has run.");
+  const summary = element("span", { class: "rethink-summary" }, "The page appears here after a run.");
   const bar = element("div", { class: "rethink-bar" }, summary);
   const options = { serialize: false, hideOnZoom: false, getMinHeight: () => 46, getMaxHeight: () => 46 };
   const widget = node.addDOMWidget(OUTPUT, "RETHINK_COMPARISON", bar, options);
@@ -30,7 +30,7 @@ export function showComparison(node, outputs) {
   /** @param {string} text @param {string} hash */
   const link = (text, hash) =>
     element("a", { class: "rethink-button", target: "_blank", href: addressOf(data, hash) }, text);
-  const best = data.best ? `Best: ${data.best}` : "Nothing says yet which is best.";
+  const best = data.best ? `Best: ${data.best}` : "No best editor yet.";
   bar.replaceChildren(
     element("span", { class: "rethink-summary", role: "status" }, best),
     link("Look", "grid"),

@@ -1,13 +1,13 @@
-/** A comparison as a page of its own: what comparison.html runs, before its images are there. */
+/** A comparison as a standalone page: what comparison.html runs, before its images have loaded. */
 
 import { App } from "./app.mjs";
 import { Comparison } from "./record.mjs";
 import { voteServer } from "./vote_log.mjs";
 
-/** @type {Map<string, ((address: string) => void)[]>} by file: who waits for it */
+/** @type {Map<string, ((address: string) => void)[]>} by file: the callbacks waiting for it */
 const waiting = new Map();
 
-/** An image within the page, which may still be on its way; beside the page where it has none. @param {string} file @returns {Promise<string>} */
+/** An image embedded in the page, which may still be loading; if the page has none, the file beside it. @param {string} file @returns {Promise<string>} */
 function addressOf(file) {
   const found = textOf(file);
   if (found !== null) return Promise.resolve(found);
@@ -16,7 +16,7 @@ function addressOf(file) {
   });
 }
 
-/** What is known of a file by now: its text once all of that has been read. @param {string} file */
+/** The text of a file once all of it has loaded; null until then. @param {string} file */
 function textOf(file) {
   const held = document.getElementById(file);
   if (document.readyState === "loading" && !held?.nextElementSibling) return null;
@@ -36,5 +36,5 @@ new MutationObserver(deliver).observe(document.body, { childList: true });
 document.addEventListener("DOMContentLoaded", deliver);
 const comparison = new Comparison(JSON.parse(document.getElementById("comparison")?.textContent ?? ""), addressOf);
 const app = new App(comparison, location.protocol === "file:" ? null : voteServer("votes"));
-document.body.prepend(app.element); // behind an image that is being read, it would seem to be whole
+document.body.prepend(app.element); // appended after an image that is still loading, that image would look complete
 app.start();

@@ -1,20 +1,20 @@
-/** What is compared, as the results folder says it. */
+/** A comparison as stored in the results folder. */
 
 /** @typedef {{mean: number, low: number | null, high: number | null, items: number, clusters: number}} Interval */
 /** @typedef {{id: string, title: string, help: string, digits: number, unit: string}} Measure */
 
 /**
- * One that takes part. key: what its edits and votes are known by; record: how its edits are made.
+ * An editor in the comparison. key: identifies its edits and votes; record: how its edits are made.
  *
  * @typedef {object} Variant
  * @property {string} key
  * @property {string} name
  * @property {Record<string, any>} record
  * @property {number} edits
- * @property {number} unchanged in how many of them nothing changed
+ * @property {number} unchanged how many of them changed nothing
  * @property {number | null} seconds the median of an edit
- * @property {number | null} memory bytes, at most
- * @property {string} [settings] that its edits were made with, in words
+ * @property {number | null} memory peak, in bytes
+ * @property {string} [settings] the settings of its edits, in words
  * @property {Record<string, Interval>} means by measure
  */
 
@@ -25,7 +25,7 @@
  * @property {string} task
  * @property {string} variant
  * @property {string} file
- * @property {string} digest of the file: the same for the same pixels
+ * @property {string} digest of the file: equal for equal pixels
  * @property {number} seconds
  * @property {number | null} memory
  * @property {[number, number]} size width and height
@@ -39,7 +39,7 @@
  * @typedef {object} ComparisonRecord
  * @property {string} id
  * @property {string} title
- * @property {number} [side] the longest side of an image that the page has, in pixels
+ * @property {number} [side] the longest side of the images in the page, in pixels
  * @property {Measure[]} measures
  * @property {Variant[]} variants
  * @property {Task[]} tasks
@@ -121,7 +121,7 @@ export function formatMemory(bytes) {
   return `${Math.max(1, Math.round(bytes / 2 ** 20))} MiB`;
 }
 
-/** What rounds to zero has no minus. @param {number} value @param {number} digits */
+/** Without a minus sign for values that round to zero. @param {number} value @param {number} digits */
 export const formatFixed = (value, digits) => value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1");
 
 /** @param {number} count @param {string} noun */

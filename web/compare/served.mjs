@@ -6,7 +6,7 @@ import { Comparison } from "./record.mjs";
 import { voteServer } from "./vote_log.mjs";
 
 const query = new URLSearchParams(location.search);
-// The API lies where the page comes from: nothing in its address can have it ask anywhere else.
+// The API is on the same server as the page: nothing in its URL can redirect requests elsewhere.
 const root = location.pathname.match(/^(.*?)\/extensions\//)?.[1] ?? "";
 const key = query.get("comparison") ?? "";
 const address = `${root}/api/rethink/comparisons/${/^\w+$/.test(key) ? key : "unknown"}`;
@@ -16,7 +16,7 @@ if (theme === "dark" || theme === "light") document.documentElement.style.colorS
 async function start() {
   const reply = await fetch(address, { cache: "no-store" });
   const record = await reply.json();
-  if (!reply.ok) throw new Error(record.error ?? `The server answers ${reply.status}.`);
+  if (!reply.ok) throw new Error(record.error ?? `The server responded with status ${reply.status}.`);
   const digests = new Map(record.edits.map((/** @type {any} */ edit) => [edit.file, edit.digest]));
   /** @param {string} file */
   const addressOf = (file) =>

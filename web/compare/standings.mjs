@@ -1,4 +1,4 @@
-/** What the votes and the measures say: ratings, win rates, intervals, and who is better than whom, in words. */
+/** The results of votes and measures: ratings, win rates, intervals, and which editor is better, in words. */
 
 import { element } from "../viewer/dom.mjs";
 import { currentVotes, preferencesOf } from "./ballot.mjs";
@@ -40,7 +40,7 @@ export class Standings {
       describeRanking(ranking, preferences.length, (key) => this.#comparison.nameOf(key)),
       preferences.length ? `${plural(preferences.length, "vote")} by ${plural(voters, "voter")}.` : "",
       few && preferences.length
-        ? "The votes are on too few images to speak of others: the intervals are of these images alone."
+        ? "The votes cover too few images to generalize: the intervals apply only to these images."
         : "",
       strangers ? `Left out: ${plural(strangers, "vote")} on edits that are not in this comparison.` : "",
     ];
@@ -81,7 +81,7 @@ export class Standings {
         `${rating.wins} · ${rating.ties} · ${rating.losses}`,
       );
     });
-    const head = row("th", "Editor", "Score", "95% between", "", "Votes won", "Won · tied · lost");
+    const head = row("th", "Editor", "Score", "95% interval", "", "Win rate", "Won · tied · lost");
     return element(
       "div",
       { class: "cp-scroll" },
@@ -92,7 +92,7 @@ export class Standings {
   #keeping() {
     const kept = this.#log.served
       ? "Votes are written to the results folder."
-      : "Votes are kept in this browser. Export them to put them together with those of others.";
+      : "Votes are kept in this browser. Export them to combine them with the votes of others.";
     const file = element("input", {
       type: "file",
       accept: ".jsonl,.json,text/plain",
@@ -122,7 +122,7 @@ export class Standings {
     const { added, damaged } = await this.#log.import(await file.text());
     this.draw();
     const bad = damaged ? `; left out: ${plural(damaged, "line")} without a vote` : "";
-    this.#message.textContent = `${plural(added, "new line")} of ${file.name}${bad}.`;
+    this.#message.textContent = `Imported ${plural(added, "new line")} from ${file.name}${bad}.`;
   }
 
   #measures() {
@@ -160,12 +160,12 @@ export class Standings {
     );
     const few = variants.some(({ means }) => Object.values(means).some(({ low }) => low === null));
     const note = few
-      ? element("p", { class: "cp-faint" }, "Where there is no interval, there are too few sources.")
+      ? element("p", { class: "cp-faint" }, "A missing interval means that there are too few sources.")
       : null;
     return element(
       "div",
       {},
-      element("label", { class: "cp-against" }, "In words, compared with", select),
+      element("label", { class: "cp-against" }, "Verdicts compared with", select),
       element(
         "div",
         { class: "cp-scroll" },
@@ -205,11 +205,11 @@ export function describeRanking({ ratings, decided, more }, votes, nameOf) {
   if (!votes) return "No votes yet.";
   const [first, second] = ratings.map(({ name }) => nameOf(name));
   if (decided) return `${first} is better than ${second}.`;
-  if (more === null) return `${first} against ${second}: cannot tell, and they are too alike for votes to decide.`;
-  return `${first} against ${second}: cannot tell. About ${plural(more, "more vote")} would decide, if they go on as so far.`;
+  if (more === null) return `${first} against ${second}: cannot tell, and they are too similar for votes to decide.`;
+  return `${first} against ${second}: cannot tell. About ${plural(more, "more vote")} would decide, if the trend continues.`;
 }
 
-/** What stands between the ends of an interval; nothing where there are too few sources for one.
+/** The text of an interval; empty if there are too few sources for one.
  * @param {Interval} interval @param {Measure} measure */
 function between({ low, high }, { digits }) {
   return low === null || high === null ? "" : `${formatFixed(low, digits)} … ${formatFixed(high, digits)}`;

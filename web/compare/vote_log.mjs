@@ -1,6 +1,6 @@
 /**
- * Where votes are kept: in the results folder where a server writes them there, else in this browser. Lines are only ever added, and
- * what a server has not taken yet stays in the browser until it does.
+ * Where votes are kept: in the results folder if a server writes them there, otherwise in this browser. Lines are only ever
+ * added; lines that the server has not accepted yet stay in the browser until it does.
  */
 
 import { checkLine } from "./ballot.mjs";
@@ -8,7 +8,7 @@ import { checkLine } from "./ballot.mjs";
 /** @typedef {import("./ballot.mjs").Line} Line */
 
 /**
- * What takes votes. load: all that are there, or null where there is no such server; send: raises where they were not written.
+ * The server that takes votes. load: all existing votes, or null if there is no such server; send: throws if they were not written.
  *
  * @typedef {{load: () => Promise<Line[] | null>, send: (lines: Line[]) => Promise<void>}} VoteServer
  */
@@ -22,9 +22,9 @@ export class VoteLog {
   #server;
   #name;
   #sending = Promise.resolve();
-  /** Whether a server takes the votes. */
+  /** Whether a server stores the votes. */
   served = false;
-  /** Why votes are not kept where they should be; "" where they are. */
+  /** Why votes are not stored where they should be; "" if they are. */
   trouble = "";
 
   /** @param {string} comparison its id @param {VoteStorage | null} storage @param {VoteServer | null} server */
@@ -38,7 +38,7 @@ export class VoteLog {
     return [...this.#lines.values()];
   }
 
-  /** Read what is there; again, what others have voted since. */
+  /** Read the existing votes; called again, also what others have voted since. */
   async open() {
     for (const line of this.#stored()) this.#lines.set(line.id, line);
     const theirs = (await this.#server?.load().catch(() => null)) ?? null;
@@ -47,19 +47,19 @@ export class VoteLog {
     await this.#flush(new Set((theirs ?? []).map((line) => line.id)));
   }
 
-  /** Add lines, which are kept in the browser at once. @param {Line[]} lines */
+  /** Add lines, which are saved in the browser immediately. @param {Line[]} lines */
   async add(lines) {
     for (const line of lines) this.#keep(line);
     this.#store();
     await this.#flush();
   }
 
-  /** All lines as the file has them. */
+  /** All lines in the format of votes.jsonl. */
   export() {
     return asText(this.lines);
   }
 
-  /** Add what another file has; → how many lines are new, and how many are no votes. @param {string} text */
+  /** Add the lines of another file; → how many are new, and how many are not votes. @param {string} text */
   async import(text) {
     const records = text.split("\n").filter((line) => line.trim());
     const lines = records.map(parseLine);
@@ -80,10 +80,11 @@ export class VoteLog {
     return text.split("\n").flatMap((line) => parseLine(line) ?? []);
   }
 
-  /** Write what is kept in the browser: with what another tab has added meanwhile. */
+  /** Write the lines to the browser's storage, including what another tab has added meanwhile. */
   #store() {
     if (!this.#storage) {
-      if (!this.served) this.trouble = "This browser keeps nothing of a file: export your votes before you close it.";
+      if (!this.served)
+        this.trouble = "This browser stores nothing for a local file: export your votes before you close it.";
       return;
     }
     for (const line of this.#stored()) this.#keep(line);
@@ -91,11 +92,11 @@ export class VoteLog {
       const kept = this.served ? this.lines.filter((line) => !this.#sent.has(line.id)) : this.lines;
       this.#storage.setItem(this.#name, asText(kept));
     } catch {
-      this.trouble = "This browser is full: export your votes before you close it.";
+      this.trouble = "This browser's storage is full: export your votes before you close it.";
     }
   }
 
-  /** Send what the server has not got, one after the other. @param {Set<string>} [known] ids that it has */
+  /** Send what the server does not have, one request at a time. @param {Set<string>} [known] ids that it has */
   #flush(known) {
     const before = this.#sending;
     this.#sending = before.then(async () => {
@@ -109,7 +110,7 @@ export class VoteLog {
         this.#store();
       } catch (error) {
         const votes = left.length === 1 ? "1 vote is" : `${left.length} votes are`;
-        this.trouble = `${votes} not in the folder yet (${error instanceof Error ? error.message : error}); this browser keeps them and tries again.`;
+        this.trouble = `${votes} not in the folder yet (${error instanceof Error ? error.message : error}); this browser keeps them and will retry.`;
       }
     });
     return this.#sending;
@@ -143,13 +144,16 @@ export function voteServer(address) {
         const body = JSON.stringify({ votes: lines.slice(start, start + 1000) });
         const headers = { "Content-Type": "application/json" };
         const reply = await fetch(address, { method: "POST", body, headers });
-        if (!reply.ok) throw new Error((await reply.json().catch(() => ({}))).error ?? `it answers ${reply.status}`);
+        if (!reply.ok)
+          throw new Error(
+            (await reply.json().catch(() => ({}))).error ?? `the server responded with status ${reply.status}`,
+          );
       }
     },
   };
 }
 
-/** This browser's memory, where it has one for this page. @returns {Storage | null} */
+/** This browser's storage, if the page may use it. @returns {Storage | null} */
 export function browserStorage() {
   try {
     localStorage.setItem("rethink-try", "1");
@@ -160,7 +164,7 @@ export function browserStorage() {
   }
 }
 
-/** Who votes in this browser; the same tomorrow, where it remembers anything. @param {VoteStorage | null} storage */
+/** The id of the voter in this browser; stays the same across visits if there is storage. @param {VoteStorage | null} storage */
 export function voterOf(storage) {
   const known = storage?.getItem("rethink-voter");
   if (known && /^[0-9a-z]{8,32}$/.test(known)) return known;

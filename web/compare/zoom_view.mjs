@@ -1,4 +1,4 @@
-/** One edit in large, against its source: at exact pixels, flipped, as a difference. */
+/** One edit enlarged, against its source: at actual pixels, flipped, or as a difference. */
 
 import { Comparer, MODES } from "../viewer/comparer.mjs";
 import { element } from "../viewer/dom.mjs";
@@ -37,7 +37,7 @@ export class ZoomView {
     );
     this.element = element(
       "dialog",
-      { class: "cp-zoom", "aria-label": "One edit in large", onkeydown: (event) => this.#handleKey(event) },
+      { class: "cp-zoom", "aria-label": "Enlarged edit", onkeydown: (event) => this.#handleKey(event) },
       element("header", {}, element("div", { class: "cp-zoom-text" }, this.#title, this.#facts), this.#modes, close),
       this.#comparer.element,
       element(
@@ -69,19 +69,19 @@ export class ZoomView {
     this.#facts.textContent = facts.join(" · ");
     const place = this.#place;
     const [source, result] = await Promise.all([comparison.addressOf(task.file), comparison.addressOf(edit.file)]);
-    if (place !== this.#place) return; // another one has been asked for meanwhile
+    if (place !== this.#place) return; // another one has been requested meanwhile
     const side = comparison.record.side;
     if (side && Math.max(...edit.size) > side && result.startsWith("data:"))
-      this.#facts.textContent += ` · shown ${side} pixels long; the file is ${edit.file}`;
+      this.#facts.textContent += ` · shown ${side} pixels on the longer side; the full size is in ${edit.file}`;
     this.#comparer.show(source, result, variant.name, `${variant.name}: ${task.instruction}`);
   }
 
-  /** What is shown, or shall be. */
+  /** What is shown, or is about to be. */
   get #place() {
     return `${this.#order[this.#task]} ${this.#variant}`;
   }
 
-  /** To another task, and the next variant that has an edit of it. @param {number} tasks @param {number} variants */
+  /** Go to another task, and the next variant that has an edit of it. @param {number} tasks @param {number} variants */
   #move(tasks, variants) {
     const count = this.#comparison.variants.length;
     const task = Math.min(this.#order.length - 1, Math.max(0, this.#task + tasks));

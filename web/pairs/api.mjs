@@ -1,4 +1,4 @@
-/** What the server answers about pairs that a node has published. */
+/** Requests to the server about pairs that a node has published. */
 
 /**
  * @typedef {object} PairState
@@ -12,7 +12,7 @@
  * @property {string} id
  * @property {string} instruction
  * @property {string} input path of the image, in the pairs' folder
- * @property {string[]} references paths of further images that the instruction speaks of
+ * @property {string[]} references paths of further images that the instruction mentions
  * @property {string} target path of the image
  * @property {string} operation
  * @property {string} input_caption
@@ -23,7 +23,7 @@
 /** @typedef {PairFields & PairState} Pair */
 
 /**
- * How many pairs there are; open: those that no person has judged.
+ * How many pairs there are; open: not judged by a person.
  *
  * @typedef {{all: number, open: number, accepted: number, rejected: number}} PairCounts
  */
@@ -35,7 +35,7 @@
  */
 
 /**
- * At most `count` pairs behind the id `after`, of those that `show` names.
+ * At most `count` pairs after the id `after`, of the kind that `show` names.
  *
  * @typedef {{count: number, after?: string, show?: string}} ListOptions
  */
@@ -43,7 +43,7 @@
 export class PairsApi {
   /** @param {string} base the address of ComfyUI's API @param {string} key the pairs' */
   constructor(base, key) {
-    this.address = `${base}/rethink/pairs/${/^\w+$/.test(key) ? key : "unknown"}`; // no other way than to pairs
+    this.address = `${base}/rethink/pairs/${/^\w+$/.test(key) ? key : "unknown"}`; // so that the path cannot lead anywhere else
   }
 
   /**
@@ -61,7 +61,7 @@ export class PairsApi {
 
   /**
    * @param {string} id of a pair
-   * @param {boolean | null} accepted null takes the verdict back
+   * @param {boolean | null} accepted null undoes the verdict
    * @returns {Promise<PairState>}
    */
   setVerdict(id, accepted) {
@@ -86,7 +86,7 @@ export class PairsApi {
     const options = body && { method: "POST", body: JSON.stringify(body), headers };
     const reply = await fetch(this.address + path, { cache: "no-store", ...options });
     const answer = await reply.json().catch(() => ({}));
-    if (!reply.ok) throw new Error(answer.error ?? `The server answers ${reply.status}.`);
+    if (!reply.ok) throw new Error(answer.error ?? `The server responded with status ${reply.status}.`);
     return answer;
   }
 }

@@ -7,7 +7,7 @@
 /** @typedef {{low: number, high: number, bars: Bar[]}} Histogram low, high: the scores at both ends of the plot */
 
 /**
- * Bins on a scale that has the threshold on it. Their heights go by the square root: few pairs are seen beside many.
+ * Bins on a scale that includes the threshold. Heights are square roots, so that small bins stay visible next to large ones.
  *
  * @param {Bin[]} bins two or more, equally wide
  * @param {number} threshold

@@ -1,5 +1,5 @@
 /**
- * The plots on Filter Edit Pairs: how the pairs scored, and thresholds to drag. The server counts, by the scores alone.
+ * The plots on Filter Edit Pairs: how the pairs scored, and draggable thresholds. The server counts from the scores alone.
  */
 
 import { api, captureWorkflow } from "../comfyui.mjs";
@@ -14,7 +14,7 @@ import { formatThreshold, histogramOf, roundThreshold } from "./histogram.mjs";
  * @typedef {{key: string, plots: Plot[], limits: Record<string, number>}} FilterData limits: those that were applied
  */
 
-const COUNT_DELAY = 150; // milliseconds of rest before the server is asked
+const COUNT_DELAY = 150; // milliseconds without a change before the server is asked
 const HEIGHT = 36; // of a plot, in its own units
 const STEPS = 400; // of a slider
 
@@ -34,7 +34,7 @@ export class Plots {
   #rows = element(
     "div",
     { class: "rethink-plots", tabindex: "-1" },
-    emptyText("How the pairs scored appears here when the workflow has run."),
+    emptyText("The plots of the scores appear here after the workflow has run."),
   );
   #reasons = element("ul", { class: "rethink-reasons", tabindex: "0", "aria-label": "Why pairs were rejected" });
   element = element(
@@ -57,7 +57,7 @@ export class Plots {
     this.#updates.clear();
     this.#rows.replaceChildren(...data.plots.map((plot) => this.#plotRow(plot, data.limits[plot.threshold])));
     for (const threshold of Object.keys(data.limits)) this.#followWidget(threshold);
-    if (!data.plots.length) this.#rows.append(emptyText("There is no score in which the pairs differ."));
+    if (!data.plots.length) this.#rows.append(emptyText("The pairs do not differ in any score."));
     return this.#count();
   }
 
@@ -66,7 +66,7 @@ export class Plots {
     return this.node.widgets?.find((widget) => widget.name === threshold);
   }
 
-  /** What is typed into a number field moves its plot, too. @param {string} threshold */
+  /** Typing into a number field moves its plot, too. @param {string} threshold */
   #followWidget(threshold) {
     const widget = this.#widgetOf(threshold);
     if (!widget || this.#followedWidgets.has(widget)) return;
@@ -124,7 +124,7 @@ export class Plots {
       min: scale.low,
       max: scale.high,
       step: (scale.high - scale.low) / STEPS,
-      "aria-label": `threshold of ${label}`,
+      "aria-label": `${label} threshold`,
       disabled: !widget,
       oninput: () => {
         if (!widget) return;
@@ -136,7 +136,7 @@ export class Plots {
       onpointerdown: (event) => event.stopPropagation(),
       onpointermove: (event) => event.stopPropagation(),
     });
-    captureWheel(slider, (event) => event.stopPropagation()); // who aims at a threshold does not mean the canvas
+    captureWheel(slider, (event) => event.stopPropagation()); // scrolling over a threshold must not zoom the canvas
     return slider;
   }
 

@@ -1,4 +1,4 @@
-/** The page on which a person accepts and rejects pairs by keyboard. Every verdict is kept at once, with the pairs. */
+/** The page for accepting and rejecting pairs from the keyboard. Every verdict is saved immediately, with the pairs. */
 
 import { element } from "../viewer/dom.mjs";
 import { PairsApi } from "./api.mjs";
@@ -7,7 +7,7 @@ import { describePair, describeVerdict } from "./review_text.mjs";
 /** @typedef {import("./api.mjs").Pair} Pair */
 
 const PAGE_SIZE = 60; // pairs in a request
-const LOOKAHEAD = 8; // so near to the last pair that was loaded the next ones are requested
+const LOOKAHEAD = 8; // request the next pairs when this close to the last one loaded
 const WINDOW_SIDE = 1020; // longest side of an image that is shown in the window
 const REFERENCE_SIDE = 320; // longest side of a reference
 const REAL_SIDE = 4096; // longest side of one that is shown pixel for pixel
@@ -22,7 +22,7 @@ const image = (id) => byId(id);
 const filter = byId("show");
 
 const query = new URLSearchParams(location.search);
-// The API lies where the page comes from: nothing in its address can have it ask anywhere else.
+// The API is on the same server as the page: nothing in its URL can redirect requests elsewhere.
 const root = location.pathname.match(/^(.*?)\/extensions\//)?.[1] ?? "";
 const api = new PairsApi(`${root}/api`, query.get("pairs") ?? "");
 
@@ -30,19 +30,19 @@ document.documentElement.dataset.theme =
   query.get("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 byId("name").textContent = query.get("name") ?? "";
 
-/** @type {Pair[]} those that have been loaded */
+/** @type {Pair[]} the loaded pairs */
 let pairs = [];
 let place = 0;
 let complete = false; // whether all have been loaded
 let counts = { all: 0, open: 0, accepted: 0, rejected: 0 };
 /** @type {Promise<void> | null} */
 let loading = null;
-let saving = false; // whether a verdict is on its way
-/** @type {Pair[]} those that were judged on this page, the last one last */
+let saving = false; // whether a verdict is being sent
+/** @type {Pair[]} the pairs judged on this page, the newest last */
 const history = [];
-let browsing = false; // whether the person has gone to another pair since
+let browsing = false; // whether the person has moved to another pair since
 
-/** Load the next pairs; who asks while they are on their way waits for the same. */
+/** Load the next pairs; concurrent calls share one request. */
 async function load() {
   const request = (loading ??= loadPage(pairs));
   try {
@@ -55,7 +55,7 @@ async function load() {
 /** @param {Pair[]} list that the pairs go into */
 async function loadPage(list) {
   const answer = await api.list({ show: filter.value, count: PAGE_SIZE, after: list.at(-1)?.id ?? "" });
-  if (list !== pairs) return; // others have been chosen meanwhile
+  if (list !== pairs) return; // other pairs have been chosen meanwhile
   counts = answer.counts;
   complete = answer.pairs.length < PAGE_SIZE;
   pairs.push(...answer.pairs);
@@ -88,7 +88,7 @@ function draw() {
   for (const id of ["accept", "reject", "undo", "next", "back"]) button(id).disabled = !pair;
   byId("images").hidden = !pair;
   if (!pair) {
-    byId("instruction").textContent = "There is no such pair.";
+    byId("instruction").textContent = "No pairs to show.";
     byId("facts").textContent = byId("verdict").textContent = "";
     byId("references").replaceChildren();
     return;
@@ -135,7 +135,7 @@ function drawImages(pair) {
   byId("side").textContent = flipped ? "Input" : "Target";
 }
 
-/** One of the images that the instruction speaks of, small. @param {string} path @param {number} index */
+/** A small image of a reference. @param {string} path @param {number} index */
 function referenceFigure(path, index) {
   const name = `image ${index + 2}`;
   const small = element("img", { src: api.imageUrl(path, REFERENCE_SIDE), alt: name });
@@ -158,14 +158,14 @@ function browse(by) {
   return move(by);
 }
 
-/** @param {boolean | null} accepted null takes the verdict back @param {Pair | undefined} pair */
+/** @param {boolean | null} accepted null undoes the verdict @param {Pair | undefined} pair */
 async function judge(accepted, pair = pairs.at(place)) {
-  if (!pair || saving) return; // a key pressed twice is no verdict on a pair that was not seen yet
+  if (!pair || saving) return; // pressing a key twice must not judge a pair not seen yet
   const before = { state: pair.state, by: pair.by };
   saving = true;
   const after = await attempt(() => api.setVerdict(pair.id, accepted));
   saving = false;
-  if (!after || !pairs.includes(pair)) return; // of those that have been chosen meanwhile, the server has counted it
+  if (!after || !pairs.includes(pair)) return; // other pairs have been chosen meanwhile; the server has counted it
   Object.assign(pair, after);
   counts[before.state] -= 1;
   counts[pair.state] += 1;
@@ -178,7 +178,7 @@ async function judge(accepted, pair = pairs.at(place)) {
   else await move(1);
 }
 
-/** The pair whose verdict can be taken back: the last one, or for who has gone to a pair since, that one. */
+/** The pair whose verdict can be undone: the last one judged, or the current one if the person has moved since. */
 function undoablePair() {
   /** @param {Pair | undefined} pair */
   const isJudged = (pair) => pair?.by === "person";
@@ -187,7 +187,7 @@ function undoablePair() {
   return browsing ? (current ?? last) : (last ?? current);
 }
 
-/** Take a verdict back, and show its pair. */
+/** Undo a verdict, and show its pair. */
 async function undo() {
   const pair = undoablePair();
   if (!pair || saving) return;
@@ -196,7 +196,7 @@ async function undo() {
 }
 
 /**
- * What a request brings; null after showing the person why there is nothing.
+ * The result of a request; null after showing the error.
  *
  * @template T
  * @param {() => Promise<T>} request
@@ -245,7 +245,7 @@ const COMMANDS = {
   escape: () => byId("keys").hidden || toggleKeys(),
 };
 
-/** Whether a key means what has the focus. @param {KeyboardEvent} event */
+/** Whether a key is meant for the focused element. @param {KeyboardEvent} event */
 function isForControl({ target, key }) {
   if (!(target instanceof Element)) return false;
   return target.matches("select") || (target.matches("button:focus-visible") && ["Enter", " "].includes(key));
@@ -265,7 +265,7 @@ button("next").onclick = () => browse(1);
 button("back").onclick = () => browse(-1);
 button("help").onclick = toggleKeys;
 filter.onchange = () => {
-  filter.blur(); // the keys are for the pairs again
+  filter.blur(); // give the keys back to the pairs
   start();
 };
 start();

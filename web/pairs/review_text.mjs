@@ -1,4 +1,4 @@
-/** What the review page says of a pair. */
+/** The texts of the review page about a pair. */
 
 /** @typedef {import("./api.mjs").Pair} Pair */
 

@@ -1,4 +1,4 @@
-/** The sheet on Preview Pairs: some pairs with their instructions, and the way to the review page. */
+/** The sheet on Preview Pairs: some pairs with their instructions, and the link to the review page. */
 
 import { api } from "../comfyui.mjs";
 import { element } from "../viewer/dom.mjs";
@@ -8,7 +8,7 @@ import { PairsApi } from "./api.mjs";
 
 /** @typedef {import("./api.mjs").Pair} Pair */
 /**
- * @typedef {{key: string, sheet: string, name: string, count: number}} SheetData sheet: the key of the few that it
+ * @typedef {{key: string, sheet: string, name: string, count: number}} SheetData sheet: the key of the pairs that it
  *   shows
  */
 
@@ -23,7 +23,7 @@ export class Sheet {
   #cards = element(
     "div",
     { class: "rethink-cards", tabindex: "0", role: "list", "aria-label": "Pairs" },
-    element("p", { class: "rethink-empty" }, "The pairs appear here when the workflow has run."),
+    element("p", { class: "rethink-empty" }, "The pairs appear here after the workflow has run."),
   );
   element = element(
     "div",
@@ -48,7 +48,7 @@ export class Sheet {
     return this.#load(data);
   }
 
-  /** Back from the review page, there are new verdicts. */
+  /** Reload the verdicts when the user returns from the review page. */
   #reload = () => {
     if (this.#data && document.visibilityState === "visible") this.#load(this.#data);
   };
@@ -74,7 +74,7 @@ export class Sheet {
   }
 }
 
-/** Whether a palette is dark, whatever it is called: then its text is light. @param {string} textColor as CSS has it */
+/** Whether a palette is dark, whatever its name: its text is light then. @param {string} textColor as CSS has it */
 export function isDark(textColor) {
   const [red, green, blue] = (textColor.match(/[\d.]+/g) ?? []).map(Number);
   return red + green + blue > 384;

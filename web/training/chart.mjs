@@ -38,7 +38,7 @@ export class Chart {
   #legend = element("div", { class: "rethink-legend" });
   element = element("div", {}, this.#drawing, this.#legend);
 
-  /** @param {(step: number) => void} onselect the user points at a save */
+  /** @param {(step: number) => void} onselect the user clicks a save */
   constructor(onselect) {
     this.#onselect = onselect;
     this.#drawing.addEventListener("pointermove", (event) => this.#pointAt(this.#stepAt(event)));
@@ -86,7 +86,7 @@ export class Chart {
     ];
   }
 
-  /** Say what the curves are, or what they are at a step. @param {number | null} step */
+  /** Show the legend, or the values at a step. @param {number | null} step */
   #pointAt(step) {
     const training = this.#training;
     if (!training) return;

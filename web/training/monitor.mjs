@@ -1,4 +1,4 @@
-/** Which node shows which training: while it goes on, when the page is loaded again, and from the history. */
+/** Which node shows which training: while it runs, after a page reload, and from the history. */
 
 import { passWheelOn } from "../canvas_wheel.mjs";
 import { api, app, viewUrl } from "../comfyui.mjs";
@@ -11,7 +11,7 @@ import { TrainingView } from "./training_view.mjs";
 /** @typedef {import("./record.mjs").Training} Training */
 
 /**
- * What the server says of a training that goes on; see `state` in nodes/training_monitor.py.
+ * What the server reports about a running training; see `state` in nodes/training_monitor.py.
  *
  * @typedef {object} TrainingEvent
  * @property {string} node path of the node that trains
@@ -19,7 +19,7 @@ import { TrainingView } from "./training_view.mjs";
  * @property {FileReference | null} run its record; null before there is a folder
  * @property {Training | null} view
  * @property {boolean} live
- * @property {string} line what it is at
+ * @property {string} line its current activity
  */
 
 const NODE_TYPE = "RethinkTrainEditLora";
@@ -50,7 +50,7 @@ export function watchTrainings() {
 
 /** @param {TrainingEvent} event */
 function showLive({ node: path, workflow, run, view: training, live, line }) {
-  if (workflow !== app.rootGraph.id) return; // of another tab, or of a program: its nodes have the same ids
+  if (workflow !== app.rootGraph.id) return; // from another tab, or from a program: its nodes have the same ids
   const node = nodeAt(app.rootGraph, path);
   const view = node && views.get(node);
   if (!view) return;
@@ -59,14 +59,14 @@ function showLive({ node: path, workflow, run, view: training, live, line }) {
   refreshLarge(view);
 }
 
-/** Show what goes on: when the page was loaded, another workflow was open, or messages may have been missed. */
+/** Show running trainings: after a page load, a workflow switch, or possibly missed messages. */
 export async function findLiveTrainings() {
   const reply = await api.fetchApi(`/rethink/trainings?${new URLSearchParams({ client: api.clientId })}`);
   if (reply.ok) for (const event of await reply.json()) showLive(event);
 }
 
 /**
- * Show the training that a node puts out: it has ended, or is opened from history.
+ * Show the training that a node outputs: it has ended, or was opened from the history.
  *
  * @param {ComfyNode} node
  * @param {ComfyOutputs} outputs
@@ -93,7 +93,7 @@ async function showRecord(node, run) {
   const view = views.get(node);
   if (!view || view.state?.live) return;
   const reply = await api.fetchApi(`/rethink/training?${new URLSearchParams({ ...run })}`);
-  if (view.state?.live) return; // it has begun again meanwhile
+  if (view.state?.live) return; // it has started again meanwhile
   if (reply.ok) {
     view.show({ view: await reply.json(), live: false, line: "", address: addressIn(run) });
     rememberRun(node, run);
@@ -101,14 +101,14 @@ async function showRecord(node, run) {
   } else view.showMissing();
 }
 
-/** Addresses of the files of a run, which name their folders. @param {FileReference | null} run */
+/** The addresses of a run's files, whose names include their folders. @param {FileReference | null} run */
 const addressIn = (run) => (/** @type {string} */ file) => {
   if (!run) return "";
   const [filename, ...folders] = file.split("/").reverse();
   return viewUrl({ ...run, filename, subfolder: [run.subfolder, ...folders.reverse()].join("/") });
 };
 
-/** The view over ComfyUI's window, of which there is one at a time. @type {{of: TrainingView, view: TrainingView} | null} */
+/** The large view over ComfyUI's window; there is one at a time. @type {{of: TrainingView, view: TrainingView} | null} */
 let large = null;
 
 /** @param {TrainingView} of */
@@ -126,7 +126,7 @@ function openLarge(of) {
   const view = new TrainingView();
   dialog.append(header, view.element);
   dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close());
-  dialog.addEventListener("keydown", (event) => event.stopPropagation()); // the page below has keys of its own
+  dialog.addEventListener("keydown", (event) => event.stopPropagation()); // the page below has its own keys
   dialog.addEventListener("close", () => {
     dialog.remove();
     large = null;

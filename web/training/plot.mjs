@@ -1,4 +1,4 @@
-/** The arithmetic of a training's plot: steps and values as places, and what its numbers are in words. */
+/** The arithmetic of a training's plot: positions of steps and values, and formatted numbers. */
 
 /** @typedef {[number, number]} Point a step and a value */
 /** @typedef {{left: number, right: number, top: number, bottom: number}} Box in the plot's own units */
@@ -19,7 +19,7 @@ export function rangeOf(values) {
 }
 
 /**
- * Steps 1 to `last` from left to right, values between two bounds from the bottom up. What lies beyond is cut.
+ * Steps 1 to `last` from left to right, values between two bounds from the bottom up. Values beyond are clamped.
  *
  * @param {Box} box
  * @param {number} last
@@ -39,7 +39,7 @@ export function scaleOf({ left, right, top, bottom }, last, [low, high]) {
 export const pointsOf = (curve, { x, y }) =>
   curve.map(([step, value]) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
 
-/** A value that stays until the next one, up to `last`. @param {Point[]} curve @param {number} last @returns {Point[]} */
+/** A step function: each value holds until the next one, up to `last`. @param {Point[]} curve @param {number} last @returns {Point[]} */
 export function stairsOf(curve, last) {
   return curve.flatMap(([step, value], index) => [
     [step, value],
@@ -47,7 +47,7 @@ export function stairsOf(curve, last) {
   ]);
 }
 
-/** A few values that a reader finds on the axis. @param {[number, number]} bounds */
+/** A few round values for the axis. @param {[number, number]} bounds */
 export function ticksOf([low, high]) {
   const rough = (high - low) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));

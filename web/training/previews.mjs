@@ -1,4 +1,4 @@
-/** The pictures of a training: what every save makes of some pairs, beside input, target and the editor alone. */
+/** The images of a training: what every save makes of some pairs, next to input, target and the editor alone. */
 
 import { element, setAttribute } from "../viewer/dom.mjs";
 import { captureScroll } from "../viewer/wheel.mjs";
@@ -78,7 +78,7 @@ export class Previews {
   }
 }
 
-/** The images of one pair. They stay in the page as long as their files do: nothing flickers. */
+/** The images of one pair. They stay in the page as long as their files do, to avoid flicker. */
 class PairRow {
   #caption = element("p");
   #references = element("div", { class: "rethink-references" });
@@ -108,7 +108,7 @@ class PairRow {
     this.#show(3, `step ${save.step}`, file ? address(file) : "", save.scores[number]);
   }
 
-  /** Small, as they stay the same for all saves. @param {string[]} sources */
+  /** Small, because they are the same for all saves. @param {string[]} sources */
   #showReferences(sources) {
     const shown = [...this.#references.querySelectorAll("img")].map((image) => image.getAttribute("src"));
     if (sources.join() === shown.join()) return;
@@ -129,7 +129,7 @@ class PairRow {
   }
 }
 
-/** A small image is shown by its pixels. @param {Event} event */
+/** Show a small image pixelated. @param {Event} event */
 function keepPixels({ target }) {
   if (target instanceof HTMLImageElement) target.classList.toggle("rethink-pixels", target.naturalWidth < 256);
 }

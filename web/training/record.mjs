@@ -1,4 +1,4 @@
-/** A training as the server describes it, and what is to be read off it. */
+/** A training as the server describes it, and its numbers in words. */
 
 import { formatDuration, formatLoss, formatMemory, formatRate, formatShare } from "./plot.mjs";
 
@@ -17,8 +17,8 @@ import { formatDuration, formatLoss, formatMemory, formatRate, formatShare } fro
  */
 
 /**
- * What every save edits: a held-out pair, or the user's own edit, which has no target. references: further images that
- * it is edited with.
+ * An edit made at every save: a held-out pair, or the user's own edit, which has no target. references: its further
+ * images.
  *
  * @typedef {object} Shown
  * @property {string} instruction
@@ -44,10 +44,10 @@ import { formatDuration, formatLoss, formatMemory, formatRate, formatShare } fro
  * @property {{raw: Point[], smooth: Point[], rates: Point[]}} curves
  * @property {Save[]} saves
  * @property {Shown[]} shown
- * @property {string} [preview_editor] what made the previews, where it is not the editor that learns alone
+ * @property {string} [preview_editor] what made the previews, if not the editor that learns
  * @property {number} best the step of the best save, 0 before there is one
  * @property {string} why
- * @property {string} stopped why it ended early, "" where it did not
+ * @property {string} stopped why it ended early, "" if it did not
  */
 
 /** @param {Training} training @returns {Point[]} */
@@ -83,7 +83,7 @@ export function numbersOf(training, live) {
   return rows.flatMap(([name, text]) => (text ? [/** @type {[string, string]} */ ([name, text])] : []));
 }
 
-/** What was measured of edits, in words; "" where nothing was. @param {Scores | Means | undefined} scores */
+/** The measurements of edits, in words; "" if there are none. @param {Scores | Means | undefined} scores */
 export function describeScores(scores) {
   const { changed, kept, thinker } = scores ?? {};
   return [
@@ -95,7 +95,7 @@ export function describeScores(scores) {
     .join(" · ");
 }
 
-/** How a training stands, in a sentence. @param {Training} training @param {boolean} live */
+/** The state of a training, in a sentence. @param {Training} training @param {boolean} live */
 export function describeEnd({ best, why, stopped }, live) {
   const chosen = best ? `${live ? "Best so far" : "Best"}: step ${best}, ${why}.` : "";
   return [stopped && !live ? `Stopped early: ${stopped}.` : "", chosen].filter(Boolean).join(" ");

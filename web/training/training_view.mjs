@@ -1,4 +1,4 @@
-/** What Train Edit LoRA shows: numbers, the plot, the pictures of every save. */
+/** What Train Edit LoRA shows: numbers, the plot, the images of every save. */
 
 import { element, setAttribute } from "../viewer/dom.mjs";
 import { Chart } from "./chart.mjs";
@@ -8,19 +8,19 @@ import { describeEnd, numbersOf, previewedSaves } from "./record.mjs";
 /** @typedef {import("./record.mjs").Training} Training */
 
 /**
- * A training as this page knows it. view: null before the first step. line: what it is at, while it goes on.
+ * A training as this page knows it. view: null before the first step. line: its current activity, while it runs.
  *
  * @typedef {{view: Training | null, live: boolean, line: string, address: (file: string) => string}} TrainingState
  */
 
-const IDLE_TEXT = "The losses and the pictures of every save appear here, live while it learns.";
+const IDLE_TEXT = "The losses and the images of every save appear here, live during training.";
 const MISSING_TEXT = "The record of this training is no longer in its folder.";
 
 export class TrainingView {
   /** @type {TrainingState | null} */
   #state = null;
   #selected = 0; // the step of the save in view
-  #following = true; // whether to go on to the newest save, or at the end to the best
+  #following = true; // whether to follow the newest save and, at the end, go to the best
   #numbers = element("dl", { class: "rethink-numbers" });
   #line = element("p", { class: "rethink-line-now", role: "status" });
   #chart = new Chart((step) => this.#select(step));

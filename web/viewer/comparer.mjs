@@ -1,4 +1,4 @@
-/** Source and result on top of each other, at a scale where a pixel of theirs is a whole number of the screen's. */
+/** Source and result on top of each other, at a scale where each of their pixels is a whole number of screen pixels. */
 
 import { drawDifference, FULL, RAMP_GRADIENT } from "./difference.mjs";
 import { element, icon, oncePerFrame, setAttribute } from "./dom.mjs";
@@ -10,8 +10,8 @@ import { regionFrames, regionLabels } from "./regions.mjs";
 
 /** @type {Record<Mode, string>} */
 export const MODES = { compare: "Compare", source: "Source", result: "Result", difference: "Difference" };
-const SCALES = [1 / 8, 1 / 4, 1 / 2, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32]; // screen pixels a pixel
-const MARGIN = 0.03; // of the stage, left free on every side of an image that fits
+const SCALES = [1 / 8, 1 / 4, 1 / 2, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32]; // screen pixels per image pixel
+const MARGIN = 0.03; // of the stage, left free on every side of a fitted image
 
 export class Comparer {
   #source = element("img", { class: "rt-image", alt: "", draggable: "false" });
@@ -25,7 +25,7 @@ export class Comparer {
       class: "rt-divider",
       role: "slider",
       tabindex: 0,
-      "aria-label": "How much of the result shows",
+      "aria-label": "How much of the result is shown",
       "aria-valuemin": 0,
       "aria-valuemax": 100,
       onkeydown: (event) => this.#moveDividerByKey(event),
@@ -41,7 +41,7 @@ export class Comparer {
     element("i", { class: "rt-unchanged" }),
     "unchanged",
     element("i", { style: `background:${RAMP_GRADIENT}` }),
-    `up to ${FULL} of 255 and more`,
+    `difference up to ${FULL} of 255 or more`,
   );
   #note = element("div", { class: "rt-note", role: "status" });
   #scaleText = element("output", { class: "rt-scale", "aria-label": "Scale" });
@@ -51,13 +51,13 @@ export class Comparer {
   /** @type {Mode} */
   #modeBeforeDifference = "compare";
   #share = 0.5; // of the image that is left of the divider
-  /** @type {number | null} screen pixels a pixel; null: as large as fits */
+  /** @type {number | null} screen pixels per image pixel; null: as large as fits */
   #scale = null;
-  #center = { x: 0.5, y: 0.5 }; // the place of the image in the middle of the stage
+  #center = { x: 0.5, y: 0.5 }; // the point of the image at the center of the stage
   #differencePair = ""; // which two images the difference map shows
   #onmode;
 
-  /** @param {(mode: Mode) => void} onmode the mode has changed, by whatever means */
+  /** @param {(mode: Mode) => void} onmode called whenever the mode has changed */
   constructor(onmode) {
     this.#onmode = onmode;
     this.#stage = element(
@@ -81,7 +81,7 @@ export class Comparer {
     ]) {
       image.addEventListener("load", () => this.#onImageLoaded());
       image.addEventListener("error", () => {
-        this.#note.textContent = `The image of the ${label} is no longer there.`;
+        this.#note.textContent = `The ${label} image is no longer there.`;
       });
     }
     new ResizeObserver(oncePerFrame(() => this.#layout())).observe(this.#stage);
@@ -129,13 +129,13 @@ export class Comparer {
     this.mode = this.#mode === "difference" ? this.#modeBeforeDifference : "difference";
   }
 
-  /** The next scale up. @param {PointerPlace | null} at what stays where it is; null: the middle */
+  /** The next scale up. @param {PointerPlace | null} at the point that stays in place; null: the center */
   zoomIn(at = null) {
     const now = this.#shownScale();
     this.#zoomTo(SCALES.find((scale) => scale > now * 1.001) ?? now, at);
   }
 
-  /** The next scale down. @param {PointerPlace | null} at what stays where it is; null: the middle */
+  /** The next scale down. @param {PointerPlace | null} at the point that stays in place; null: the center */
   zoomOut(at = null) {
     const now = this.#shownScale();
     this.#zoomTo(SCALES.findLast((scale) => scale < now * 0.999) ?? now, at);
@@ -172,7 +172,7 @@ export class Comparer {
       this.#scaleText,
       button("Zoom in (+)", () => this.zoomIn(), icon("plus"), "Zoom in (+)"),
       button("Fit (0)", () => this.zoomToFit(), "Fit"),
-      button("One pixel a pixel (1)", () => this.zoomToActualPixels(), "1:1"),
+      button("Actual pixels (1)", () => this.zoomToActualPixels(), "1:1"),
     );
   }
 
@@ -181,7 +181,7 @@ export class Comparer {
   }
 
   /**
-   * Screen pixels a pixel. What fits enlarged is enlarged by a whole number, so that no pixel is wider than another.
+   * Screen pixels per image pixel. An image that fits enlarged is scaled by a whole number, so that all pixels are equally wide.
    */
   #shownScale() {
     if (this.#scale !== null) return this.#scale;
@@ -192,7 +192,7 @@ export class Comparer {
     return fits >= 1 ? Math.floor(fits) : fits;
   }
 
-  /** Where the image lies on the stage, in CSS pixels, on whole pixels of the screen. */
+  /** The position of the image on the stage, in CSS pixels, aligned to whole screen pixels. */
   #imageBox() {
     const ratio = devicePixelRatio;
     const scale = this.#shownScale() / ratio;
@@ -222,7 +222,7 @@ export class Comparer {
     if (loaded && (source.naturalWidth !== result.naturalWidth || source.naturalHeight !== result.naturalHeight)) {
       /** @param {HTMLImageElement} image */
       const size = (image) => `${image.naturalWidth} × ${image.naturalHeight}`;
-      this.#note.textContent = `Source ${size(source)}, result ${size(result)}: scaled to the source to compare.`;
+      this.#note.textContent = `Source ${size(source)}, result ${size(result)}: scaled to the source's size for comparison.`;
     }
     this.#layout();
   }
@@ -273,7 +273,7 @@ export class Comparer {
     const by = offsets[event.key];
     if (!by) return;
     event.preventDefault();
-    event.stopPropagation(); // the arrows are the slider's here, not the strip's
+    event.stopPropagation(); // here the arrow keys belong to the slider, not the strip
     this.#moveDivider(this.#share + by);
   }
 

@@ -1,4 +1,4 @@
-/** What the frames of the film strip hold: the source, a turn, and the turn that is being made. */
+/** The frames of the film strip: the source, a turn, and the turn that is being made. */
 
 import { element, icon } from "./dom.mjs";
 import { regionsOf, regionThumb } from "./regions.mjs";
@@ -8,10 +8,10 @@ import { formatNumber, isJudged, verdictOf } from "./trajectory.mjs";
 /** @typedef {import("./view.mjs").View} View */
 /** @typedef {import("./word_diff.mjs").Piece} Piece */
 /**
- * @typedef {(address: string) => HTMLImageElement} ImageSource makes the image of an address, or hands on one there is
+ * @typedef {(address: string) => HTMLImageElement} ImageSource creates the image of an address, or reuses an existing one
  */
 
-const CONTEXT = 24; // characters of a prompt before the first change, where all would leave the change out of sight
+const CONTEXT = 24; // characters of a prompt kept before the first change, if all would push the change out of view
 
 /** @param {View} view @param {ImageSource} image */
 export function sourceFrame({ record, address }, image) {
@@ -85,7 +85,7 @@ function pendingThumb({ images, preview, waiting }, address, image) {
   return element("span", { class: waiting ? "rt-pulse" : "rt-spinner" });
 }
 
-/** Both scores, small, as a number with a bar. @param {import("./trajectory.mjs").Critique} verdict */
+/** Both scores, each as a small number with a bar. @param {import("./trajectory.mjs").Critique} verdict */
 function scoreMeters({ semantic, quality }) {
   if (semantic === null || quality === null) return element("span", { class: "rt-unscored" }, "not judged");
   return element("span", { class: "rt-scores" }, meter("Semantic", semantic), meter("Quality", quality));
@@ -98,14 +98,14 @@ function meter(label, value) {
   return element("span", attributes, formatNumber(value));
 }
 
-/** The level by which a score is colored, beside its number and its bar. @param {number} value 0…10 */
+/** The level that sets the color of a score. @param {number} value 0…10 */
 export const levelOf = (value) => (value >= 8 ? "high" : value >= 5 ? "middle" : "low");
 
 /**
- * A prompt with what is new in it marked.
+ * A prompt with its new words marked.
  *
  * @param {Piece[]} diff
- * @param {boolean} full with what is gone; else from about the first change on
+ * @param {boolean} full include removed words; otherwise start shortly before the first change
  * @param {string} className
  */
 export function promptText(diff, full, className) {
@@ -118,7 +118,7 @@ export function promptText(diff, full, className) {
   return element("p", { class: className, title }, children);
 }
 
-/** Pieces with a space wherever one that is gone would touch the next. @param {Piece[]} pieces */
+/** Insert a space wherever a removed piece would touch the next one. @param {Piece[]} pieces */
 export function spacePieces(pieces) {
   return pieces.flatMap((piece, index) => {
     const before = pieces[index - 1];
@@ -128,7 +128,7 @@ export function spacePieces(pieces) {
 }
 
 /**
- * Pieces without what comes long before the first change.
+ * Pieces without the text long before the first change.
  *
  * @param {Piece[]} pieces
  * @returns {Piece[]}

@@ -1,4 +1,4 @@
-/** Boxes on an image: what a thinker points at. Frames that scale with the image, and the words beside them. */
+/** Boxes on an image: what a thinker points at. Frames that scale with the image, and their labels. */
 
 import { element, svgElement } from "./dom.mjs";
 
@@ -8,7 +8,7 @@ import { element, svgElement } from "./dom.mjs";
 const MAX_REGIONS = 16; // a record may come from anyone
 
 /** What each kind means, in a word or two. @type {Record<Region["kind"], string>} */
-export const KINDS = { wrong: "still wrong", changed: "changed unasked", place: "place of the edit" };
+export const KINDS = { wrong: "still wrong", changed: "unrequested change", place: "place of the edit" };
 
 /** The boxes of a step that can be drawn. @param {Step} step @returns {Region[]} */
 export const regionsOf = ({ critique: { regions = [] } }) => regions.slice(0, MAX_REGIONS).filter(isRegion);
@@ -27,7 +27,7 @@ export const describeRegion = ({ kind, label }) => (label ? `${KINDS[kind]}: ${l
  * The frames of boxes over an image. Each is drawn twice, light under dark lines, so that it shows on any image.
  *
  * @param {Region[]} regions
- * @param {{width: number, height: number} | null} size of an image that lies in the middle, as large as fits; null: it fills all
+ * @param {{width: number, height: number} | null} size of an image that is centered and as large as fits; null: it fills everything
  */
 export function regionFrames(regions, size = null) {
   const { width, height } = size ?? { width: 1, height: 1 };

@@ -6,7 +6,7 @@ import { captureScroll } from "./wheel.mjs";
 /** @typedef {import("./view.mjs").View} View */
 
 /**
- * What a person wants of the loop. hold: wait before the next turn. accept: end the run with this step as its result.
+ * What a person asks of the loop. hold: wait before the next turn. accept: end the run with this step as its result.
  *
  * @typedef {{action: "accept", step: number}
  *   | {action: "stop" | "hold" | "go_on"}
@@ -14,9 +14,9 @@ import { captureScroll } from "./wheel.mjs";
  */
 
 const PHASE_LABELS = { editing: "editing", thinking: "the thinker is looking" };
-const END_PROPOSALS = { accepted: "the thinker is content", plateau: "no longer improving" }; // but a person is asked
+const END_PROPOSALS = { accepted: "the thinker is satisfied", plateau: "no longer improving" }; // the person is asked first
 
-/** A bar that says where the loop is and takes a person's orders. */
+/** A bar that shows the state of the loop and takes a person's orders. */
 export class Steering {
   #send;
   #onleave;
@@ -48,7 +48,7 @@ export class Steering {
     {
       type: "button",
       class: "rt-button",
-      title: "The loop waits before its next turn",
+      title: "Pause the loop before its next turn",
       onclick: () => this.#startWriting(),
     },
     icon("pencil"),
@@ -83,7 +83,7 @@ export class Steering {
   /**
    * @param {object} listeners
    * @param {(order: Order) => void} listeners.send
-   * @param {() => void} listeners.onleave the form that had the keyboard goes
+   * @param {() => void} listeners.onleave the form that had the focus is hidden
    */
   constructor({ send, onleave }) {
     this.#send = send;
@@ -169,6 +169,6 @@ export class Steering {
       event.preventDefault();
       this.#submit();
     }
-    event.stopPropagation(); // letters are letters here, not commands
+    event.stopPropagation(); // letters are text here, not commands
   }
 }

@@ -1,4 +1,4 @@
-/** What is known of one step, in words and bars: its scores, prompt, checklist, reasoning and sampling. */
+/** The details of one step: its scores, prompt, checklist, reasoning and sampling. */
 
 import { element, icon } from "./dom.mjs";
 import { levelOf, promptText } from "./frames.mjs";
@@ -38,7 +38,7 @@ export function stepPanel(view, turn, index, onselect) {
       record.best === index ? resultBadge(view, index) : null,
       element(
         "span",
-        { class: "rt-score", title: "What turns are ranked by" },
+        { class: "rt-score", title: "Turns are ranked by this score" },
         element("small", {}, "score"),
         formatNumber(step.score),
       ),
@@ -65,7 +65,7 @@ export function stepPanel(view, turn, index, onselect) {
 }
 
 /**
- * A button that a mouse click does not move the focus to, so that the space bar goes on flipping.
+ * A button that does not take the focus on a mouse click, so that the space bar keeps flipping.
  *
  * @param {import("./dom.mjs").Attributes} attributes
  * @param {...(import("./dom.mjs").Child | import("./dom.mjs").Child[])} children
@@ -149,17 +149,17 @@ export function describePreservation({ changed, outside_psnr: psnr }) {
   return `${formatNumber(100 * changed)} % of the image has changed; the rest is at ${formatNumber(psnr)} dB PSNR.`;
 }
 
-/** Seed, settings, seconds, and the thinker's own scores where a judge's count. @param {Step} step */
+/** Seed, settings, seconds, and the thinker's own scores if those of a judge count. @param {Step} step */
 export function describeSampling(step) {
   const parts = [`seed ${step.seed}`, ...describeSettings(step.settings ?? {})];
-  if (step.focus?.length) parts.push("held to the boxes of the turn before");
+  if (step.focus?.length) parts.push("limited to the boxes of the previous turn");
   if (step.edit_seconds) parts.push(`edited in ${formatSeconds(step.edit_seconds)} s`);
   if (step.think_seconds) parts.push(`judged in ${formatSeconds(step.think_seconds)} s`);
   const { draws = [] } = verdictOf(step);
   if (draws.length > 1) parts.push(`scores are the means of ${draws.length} answers`);
   if (step.judge && step.critique.semantic !== null) {
     const { semantic, quality } = step.critique;
-    parts.push(`the thinker itself gave ${formatNumber(semantic)} / ${formatNumber(quality)}`);
+    parts.push(`the thinker's own scores: ${formatNumber(semantic)} / ${formatNumber(quality)}`);
   }
   return parts.join(" · ");
 }
@@ -172,7 +172,7 @@ function describeSettings({ steps, sampler, text_guidance: text, image_guidance:
     text && `text guidance ${formatSetting(text)}`,
     image && `image guidance ${formatSetting(image)}`,
     strength && `strength ${formatSetting(strength)}`,
-    negative && `not “${negative}”`,
+    negative && `negative prompt “${negative}”`,
   ].filter(Boolean);
 }
 

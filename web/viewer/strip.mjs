@@ -1,4 +1,4 @@
-/** The film strip of turns. Only the frames in sight are in the page, however many turns there are. */
+/** The film strip of turns. Only the frames in view are in the page, however many turns there are. */
 
 import { element, oncePerFrame, setAttribute } from "./dom.mjs";
 import { pendingFrame, sourceFrame, turnFrame } from "./frames.mjs";
@@ -12,11 +12,11 @@ const MIN_FRAME_WIDTH = 156;
 const GAP = 10;
 const TEXT_HEIGHT = 44; // of a frame around its image and the lines of its prompt, as in viewer.css
 const LINE_HEIGHT = 16.8;
-const MIN_IMAGE_HEIGHT = 48; // so that what lies on the image has room on a banner, too
+const MIN_IMAGE_HEIGHT = 48; // so that the chips on the image fit on a banner, too
 const WHEEL_LINE = 32; // for a wheel that counts in lines
 
 const MIN_LINES = 2; // of a prompt
-const MIN_FRAMES_IN_SIGHT = 2.3; // however large they grow: behind two, one sees that it goes on
+const MIN_FRAMES_IN_SIGHT = 2.3; // however large they grow: after two, part of a third shows that there are more
 const OVERSCAN = 2; // frames kept ready on either side
 
 let stripCount = 0;
@@ -27,12 +27,12 @@ export class Strip {
   #selected = -1; // index of a step
   /** @type {Map<number, HTMLElement>} place in the strip → its frame; 0 is the source, 1 the first turn */
   #frames = new Map();
-  /** @type {Map<string, HTMLImageElement>} address → image that goes over into a new frame, without flicker */
+  /** @type {Map<string, HTMLImageElement>} address → image that is reused in a new frame, without flicker */
   #images = new Map();
   #track = element("div", { class: "rt-track" });
   #frameWidth = MIN_FRAME_WIDTH;
-  #hidden = true; // and so it cannot be scrolled
-  /** @type {number | null} width by height of the images; null: none has been loaded */
+  #hidden = true; // so it cannot be scrolled
+  /** @type {number | null} width by height of the images; null: none has loaded */
   #aspect = null;
   #list;
   #id = `rt-strip-${++stripCount}`;
@@ -42,7 +42,7 @@ export class Strip {
   /**
    * @param {object} listeners
    * @param {(index: number) => void} listeners.onselect the user went to the turn of this step
-   * @param {((index: number) => void) | null} [listeners.onopen] and wants to see it large, where that is to be had
+   * @param {((index: number) => void) | null} [listeners.onopen] the user wants to see it large
    */
   constructor({ onselect, onopen = null }) {
     this.#onselect = onselect;
@@ -79,10 +79,10 @@ export class Strip {
     this.#widenTrack();
     for (const [place, frame] of this.#frames) if (frame.dataset.key !== this.#keyOf(view, place)) this.#drop(place);
     if (selected !== this.#selected) this.select(selected);
-    if (grown && atEnd) this.#list.scrollLeft = this.#list.scrollWidth; // who looks at what comes goes on doing so
+    if (grown && atEnd) this.#list.scrollLeft = this.#list.scrollWidth; // keep following the newest turn
     this.#draw();
     const preview = this.#track.querySelector("img.rt-preview");
-    // The frame stays: no flicker. One after the other: on a busy machine none would come to its end before the next.
+    // Keep the frame, to avoid flicker. Wait for the last preview: on a busy machine none would finish before the next.
     if (preview instanceof HTMLImageElement && preview.complete && view.live?.preview) preview.src = view.live.preview;
   }
 
@@ -97,7 +97,7 @@ export class Strip {
   }
 
   /**
-   * Bring a frame into sight, with half of its neighbor, so that one sees that it goes on there.
+   * Scroll a frame into view, with half of its neighbor to show that there is more.
    *
    * @param {number} place
    */
@@ -114,7 +114,7 @@ export class Strip {
     return place * (this.#frameWidth + GAP);
   }
 
-  /** The width that frames have, without the padding. */
+  /** The width available to frames, without the padding. */
   #innerWidth() {
     const { paddingLeft, paddingRight } = getComputedStyle(this.#list);
     return this.#list.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
@@ -124,7 +124,7 @@ export class Strip {
     if (this.#view) this.#track.style.width = `${this.#leftOf(lastPlace(this.#view) + 1) - GAP}px`;
   }
 
-  /** The first image of a run that has come says how wide by high they are. @param {EventTarget | null} image */
+  /** Take the aspect ratio from the first image of a run that has loaded. @param {EventTarget | null} image */
   #measure(image) {
     if (this.#aspect !== null || !(image instanceof HTMLImageElement)) return;
     this.#aspect = image.naturalWidth / image.naturalHeight;
@@ -132,7 +132,7 @@ export class Strip {
   }
 
   /**
-   * Frames as large as the strip's height and the images' shape let them be, and as many lines of prompt as are left.
+   * Make frames as large as the strip's height and the images' aspect ratio allow, and use the rest for lines of the prompt.
    */
   #fit() {
     if (!this.#list.clientWidth) this.#hidden = true;
@@ -176,7 +176,7 @@ export class Strip {
     frame.style.left = `${this.#leftOf(place)}px`;
     this.#frames.set(place, frame);
     const next = Math.min(...[...this.#frames.keys()].filter((other) => other > place));
-    this.#track.insertBefore(frame, this.#frames.get(next) ?? null); // read in their order
+    this.#track.insertBefore(frame, this.#frames.get(next) ?? null); // in order, for screen readers
   }
 
   /** @param {number} place */
@@ -196,7 +196,7 @@ export class Strip {
   };
 
   /**
-   * What a frame depends on: as long as it stays, so does the frame, and no image flickers.
+   * What a frame depends on: while it is unchanged, the frame stays, and no image flickers.
    *
    * @param {View} view
    * @param {number} place
@@ -248,7 +248,7 @@ export class Strip {
   }
 
   /**
-   * The wheel goes along the strip; on one that is all in sight it is left to what is around.
+   * The wheel scrolls the strip; if all of it is in view, the wheel is left to the surroundings.
    *
    * @param {WheelEvent} event
    */
@@ -266,5 +266,5 @@ const lastPlace = ({ turns, pending }) => turns.length + Number(Boolean(pending)
 
 /** @param {Event} event */
 function markMissing({ target }) {
-  if (target instanceof Element) target.replaceWith(element("span", { class: "rt-missing" }, "image is gone"));
+  if (target instanceof Element) target.replaceWith(element("span", { class: "rt-missing" }, "image missing"));
 }

@@ -1,11 +1,11 @@
-/** A trajectory.json as the view reads it: by turns, each with its candidates, and in words. */
+/** A trajectory.json as the view reads it: by turn, each with its candidates, and described in words. */
 
 import { wordDiff } from "./word_diff.mjs";
 
 /** @typedef {import("./word_diff.mjs").Piece} Piece */
 
 /**
- * What a thinker wrote of one edit.
+ * A thinker's answer about one edit.
  *
  * @typedef {object} Critique
  * @property {"ok" | "repaired" | "unparsed" | "failed"} status only the first two have scores
@@ -14,7 +14,7 @@ import { wordDiff } from "./word_diff.mjs";
  * @property {string} reasoning
  * @property {ChecklistItem[]} checklist
  * @property {string} note what was repaired, or what went wrong
- * @property {[number, number][]} [draws] semantic and quality of each answer that the scores are the means of
+ * @property {[number, number][]} [draws] semantic and quality of each answer; the scores are their means
  * @property {Region[]} [regions]
  */
 
@@ -35,16 +35,16 @@ import { wordDiff } from "./word_diff.mjs";
  * @typedef {object} Preservation
  * @property {number} changed share of the image, 0…1
  * @property {number} outside_psnr dB of the rest
- * @property {boolean} unchanged nothing that anyone would see has changed
+ * @property {boolean} unchanged nothing visible has changed
  */
 
 /**
- * An edit shown side by side with the best of the turns before, in both orders.
+ * An edit compared side by side with the best of the earlier turns, in both orders.
  *
  * @typedef {object} Comparison
  * @property {number} turn of the earlier one
  * @property {number} candidate of the earlier one
- * @property {("earlier" | "later" | "same" | "")[]} answers what each order preferred; "" where that could not be read
+ * @property {("earlier" | "later" | "same" | "")[]} answers what each order preferred; "" if that could not be read
  * @property {"earlier" | "later" | ""} kept "": the scores decide
  * @property {string} note what went wrong
  */
@@ -52,7 +52,7 @@ import { wordDiff } from "./word_diff.mjs";
 /** @typedef {"user" | "thinker" | "human"} PromptAuthor human: a person who stepped in while the loop ran */
 
 /**
- * How an edit was really sampled; what nobody knows is left out.
+ * How an edit was actually sampled; unknown settings are left out.
  *
  * @typedef {object} SamplingSettings
  * @property {number} [steps]
@@ -73,7 +73,7 @@ import { wordDiff } from "./word_diff.mjs";
  * @property {PromptAuthor} prompt_by
  * @property {number} seed
  * @property {Critique} critique
- * @property {Critique | null} judge the independent judge's, which the score then comes from
+ * @property {Critique | null} judge that of the independent judge, which the score then comes from
  * @property {Preservation} preservation
  * @property {number | null} score what steps are ranked by; null: nobody gave one
  * @property {number} edit_seconds
@@ -82,7 +82,7 @@ import { wordDiff } from "./word_diff.mjs";
  * @property {SamplingSettings | null} settings
  * @property {Comparison} [comparison]
  * @property {number[][]} [focus] the boxes that the edit was held to
- * @property {boolean} [accepted] whether the run's rules found it good enough to stop at
+ * @property {boolean} [accepted] whether the run's rules found it good enough to stop
  */
 
 /** @typedef {"accepted" | "turns" | "plateau" | "human" | "failed"} StopReason */
@@ -96,7 +96,7 @@ import { wordDiff } from "./word_diff.mjs";
  * @property {Step[]} steps
  * @property {number | null} best index of a step
  * @property {number | null} chosen index of the step that a person accepted
- * @property {StopReason | ""} stopped "" while it runs, or when it was cut off
+ * @property {StopReason | ""} stopped "" while it runs, or if it was interrupted
  * @property {string} message
  * @property {{editor?: string, thinker?: string, rules: {turns: number}}} options
  */
@@ -134,7 +134,7 @@ export function turnsOf(record) {
 }
 
 /** @type {WeakMap<Step, {before: string, diff: Piece[]}>} */
-const diffs = new WeakMap(); // a run is looked at again and again while it grows
+const diffs = new WeakMap(); // a run is redrawn again and again while it grows
 
 /** @param {Step} step @param {string} before */
 function diffOf(step, before) {
@@ -191,17 +191,17 @@ export function endLabel(record) {
   return END_LABELS[record.stopped] ?? record.stopped;
 }
 
-/** Whether anybody gave a step a score: without one it is not known to be any good. @param {Step} step */
+/** Whether a step has a score: without one, its quality is unknown. @param {Step} step */
 export const isJudged = (step) => step.score !== null;
 
-/** What went wrong with a run that has ended, as sentences; "" when nothing did. @param {Trajectory} record */
+/** What went wrong in a finished run, as sentences; "" if nothing did. @param {Trajectory} record */
 export function troubleOf(record) {
   const result = record.best === null ? undefined : record.steps[record.best];
   const reason = record.stopped === "failed" ? record.message : "";
   if (!record.stopped || !result) return reason;
   if (!record.steps.some(isJudged)) return `${reason} No edit was judged.`.trim();
   if (!isJudged(result)) return `${reason} The result was not judged.`.trim();
-  return reason && `${reason} The best edit that was judged is the result.`;
+  return reason && `${reason} The result is the best edit that was judged.`;
 }
 
 /**
@@ -217,9 +217,9 @@ export function spreadOf({ draws = [] }, which) {
   return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
 }
 
-/** What came of a comparison, as sentences. @param {Comparison} comparison */
+/** The result of a comparison, as sentences. @param {Comparison} comparison */
 export function describeComparison({ turn, answers, kept, note }) {
-  if (!kept) return `Compared with turn ${turn}, without an answer: the scores decide. ${note}`.trim();
+  if (!kept) return `Compared with turn ${turn} without getting an answer: the scores decide. ${note}`.trim();
   if (kept === "later") return `Preferred to turn ${turn} in both orders.`;
   const agreed = answers.every((answer) => answer === "earlier");
   return agreed
@@ -227,18 +227,18 @@ export function describeComparison({ turn, answers, kept, note }) {
     : `Not preferred to turn ${turn} in both orders, so the earlier one is kept.`;
 }
 
-/** What keeps a step from being taken at its scores, as a sentence; "" when nothing does. @param {Step} step */
+/** Why a step's scores are not to be taken at face value, as a sentence; "" if they are. @param {Step} step */
 export function warningOf(step) {
   const verdict = verdictOf(step);
   if (step.preservation.unchanged) return "Nothing has changed, so this edit counts as failed.";
   if (verdict.status === "failed") return `The thinker did not answer. ${verdict.note}`.trim();
-  if (verdict.status === "unparsed") return `The answer held no scores. ${verdict.note}`.trim();
+  if (verdict.status === "unparsed") return `The answer contained no scores. ${verdict.note}`.trim();
   if (verdict.status === "repaired") return verdict.note;
   return "";
 }
 
 /**
- * A step in one sentence, for those who do not see it.
+ * A step in one sentence, for screen readers.
  *
  * @param {Trajectory} record
  * @param {Turn} turn

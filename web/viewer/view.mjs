@@ -1,4 +1,4 @@
-/** What every part of the viewer shows of a run, and how the run stands. */
+/** What every part of the viewer shows of a run, and the state of the run. */
 
 import { element } from "./dom.mjs";
 import { endLabel, plural, troubleOf, turnsOf } from "./trajectory.mjs";
@@ -17,14 +17,14 @@ import { endLabel, plural, troubleOf, turnsOf } from "./trajectory.mjs";
  */
 
 /**
- * A run that is going on.
+ * The state of a running run.
  *
  * @typedef {object} LiveState
  * @property {NextTurn} next
  * @property {"editing" | "thinking"} phase
  * @property {boolean} waiting for a person
- * @property {string[]} images files of the next turn, once they are there
- * @property {string | null} preview until then, the address of what comes of it
+ * @property {string[]} images files of the next turn, once they exist
+ * @property {string | null} preview until then, the address of its preview
  */
 
 /**
@@ -32,7 +32,7 @@ import { endLabel, plural, troubleOf, turnsOf } from "./trajectory.mjs";
  * @property {Trajectory} record
  * @property {Turn[]} turns
  * @property {(file: string) => string} address of an image of the run
- * @property {LiveState | null} live null: nobody is running it
+ * @property {LiveState | null} live null: it is not running
  * @property {NextTurn | null} pending the turn to show after those that have steps
  */
 
@@ -48,10 +48,10 @@ export function viewOf(record, address, live = null) {
   return { record, turns, address, live, pending };
 }
 
-/** The index of the step to look at first: the best, else the last, −1 where there is none. @param {View} view */
+/** The index of the step to show first: the best, else the last, −1 if there is none. @param {View} view */
 export const firstChoice = ({ record, turns }) => record.best ?? turns.at(-1)?.lead ?? -1;
 
-/** How a run stands: how it ended, after how many turns, why, and what made it. @param {View} view */
+/** The state of a run: how it ended, after how many turns, why, and which models made it. @param {View} view */
 export function summarize({ record, turns, live }) {
   const state = live ? element("span", { class: "rt-end", "data-kind": "live" }, "Running") : endBadge(record);
   const models = [...new Set([record.options?.editor, record.options?.thinker])].filter(Boolean).join(" + ");

@@ -1,4 +1,4 @@
-/** The large view of a trajectory: comparer, what the thinker said of the edit, and the strip of turns. */
+/** The large view of a trajectory: the comparer, the thinker's critique of the edit, and the strip of turns. */
 
 import { Comparer, MODES } from "./comparer.mjs";
 import { element, icon } from "./dom.mjs";
@@ -33,7 +33,7 @@ export class Viewer {
   #boxesButton = toolButton(
     {
       "aria-pressed": "true",
-      title: "Boxes of what the thinker points at (b)",
+      title: "Show what the thinker points at (b)",
       hidden: true,
       onclick: () => this.#toggleBoxes(),
     },
@@ -52,7 +52,7 @@ export class Viewer {
    * @param {object} listeners
    * @param {(order: import("./steering.mjs").Order) => void} [listeners.send] see Steering
    * @param {(() => void) | null} [listeners.onexport] the user wants the run as one file
-   * @param {(() => void) | null} [listeners.onclose] the user wants out
+   * @param {(() => void) | null} [listeners.onclose] the user wants to close it
    * @param {(index: number) => void} [listeners.onselect] the user went to a step
    */
   constructor({ send = () => {}, onexport = null, onclose = null, onselect = () => {} } = {}) {
@@ -95,7 +95,7 @@ export class Viewer {
     );
   }
 
-  /** Show a view, or what has become of it. Who looks at the newest turn goes on to the next. @param {View} view */
+  /** Show a view, or its new state. If the newest turn was selected, the next one takes over the selection. @param {View} view */
   show(view) {
     const before = this.#view;
     const hadFocus = this.element.contains(document.activeElement);
@@ -112,7 +112,7 @@ export class Viewer {
     this.#announce(before, view);
     this.#strip.show(view, this.#selected);
     this.select(this.#selected);
-    if (hadFocus && !document.activeElement?.checkVisibility()) this.focus(); // it was on a button that has gone
+    if (hadFocus && !document.activeElement?.checkVisibility()) this.focus(); // it was on a button that is now hidden
   }
 
   /** @param {number} index of a step */
@@ -200,7 +200,7 @@ export class Viewer {
 
   /** @param {KeyboardEvent} event */
   #handleKey(event) {
-    event.stopPropagation(); // the page below has keys of its own
+    event.stopPropagation(); // the page below has its own keys
     if (event.key === "Escape" && this.#onclose && !document.fullscreenElement) {
       event.preventDefault();
       this.#onclose();

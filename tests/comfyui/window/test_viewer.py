@@ -148,7 +148,7 @@ def test_a_thinker_that_cannot_be_reached_is_said_in_red(server, page):
         page.evaluate("app.queuePrompt(0)")
         ending = page.locator(".rt-ending[data-trouble]:visible")
         ending.first.wait_for(timeout=LONG)
-        assert "The best edit that was judged is the result" in ending.first.inner_text()
+        assert "The result is the best edit that was judged" in ending.first.inner_text()
         red, green, blue = page.evaluate(
             "getComputedStyle(document.querySelector('.rt-ending')).color.match(/\\d+/g).map(Number)"
         )

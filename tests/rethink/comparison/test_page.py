@@ -217,7 +217,7 @@ def test_the_grid_is_filtered_sorted_and_looked_at_in_large(opened, report):
     assert shown_tasks(page) == slower[::-1]
     page.get_by_label("largest first").uncheck()
     assert shown_tasks(page) == slower
-    page.get_by_role("button", name="two, in large").first.click()
+    page.get_by_role("button", name="Enlarge two").first.click()
     title = page.locator(".cp-zoom-title")
     assert title.inner_text().startswith("two: ")
     for key, start in (("ArrowRight", "idle: "), ("ArrowRight", "one: "), ("ArrowRight", "two: ")):
@@ -243,7 +243,7 @@ def test_it_fits_a_phone_and_follows_the_theme(opened, report, theme, dark):
         shoot(page, f"compare-{tab.split()[0].lower()}-phone-{theme}")
         root = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.evaluate(root) == 0, f"{tab} is wider than the phone"
-        said = page.get_by_text("Where there is no interval, there are too few sources.").is_visible()
+        said = page.get_by_text("A missing interval means that there are too few sources.").is_visible()
         assert said == (tab == "Result"), "once, not in every cell"
 
 

@@ -37,5 +37,5 @@ test("what the server refuses is an error with its sentence", async () => {
   reply = new Response('{"error": "There is no such pair."}', { status: 400 });
   await assert.rejects(pairs.setVerdict("p", true), /^Error: There is no such pair\.$/);
   reply = new Response("<h1>Bad gateway</h1>", { status: 502 });
-  await assert.rejects(pairs.list({ count: 1 }), /^Error: The server answers 502\.$/);
+  await assert.rejects(pairs.list({ count: 1 }), /^Error: The server responded with status 502\.$/);
 });

@@ -25,10 +25,10 @@ test("how an edit was sampled, with what is known alone", () => {
   };
   assert.equal(
     describeSampling(step(1, 3, { settings, edit_seconds: 1.2345, think_seconds: 12.6 })),
-    "seed 7 · 20 steps · text guidance 7.46 · strength 0.6 · not “a blur” · edited in 1.2 s · judged in 13 s",
+    "seed 7 · 20 steps · text guidance 7.46 · strength 0.6 · negative prompt “a blur” · edited in 1.2 s · judged in 13 s",
   );
   const both = step(1, 2, { judge: critique(2), critique: critique(9, 8) });
-  assert.equal(describeSampling(both), "seed 7 · the thinker itself gave 9 / 8");
+  assert.equal(describeSampling(both), "seed 7 · the thinker's own scores: 9 / 8");
 });
 
 test("how much of the image has stayed", () => {
@@ -99,7 +99,7 @@ test("what came of showing two edits side by side", () => {
   assert.equal(compared(["earlier", "earlier"], "earlier"), "Turn 1 was preferred in both orders.");
   const unsure = "Not preferred to turn 1 in both orders, so the earlier one is kept.";
   assert.equal(compared(["later", "earlier"], "earlier"), unsure);
-  const why = "Compared with turn 1, without an answer: the scores decide. It is gone.";
+  const why = "Compared with turn 1 without getting an answer: the scores decide. It is gone.";
   assert.equal(compared(["", "later"], "", "It is gone."), why);
   assert.doesNotMatch(panelOf(step(1, 5)).textContent, /Side by side/);
 });
@@ -109,5 +109,5 @@ test("boxes stand in words beside the image too", () => {
   const panel = panelOf(step(1, 5, { critique: critique(5, 5, { regions }), focus: [[0, 0, 1, 1]] }));
   const part = [...panel.querySelectorAll(".rt-part")].find((each) => each.textContent.startsWith("Boxes"));
   assert.equal(part.querySelector("li").textContent, "still wrong: the sky");
-  assert.match(panel.querySelector(".rt-facts").textContent, /held to the boxes of the turn before/);
+  assert.match(panel.querySelector(".rt-facts").textContent, /limited to the boxes of the previous turn/);
 });

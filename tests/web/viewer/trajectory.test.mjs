@@ -77,7 +77,7 @@ test("what went wrong with a run is told, and only that", () => {
   assert.equal(troubleOf(record([good, unjudged], { best: 1 })), "The result was not judged.");
   assert.equal(troubleOf(record([], failed)), "The server is gone.");
   assert.equal(troubleOf(record([unjudged], failed)), "The server is gone. No edit was judged.");
-  assert.equal(troubleOf(record([good], failed)), "The server is gone. The best edit that was judged is the result.");
+  assert.equal(troubleOf(record([good], failed)), "The server is gone. The result is the best edit that was judged.");
 });
 
 test("a warning says why a step cannot be taken at its scores", () => {
@@ -85,7 +85,7 @@ test("a warning says why a step cannot be taken at its scores", () => {
   assert.equal(warning("ok"), "");
   assert.equal(warning("repaired", "A bracket was missing."), "A bracket was missing.");
   assert.equal(warning("failed", "It timed out."), "The thinker did not answer. It timed out.");
-  assert.equal(warning("unparsed"), "The answer held no scores.");
+  assert.equal(warning("unparsed"), "The answer contained no scores.");
   assert.equal(warningOf(step(1, 9, unchanged)), "Nothing has changed, so this edit counts as failed.");
 });
 
