@@ -1,7 +1,7 @@
 /**
- * On the classic canvas the elements of a node lie over it and the wheel ends at them. What they have no use for goes
- * on to the canvas, as from ComfyUI's own text fields; else a pinch would zoom the whole page. Nodes 2.0 does that by
- * itself.
+ * On the classic canvas, the elements of a node lie over it and receive the wheel events. Events that they do not use are
+ * passed to the canvas, as ComfyUI's own text fields do; otherwise a pinch would zoom the whole page. Nodes 2.0 does this
+ * by itself.
  */
 
 import { app } from "./comfyui.mjs";

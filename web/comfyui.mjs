@@ -1,4 +1,4 @@
-/** The pack's only door to ComfyUI's front end. */
+/** The pack's only access to ComfyUI's front end. */
 
 // @ts-expect-error ComfyUI serves it
 import { api as comfyApi } from "../../scripts/api.js";
@@ -17,11 +17,11 @@ export function notify(detail) {
 }
 
 /**
- * Give the pack's own server routes a request.
+ * Send a request to one of the pack's own server routes.
  *
  * @param {string} path
  * @param {object} body
- * @returns {Promise<any>} the server's answer; null after telling the user why there is none
+ * @returns {Promise<any>} the server's answer; null if there is none, after telling the user why
  */
 export async function post(path, body) {
   const reply = await api.fetchApi(path, { method: "POST", body: JSON.stringify(body) });
@@ -32,7 +32,7 @@ export async function post(path, body) {
 }
 
 /**
- * What names a file of ComfyUI's folders to the server.
+ * How the server identifies a file in ComfyUI's folders.
  *
  * @typedef {{filename: string, subfolder: string, type: string}} FileReference
  */
@@ -40,7 +40,7 @@ export async function post(path, body) {
 /** The address of a file. @param {FileReference} reference */
 export const viewUrl = (reference) => api.apiURL(`/view?${new URLSearchParams(reference)}`);
 
-/** Have ComfyUI take the state of the workflow: what keys change in an input field, it does not notice by itself. */
+/** Have ComfyUI record the state of the workflow: it does not notice changes made by keys in an input field. */
 export function captureWorkflow() {
   const tracker = app.extensionManager.workflow.activeWorkflow?.changeTracker;
   if (tracker?.captureCanvasState) tracker.captureCanvasState();

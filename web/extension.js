@@ -1,4 +1,4 @@
-/** Rethink in ComfyUI's window: the hooks that ComfyUI calls, and what answers each of them. */
+/** Rethink in ComfyUI's window: the hooks that ComfyUI calls, and their handlers. */
 
 import { addStyleSheet, api, app, notify } from "./comfyui.mjs";
 import { addComparisonLink, showComparison } from "./compare/node_link.mjs";
@@ -38,7 +38,7 @@ app.registerExtension({
       findLiveRuns();
       restoreTrainings();
     });
-    fetchRuns(); // for nodes that are added by hand
+    fetchRuns(); // for nodes that are added manually
   },
   nodeCreated(node) {
     followChoice(node);

@@ -1,4 +1,4 @@
-/** Finding nodes of a workflow, those in its subgraphs too. `root` is the outermost graph. */
+/** Find nodes of a workflow, including those in its subgraphs. `root` is the outermost graph. */
 
 /**
  * @param {ComfyGraph} graph
@@ -12,7 +12,7 @@ export function* everyNode(graph) {
 }
 
 /**
- * The node of an id as the server knows it, which goes through subgraphs: "10:3"; null when there is none.
+ * The node with an id in the server's form, which includes the path through subgraphs: "10:3"; null if there is none.
  *
  * @param {ComfyGraph} root
  * @param {string} path
@@ -31,8 +31,8 @@ export function nodeAt(root, path) {
 }
 
 /**
- * The node of a key of the front end's outputs: the server's id, or the node's own behind that of its subgraph:
- * "uuid:3". In the history a loop's last pass stands under the id of a copy, which ends in that of the node: "6.0.0.6".
+ * The node of a key of the front end's outputs: the server's id, or the node's own id after that of its subgraph:
+ * "uuid:3". In the history, a loop's last pass has the id of a copy, which ends in the node's own id: "6.0.0.6".
  *
  * @param {ComfyRootGraph} root
  * @param {string} key
@@ -46,7 +46,7 @@ export function nodeOfOutput(root, key) {
 }
 
 /**
- * The nodes that the outputs of a type lead to from the node at `path`, out of subgraphs and into them.
+ * The nodes connected to outputs of a type of the node at `path`, following links out of subgraphs and into them.
  *
  * @param {ComfyGraph} root
  * @param {string} path
@@ -67,7 +67,7 @@ export function nodesBehind(root, path, type) {
  * @param {ComfyGraph} root
  * @param {ComfyGraph} graph
  * @param {number[] | null} links
- * @param {ComfyId[]} within the path of the node that the graph is the inside of
+ * @param {ComfyId[]} within the path of the node whose inside the graph is
  * @returns {ComfyNode[]}
  */
 function linkTargets(root, graph, links, within) {

@@ -1,4 +1,4 @@
-/** The large view over ComfyUI's window, of which there is one at a time. */
+/** The large view over ComfyUI's window; there is one at a time. */
 
 import { element } from "./viewer/dom.mjs";
 import { Viewer } from "./viewer/viewer.mjs";
@@ -33,7 +33,7 @@ export function openLargeView(display) {
   viewer.focus();
 }
 
-/** Show what has become of a run, where it is the one in view. @param {Run} run */
+/** Show the new state of a run, if it is the one in view. @param {Run} run */
 export function refreshLargeView(run) {
   if (large?.run.key === run.key) large.viewer.show(run.view);
 }

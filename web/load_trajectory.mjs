@@ -1,4 +1,4 @@
-/** Load Trajectory shows the run that is chosen on it, queued or not, and lets one choose it by its image. */
+/** Load Trajectory shows the run selected on it, queued or not, and lets the user choose it by image. */
 
 import { LOAD_TRAJECTORY, showRun } from "./node_runs.mjs";
 import { chooseRun, fetchRuns, runLabels } from "./run_chooser.mjs";
@@ -7,7 +7,7 @@ import { referenceOf } from "./runs.mjs";
 /** @param {ComfyNode} node */
 const runWidget = (node) => node.widgets?.find(({ name }) => name === "run");
 
-/** Make a node show what is chosen on it, if it is Load Trajectory. @param {ComfyNode} node */
+/** Make a node show the run selected on it, if it is Load Trajectory. @param {ComfyNode} node */
 export function followChoice(node) {
   const widget = runWidget(node);
   if (node.comfyClass !== LOAD_TRAJECTORY || !widget) return;
@@ -19,12 +19,12 @@ export function followChoice(node) {
   widget.options.getOptionLabel = (value) => runLabels.get(value) ?? value;
   const button = node.addWidget("button", "rethink_choose", "", () => choose(node, widget), { serialize: false });
   Object.assign(button, { label: "Choose by image", serialize: false });
-  setTimeout(() => showChoice(node, widget)); // once a workflow has given it its value
+  setTimeout(() => showChoice(node, widget)); // once the workflow has set its value
 }
 
 /** @param {ComfyNode} node @param {ComfyWidget} widget */
 function showChoice(node, { value }) {
-  if (node.graph && value) showRun(node, referenceOf(value)); // not for the image of a node in a menu
+  if (node.graph && value) showRun(node, referenceOf(value)); // not for the preview of a node in a menu
 }
 
 /** @param {ComfyNode} node @param {ComfyWidget} widget */
@@ -38,7 +38,7 @@ async function choose(node, widget) {
 }
 
 /**
- * Read the labels that a workflow needs: its lists are drawn once, with what is known by then.
+ * Load the labels that a workflow needs: its lists are drawn only once, with the labels known by then.
  *
  * @param {object} workflow
  */

@@ -33,13 +33,13 @@ function* everyDisplay() {
   }
 }
 
-/** Give a node what shows runs, if it is one of those that do. @param {ComfyNode} node */
+/** Give a node its display of runs, if it is of a type that has one. @param {ComfyNode} node */
 export function addDisplay(node) {
   if (!NODE_TYPES.includes(node.comfyClass ?? "")) return;
   const display = new Display(openLargeView);
   displays.set(node, display);
   passWheelOn(display.element);
-  node.hideOutputImages = true; // the strip shows the best edit: the queue and the assets need it besides, not the node
+  node.hideOutputImages = true; // the strip shows the best edit; only the queue and the assets need the output image
   node.onDrawBackground = () => {}; // the same on the classic canvas
   const options = { serialize: false, hideOnZoom: false, getMinHeight: () => MIN_HEIGHT };
   const widget = node.addDOMWidget("rethink_trajectory", "RETHINK_TRAJECTORY_VIEW", display.element, options);
@@ -48,14 +48,14 @@ export function addDisplay(node) {
   node.setSize([Math.max(width, node.size[0], MIN_WIDTH), Math.max(height, node.size[1])]);
 }
 
-/** Show what has become of a run, wherever it is shown. @param {Run} run */
+/** Show the new state of a run, wherever it is shown. @param {Run} run */
 export function refresh(run) {
   for (const [, display] of everyDisplay()) if (display.run?.key === run.key) display.show(run);
   refreshLargeView(run);
 }
 
 /**
- * Have the node that runs, and those right behind it that show what it records, show a run that is going on.
+ * Show a running run on the node that runs it, and on the nodes connected to it that show its record.
  *
  * @param {string} path of the node that runs
  * @param {Run} run
@@ -73,7 +73,7 @@ export function showLiveRun(path, run) {
 }
 
 /**
- * Show a run by its record; what a node is asked to show last is what it shows in the end.
+ * Show a run by its record. If a node is asked for several runs in a row, it shows the last one.
  *
  * @param {ComfyNode} node
  * @param {FileReference} reference
@@ -91,8 +91,8 @@ export async function showRun(node, reference) {
 }
 
 /**
- * Show the run that a node puts out: it has ended, or is opened from history. Of several it is the last, as while they
- * went on.
+ * Show the run that a node outputs: it has ended, or was opened from the history. Of several runs, show the last one, as
+ * during the run.
  *
  * @param {ComfyNode | null} node
  * @param {ComfyOutputs | undefined} outputs
@@ -108,7 +108,7 @@ export function showOutputs(outputs) {
 }
 
 /**
- * Show the run of a node that has just run. Nodes of other graphs that are open, here or elsewhere, have the same ids.
+ * Show the run of a node that has just run. Nodes of other open graphs, here or elsewhere, have the same ids.
  *
  * @param {{prompt_id: string, node: string, display_node?: string, output?: ComfyOutputs}} executed
  */
@@ -119,7 +119,7 @@ export async function showExecuted({ prompt_id, node, display_node, output }) {
 }
 
 /**
- * Show what the nodes of a graph that has just been loaded showed last: it belongs to it, and to no other before it.
+ * Restore what the nodes of a newly loaded graph showed last, and clear what the previous graph has left.
  */
 export function restoreRuns() {
   for (const [node, display] of everyDisplay()) {

@@ -1,6 +1,5 @@
 /**
- * What a node has to say when it has run, in words on the node: a report, scores, a warning. It stays until the next
- * run.
+ * The text shown on a node after it has run: a report, scores, a warning. It stays until the next run.
  */
 
 import { passWheelOn } from "./canvas_wheel.mjs";
@@ -8,11 +7,11 @@ import { app } from "./comfyui.mjs";
 import { element } from "./viewer/dom.mjs";
 import { captureScroll } from "./viewer/wheel.mjs";
 
-const MAX_LINES = 8; // that are seen without scrolling
-const [LINE_HEIGHT, PADDING] = [17, 34]; // CSS pixels: of a line, and around them all
+const MAX_LINES = 8; // visible without scrolling
+const [LINE_HEIGHT, PADDING] = [17, 34]; // CSS pixels: of a line, and around all lines
 const LETTERS_PER_LINE = 52;
-const ROW = /\S {2,}\S|^ {2,}\S/; // of a table: columns are kept apart by spaces
-const PROGRESS_WIDGET = "$$node-text-preview"; // ComfyUI's own line, which said how the run went on
+const ROW = /\S {2,}\S|^ {2,}\S/; // of a table: columns are separated by spaces
+const PROGRESS_WIDGET = "$$node-text-preview"; // ComfyUI's own progress line
 
 /** @type {WeakMap<ComfyNode, HTMLElement>} */
 const boxes = new WeakMap();
@@ -43,13 +42,13 @@ function addBox(node) {
   const height = () => (box.hidden ? 0 : countLines(texts.get(box) ?? "") * LINE_HEIGHT + PADDING);
   const options = { serialize: false, hideOnZoom: false, getMinHeight: height };
   const widget = node.addDOMWidget("rethink_text", "RETHINK_TEXT", box, options);
-  // A widget of a fixed size: it leaves the room that is left on the node to those that have a use for it.
+  // A widget of fixed size: it leaves the free space on the node to other widgets.
   Object.assign(widget, { serialize: false, computeSize: () => [0, height()], computeLayoutSize: undefined });
   return box;
 }
 
 /**
- * Prose, which is broken where it is too long, and tables, which are not: [class, text] each.
+ * Prose, which wraps, and tables, which do not: [class, text] each.
  *
  * @param {string} text @returns {[string, string][]}
  */
@@ -65,7 +64,7 @@ export function blocksOf(text) {
   return blocks;
 }
 
-/** How many lines of a box a text fills, as far as they are seen. @param {string} text */
+/** How many visible lines of a box a text fills. @param {string} text */
 export function countLines(text) {
   const lines = text
     .split("\n")

@@ -1,6 +1,6 @@
 /**
- * What the pack's nodes put out, whenever it comes: with the run itself, with a job opened from the queue or another
- * tab, and from the history when a page is loaded again, which the front end does not look into.
+ * The outputs of the pack's nodes, whenever they arrive: during a run, with a job opened from the queue or another tab,
+ * and after a page reload from the history, which the front end does not read.
  */
 
 import { api, app } from "./comfyui.mjs";
@@ -8,7 +8,7 @@ import { everyNode, nodeOfOutput } from "./graph.mjs";
 
 /** @typedef {(node: ComfyNode, outputs: ComfyOutputs) => void} OutputListener */
 
-const MAX_JOBS = 4; // the newest of a workflow: a node that was not in the last may have been in one before
+const MAX_JOBS = 4; // the newest of a workflow: a node that was not in the last one may have been in an earlier one
 const FINAL_STATUSES = "completed,failed,cancelled";
 
 /** @type {OutputListener[]} */
@@ -16,7 +16,7 @@ const listeners = [];
 /** @type {WeakSet<ComfyNode>} */
 const served = new WeakSet(); // nodes that got an output since the workflow was opened
 
-/** Have `listener` called with every output that a node of the pack gets. @param {OutputListener} listener */
+/** Call `listener` with every output that a node of the pack gets. @param {OutputListener} listener */
 export const onOutput = (listener) => listeners.push(listener);
 
 /** @param {ComfyNode} node */
@@ -34,7 +34,7 @@ export function deliverOutputs(outputs) {
   for (const [key, output] of Object.entries(outputs)) deliver(nodeOfOutput(app.rootGraph, key), output);
 }
 
-/** Deliver whatever a node puts out when it runs. @param {ComfyNode} node */
+/** Deliver everything a node outputs when it runs. @param {ComfyNode} node */
 export function watchOutputs(node) {
   if (!isOurs(node)) return;
   const { onExecuted } = node;
@@ -44,7 +44,7 @@ export function watchOutputs(node) {
   };
 }
 
-/** Deliver the outputs of the newest runs of the workflow that is open, to those nodes that have none yet. */
+/** Deliver the outputs of the open workflow's newest runs to the nodes that have none yet. */
 export async function deliverHistory() {
   const graph = app.rootGraph;
   const workflow = graph.id;
@@ -58,7 +58,7 @@ export async function deliverHistory() {
     if (!isWaiting()) return;
     const rows = Object.keys(outputs).map((key) => ({ key, node: nodeOfOutput(graph, key) }));
     for (const { key, node } of rows) {
-      const type = job?.prompt?.[key]?.class_type; // the id may be another node's by now
+      const type = job?.prompt?.[key]?.class_type; // the id may belong to another node by now
       if (node && !served.has(node) && (!type || type === node.comfyClass)) deliver(node, outputs[key]);
     }
   }

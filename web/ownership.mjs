@@ -1,6 +1,6 @@
 /**
- * Whose a run is: a run belongs to the graph that it was queued from, and a graph to the page that shows it. Graphs are
- * told apart by their ids; copies of one (a file that is dropped twice) get ids of their own, as with ComfyUI's
+ * Which page a run belongs to: a run belongs to the graph that it was queued from, and a graph to the page that shows it.
+ * Graphs are identified by their ids; copies of one (a file that is dropped twice) get their own ids, as with ComfyUI's
  * Duplicate.
  */
 
@@ -8,8 +8,8 @@ import { api, app } from "./comfyui.mjs";
 
 /** @typedef {import("./comfyui.mjs").FileReference} FileReference */
 
-const TYPE_PREFIX = '"Rethink'; // with which the types of our nodes begin in a workflow's JSON
-const STORAGE_KEY = "Rethink.runs"; // of this page, across reloads: which run each node showed last, [[node, run], …]
+const TYPE_PREFIX = '"Rethink'; // the start of our nodes' types in a workflow's JSON
+const STORAGE_KEY = "Rethink.runs"; // for this page, across reloads: the run each node showed last, [[node, run], …]
 const MAX_ENTRIES = 100;
 
 const workflowStore = () => app.extensionManager.workflow;
@@ -18,7 +18,7 @@ const workflowStore = () => app.extensionManager.workflow;
 const hasOurNodes = (workflow) => JSON.stringify(workflow).includes(TYPE_PREFIX);
 
 /**
- * Note which run a node shows, so that a page that is loaded again finds it, without a word of it in the workflow.
+ * Remember which run a node shows, so that a reloaded page finds it, without storing it in the workflow.
  *
  * @param {ComfyNode} node
  * @param {FileReference} run
@@ -38,7 +38,7 @@ const entries = () => JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]");
 const keyOfNode = (node) => `${app.rootGraph.id} ${node.graph?.id} ${node.id}`;
 
 /**
- * Give a workflow that is about to be loaded over itself an id of its own: it is not undone but opened again.
+ * Give a workflow that is about to be loaded over itself a new id, if it is being reopened rather than undone.
  *
  * @param {ComfyWorkflowState} workflow
  */
@@ -51,7 +51,7 @@ export function separateReopened(workflow) {
 }
 
 /**
- * Have `listener()` called whenever the graph of a tab has been loaded and its id is final.
+ * Call `listener()` whenever the graph of a tab has been loaded and its id is final.
  *
  * @param {() => void} listener
  */
@@ -64,7 +64,7 @@ export function onGraphLoaded(listener) {
 }
 
 /**
- * Give what a new tab holds an id of its own, if another tab shows that graph or a closed one has run it.
+ * Give the graph of a new tab a new id, if another tab shows that graph or a closed one has run it.
  *
  * @param {ComfyWorkflowState | undefined} state
  * @param {ComfyWorkflowStore} workflows
@@ -80,7 +80,7 @@ function separateCopy(state, { openWorkflows }) {
 const graphIds = new Map();
 
 /**
- * Whether a prompt was queued from the graph that is open now: nodes of others have the same ids.
+ * Whether a prompt was queued from the graph that is open now: nodes of other graphs have the same ids.
  *
  * @param {string} prompt
  */

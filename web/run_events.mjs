@@ -1,4 +1,4 @@
-/** What the server sends about runs that are going on, and what each message does to the run that this page shows. */
+/** The messages that the server sends about running runs, and how each one changes the run shown on this page. */
 
 import { api, app } from "./comfyui.mjs";
 import { refresh, showLiveRun } from "./node_runs.mjs";
@@ -11,23 +11,23 @@ import { liveRun, liveRuns, Run } from "./runs.mjs";
 /** @typedef {import("./viewer/view.mjs").NextTurn} NextTurn */
 
 /**
- * A run that has started, or was going on when this page was loaded; see `state` in nodes/run_monitor.py.
+ * A run that has started, or was running when this page was loaded; see `state` in nodes/run_monitor.py.
  *
  * @typedef {object} StartEvent
  * @property {string} node path of the node that runs
  * @property {FileReference} run
  * @property {Trajectory} record
- * @property {NextTurn | null} next null: nobody has said yet with which prompt it goes on
+ * @property {NextTurn | null} next null: the next prompt is not known yet
  * @property {string} workflow id of the graph that it was queued from
  * @property {string} prompt id
  * @property {boolean} waiting
  * @property {LiveState["phase"]} phase
  * @property {string[]} images
- * @property {number} preview its number, 0 where there is none
+ * @property {number} preview its number, 0 if there is none
  */
 
 /**
- * The other messages by their names. A message that was missed is made up for from the record.
+ * The other messages by name. A missed message is recovered from the record.
  *
  * @typedef {object} EventDetails
  * @property {{phase: LiveState["phase"], turn: number, images: string[]}} phase
@@ -83,13 +83,13 @@ export function watchRuns() {
   api.addEventListener("b_preview_with_metadata", ({ detail }) => showNodePreview(detail));
   api.addEventListener("reconnected", findLiveRuns);
   api.addEventListener("status", () => {
-    if (liveRuns.size) findLiveRuns(); // of the queue, and sent to every page: a loop may have been cut off
+    if (liveRuns.size) findLiveRuns(); // of the queue, and sent to every page: a loop may have been interrupted
   });
 }
 
 /** @param {StartEvent} event */
 function onRunStarted({ node, run: reference, record, next, workflow, prompt, waiting, phase, images, preview }) {
-  if (workflow !== app.rootGraph.id) return; // of another tab, or of a program: its nodes have the same ids
+  if (workflow !== app.rootGraph.id) return; // from another tab, or from a program: its nodes have the same ids
   const run = liveRun(reference) ?? new Run(reference, record);
   liveRuns.set(run.key, run);
   run.record = record;
@@ -104,7 +104,7 @@ function onRunStarted({ node, run: reference, record, next, workflow, prompt, wa
   showLiveRun(node, run);
 }
 
-/** The turn that is made now, where nobody has said with which prompt. @param {Trajectory} record */
+/** The turn in progress, if its prompt is not known. @param {Trajectory} record */
 function firstTurn({ steps, instruction }) {
   const turn = (steps.at(-1)?.turn ?? 0) + 1;
   return nextTurn(turn, turn === 1 ? instruction : "", "user");
@@ -117,13 +117,13 @@ function firstTurn({ steps, instruction }) {
  */
 async function handleEvent(kind, detail) {
   const run = liveRun(detail.run);
-  if (!run?.live) return; // of another workflow, or long over
+  if (!run?.live) return; // from another workflow, or long finished
   await HANDLERS[kind](run, detail, run.live);
   refresh(run);
 }
 
 /**
- * Show what the nodes around which a loop lies are at: the image that ComfyUI shows on them while they sample.
+ * Show the progress of the nodes inside a loop: the image that ComfyUI shows on them while they sample.
  *
  * @param {{blob: Blob, jobId: string}} preview
  */
@@ -135,7 +135,7 @@ function showNodePreview({ blob, jobId }) {
   }
 }
 
-/** Learn which runs go on: when the page was loaded, another workflow was open, or messages may have been missed. */
+/** Find out which runs are running: after a page load, a workflow switch, or possibly missed messages. */
 export async function findLiveRuns() {
   const known = [...liveRuns.values()].map((run) => ({ run, live: run.live }));
   const reply = await api.fetchApi(`/rethink/running?${new URLSearchParams({ client: api.clientId })}`);
@@ -144,7 +144,7 @@ export async function findLiveRuns() {
   const events = await reply.json();
   const going = new Set(events.map(({ run }) => run.subfolder));
   for (const { run, live } of known) {
-    if (going.has(run.reference.subfolder) || run.live !== live) continue; // or began after the server was asked
+    if (going.has(run.reference.subfolder) || run.live !== live) continue; // or it started after the server was asked
     endRun(run);
     await run.reload();
     refresh(run);

@@ -8,13 +8,13 @@ import { viewOf } from "./viewer/view.mjs";
 /** @typedef {import("./viewer/view.mjs").LiveState} LiveState */
 
 const RECORD_FILE = "trajectory.json"; // of a run, in its folder
-const GRAPH_EDITOR = "workflow"; // as the editor of a loop around nodes is called in its record
+const GRAPH_EDITOR = "workflow"; // the name in a record of a loop's editor that is made of nodes
 
-/** The runs that are going on, by their keys. @type {Map<string, Run>} */
+/** The running runs, by key. @type {Map<string, Run>} */
 export const liveRuns = new Map();
 
 export class Run {
-  /** @type {LiveState | null} null: nobody is running it */
+  /** @type {LiveState | null} null: it is not running */
   live = null;
   prompt = ""; // the id of the prompt that it runs in
   #blobUrl = "";
@@ -33,7 +33,7 @@ export class Run {
     return viewOf(this.record, this.address, this.live);
   }
 
-  /** Whether its edits are made by nodes around which the loop lies, which send their previews themselves. */
+  /** Whether its edits are made by nodes inside the loop, which send their own previews. */
   get isEditedByGraph() {
     return this.record.options.editor === GRAPH_EDITOR;
   }
@@ -41,20 +41,20 @@ export class Run {
   /** The address of an image of the run. @param {string} file */
   address = (file) => viewUrl({ ...this.reference, filename: file });
 
-  /** The address of the edit under way. @param {number} number the preview's */
+  /** The address of the preview of the edit in progress. @param {number} number of the preview */
   previewUrl = (number) => {
     const query = new URLSearchParams({ run: this.reference.subfolder, number: String(number) });
     return api.apiURL(`/rethink/preview?${query}`);
   };
 
-  /** Show this image while the turn is made. @param {Blob} blob */
+  /** Show this image while the turn is being made. @param {Blob} blob */
   showPreview(blob) {
     URL.revokeObjectURL(this.#blobUrl);
     this.#blobUrl = URL.createObjectURL(blob);
     if (this.live) this.live.preview = this.#blobUrl;
   }
 
-  /** Read the record again, unless it is gone. */
+  /** Reload the record, unless it is gone. */
   async reload() {
     this.record = (await fetchRecord(this.reference)) ?? this.record;
   }
@@ -73,11 +73,11 @@ export class Run {
 /** @param {FileReference} reference */
 const keyOf = ({ type, subfolder }) => `${type} ${subfolder}`;
 
-/** The run of a record that is going on, if it does. @param {FileReference} reference */
+/** The running run of a record, if there is one. @param {FileReference} reference */
 export const liveRun = (reference) => liveRuns.get(keyOf(reference));
 
 /**
- * The run of a record, read anew; null when there is none any more.
+ * The run of a record, reloaded; null if the record is gone.
  *
  * @param {FileReference} reference
  */
@@ -100,9 +100,9 @@ async function fetchRecord(reference) {
 }
 
 /**
- * What names the record of a run to the server.
+ * The file reference of a run's record.
  *
- * @param {string} name that outputs and Load Trajectory have for the run: "output/rethink/thinking_00001_"
+ * @param {string} name of the run in outputs and on Load Trajectory: "output/rethink/thinking_00001_"
  * @returns {FileReference}
  */
 export function referenceOf(name) {

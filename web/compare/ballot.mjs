@@ -1,4 +1,4 @@
-/** Which two edits are asked about, in which order and on which side, and what has been answered. */
+/** Which two edits to ask about, in which order and on which side, and the answers. */
 
 /** @typedef {import("./record.mjs").Comparison} Comparison */
 /** @typedef {import("./preferences.mjs").Preference} Preference */
@@ -10,10 +10,10 @@
 /** @typedef {{id: string, voter: string, undo: string, at?: string}} UndoLine */
 /** @typedef {VoteLine | UndoLine} Line a line of votes.jsonl */
 
-const FEWEST_CLUSTERS = 8; // images that were voted on: with fewer, each vote stands for itself
+const FEWEST_CLUSTERS = 8; // images that were voted on: with fewer, each vote is its own cluster
 
 /**
- * All questions in an order of this voter's own, which is the same tomorrow. Edits with the same pixels are no question.
+ * All questions in this voter's own order, which stays the same across visits. Edits with equal pixels are not asked about.
  *
  * @param {Comparison} comparison
  * @param {string} voter
@@ -40,11 +40,11 @@ export function questionsOf(comparison, voter) {
   return questions;
 }
 
-/** What a question is known by, whoever is on the left. @param {Question} question */
+/** The key of a question, whichever edit is on the left. @param {Question} question */
 export const questionKey = ({ task, a, b }) => `${task} ${[a, b].sort().join(" ")}`;
 
 /**
- * The votes that count: not taken back, and of a voter's votes on the same two edits the last. The same line twice counts once.
+ * The votes that count: not undone, and only a voter's last vote on the same two edits. Duplicate lines count once.
  *
  * @param {Line[]} lines
  * @returns {VoteLine[]}
@@ -61,14 +61,14 @@ export function currentVotes(lines) {
   for (const vote of votes.values())
     if (!undone.has(`${vote.voter} ${vote.id}`)) {
       const place = `${vote.voter} ${questionKey(vote)}`;
-      latest.delete(place); // so that the last vote stands last
+      latest.delete(place); // so that the last vote comes last
       latest.set(place, vote);
     }
   return [...latest.values()];
 }
 
 /**
- * The votes on what is compared here, as preferences, and whether they are on too few images to speak of others.
+ * The votes on edits of this comparison, as preferences, and whether they cover too few images to generalize.
  *
  * @param {Comparison} comparison
  * @param {VoteLine[]} votes
@@ -89,7 +89,7 @@ export function preferencesOf(comparison, votes) {
   return { preferences, few };
 }
 
-/** A line of votes.jsonl, or nothing where it is none. @param {any} line @returns {Line | null} */
+/** A valid line of votes.jsonl, or null. @param {any} line @returns {Line | null} */
 export function checkLine(line) {
   /** @param {any} value */
   const isId = (value) => typeof value === "string" && /^[0-9A-Za-z_-]{1,64}$/.test(value);
@@ -101,7 +101,7 @@ export function checkLine(line) {
   return { id, voter, task, a, b, winner, at };
 }
 
-/** Numbers of 0…1 that follow from a text (FNV-1a, then mulberry32). @param {string} text */
+/** Pseudorandom numbers 0…1 seeded by a text (FNV-1a, then mulberry32). @param {string} text */
 function randomBy(text) {
   let state = 2166136261;
   for (const letter of text) state = Math.imul(state ^ (letter.codePointAt(0) ?? 0), 16777619);

@@ -1,14 +1,14 @@
 /**
- * Who is preferred, from votes between two: Bradley-Terry scores with ties (Davidson 1970), with the 95% intervals of the sandwich
- * estimator. It computes what `rethink/evaluation/preferences.py` computes; a test holds the two against each other.
+ * Ratings from pairwise votes: Bradley-Terry scores with ties (Davidson 1970), with the 95% intervals of the sandwich
+ * estimator. It computes the same as `rethink/evaluation/preferences.py`; a test compares the two.
  */
 
 /** @typedef {{winner: string, loser: string, tie: boolean, cluster: string | null}} Preference cluster: what was voted on */
 /** @typedef {{name: string, score: number, low: number, high: number, wins: number, ties: number, losses: number}} Rating */
 
 /**
- * Ratings, the best first. decided: whether the first is better than the second, 98% sure. more: how many votes would decide
- * that, if they go on as so far; 0 where it is decided, null where no number of them would.
+ * Ratings, the best first. decided: whether the first is better than the second, with 98% confidence. more: how many more
+ * votes would decide that, if the trend continues; 0 if it is decided, null if no number of votes would.
  *
  * @typedef {{ratings: Rating[], decided: boolean, more: number | null}} Ranking
  */
@@ -19,7 +19,7 @@ const SCALE = 400 / Math.LN10;
 const CENTER = 1000;
 const [Z, Z_DECIDED] = [1.959964, 2.326348];
 const PRIOR = 0.01;
-const DOUBT = 0.5; // of a vote, for each side of every two that were voted on
+const DOUBT = 0.5; // of a vote, for each side of every pair that was voted on
 const STEPS = 100;
 const MOST_VOTES = 1e6;
 
@@ -59,8 +59,8 @@ function ratingOf(name, strength, error, votes) {
 }
 
 /**
- * The votes with half a vote for each side of every two that were voted on behind them, each for itself: a few votes that agree
- * decide nothing.
+ * The votes, followed by half a vote for each side of every pair that was voted on, each its own cluster, so that a few votes
+ * that agree do not decide anything.
  *
  * @param {Preference[]} votes
  * @returns {(Preference & {weight: number})[]}

@@ -1,4 +1,4 @@
-/** What pairs show on their nodes: the sheet of Preview Pairs, the plots of Filter Edit Pairs. */
+/** The views of pairs on their nodes: the sheet of Preview Pairs, the plots of Filter Edit Pairs. */
 
 import { passWheelOn } from "../canvas_wheel.mjs";
 import { Plots } from "./plots.mjs";
@@ -14,7 +14,7 @@ import { Sheet } from "./sheet.mjs";
 const MIN_WIDTH = 480; // of a node with a view, in CSS pixels
 
 /**
- * What shows pairs on a node: its widget's type, the output that it shows, and its least height in CSS pixels.
+ * A view of pairs on a node: its widget's type, the output that it shows, and its minimum height in CSS pixels.
  *
  * @typedef {{type: string, output: string, View: new (node: ComfyNode) => PairView, minHeight: number}} ViewKind
  */

@@ -1,9 +1,9 @@
 /** Where and how much two images differ. */
 
-const ROUNDING = 2; // of 255: up to here it is no change
-export const FULL = 64; // of 255: from here on the color no longer grows
+const ROUNDING = 2; // of 255: differences up to here are not a change
+export const FULL = 64; // of 255: the color does not change above this
 
-/** Colors from “a little” to “FULL and more”, dark to light so that they can be told apart without seeing hues. */
+/** Colors from “a little” to “FULL and more”, dark to light, so that they can be told apart without color vision. */
 const RAMP = [
   [88, 28, 135],
   [190, 24, 93],
@@ -23,7 +23,7 @@ const RAMP_TABLE = new Uint8ClampedArray(3 * (FULL + 1)).map((_, index) => {
 });
 
 /**
- * Draw the largest difference over red, green and blue into `canvas`, at the size of `source`, over a dark gray shadow
+ * Draw the largest difference over red, green and blue into `canvas`, at the size of `source`, on top of a dark gray copy
  * of it for orientation.
  *
  * @param {HTMLCanvasElement} canvas

@@ -1,11 +1,11 @@
-/** The few lines that stand in for a framework. */
+/** A few lines in place of a framework. */
 
 /** @typedef {string | number | boolean | null | undefined} AttributeValue true: ""; false, null, undefined: none */
 /** @typedef {Record<string, AttributeValue | ((event: any) => void)>} Attributes functions are listeners */
 /** @typedef {Node | string | null | undefined} Child null and undefined are left out */
 
 /**
- * An element with its attributes and children.
+ * Create an element with its attributes and children.
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
@@ -23,7 +23,7 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 /**
- * Set an attribute: true stands for "", and false, null and undefined remove it.
+ * Set an attribute: true means "", and false, null and undefined remove it.
  *
  * @param {HTMLElement | SVGElement} target
  * @param {string} name
@@ -37,7 +37,7 @@ export function setAttribute(target, name, value) {
 }
 
 /**
- * An SVG element with its attributes and children.
+ * Create an SVG element with its attributes and children.
  *
  * @template {keyof SVGElementTagNameMap} Tag
  * @param {Tag} tag

@@ -1,4 +1,4 @@
-/** The large view as a page of its own: what an exported HTML file runs. */
+/** The large view as a standalone page: what an exported HTML file runs. */
 
 import { viewOf } from "./view.mjs";
 import { Viewer } from "./viewer.mjs";

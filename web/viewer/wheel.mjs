@@ -1,13 +1,13 @@
 /**
- * The wheel over what scrolls on a node. Nodes 2.0 takes it on its way down, for the canvas, unless what lies under the
- * pointer has the focus and asks for the wheel; so an element that is only pointed at is served before that.
+ * The wheel over scrollable elements of a node. Nodes 2.0 captures it for the canvas, unless the element under the pointer
+ * has the focus and asks for the wheel; an element without the focus therefore has to get the event even earlier.
  */
 
 /** @type {WeakMap<Element, (event: WheelEvent) => void>} */
 const handlers = new WeakMap();
 
 /**
- * Give `handle` the wheel over `target` before anybody else; what it stops, the canvas does not see.
+ * Give `handle` the wheel over `target` first; the canvas does not see events that it stops.
  *
  * @param {HTMLElement} target
  * @param {(event: WheelEvent) => void} handle
@@ -17,14 +17,14 @@ export function captureWheel(target, handle) {
   handlers.set(target, handle);
 }
 
-/** Have the wheel scroll `target`, as long as there is anything to scroll. @param {HTMLElement} target */
+/** Let the wheel scroll `target`, if there is anything to scroll. @param {HTMLElement} target */
 export function captureScroll(target) {
   captureWheel(target, (event) => {
     if (!isZoom(event) && target.scrollHeight > target.clientHeight) event.stopPropagation();
   });
 }
 
-/** Whether the wheel means the canvas wherever it is: a pinch, or Ctrl or ⌘ held. @param {WheelEvent} event */
+/** Whether the wheel is meant for the canvas wherever the pointer is: a pinch, or Ctrl or ⌘ held. @param {WheelEvent} event */
 export const isZoom = (event) => event.ctrlKey || event.metaKey;
 
 addEventListener(

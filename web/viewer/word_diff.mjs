@@ -1,17 +1,17 @@
 /** What changed from one prompt to the next, word by word. */
 
 /** @typedef {"same" | "new" | "gone"} PieceKind */
-/** @typedef {{kind: PieceKind, text: string}} Piece of a prompt, or of the one before it where it is gone */
+/** @typedef {{kind: PieceKind, text: string}} Piece of a prompt, or of the previous one if it is gone */
 /** @typedef {{word: string, space: string}} Token a word with the white space that follows it */
 /** @typedef {{kind: PieceKind, token: Token}} EditOperation */
 
 const TOKEN = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]|[\p{L}\p{N}\p{M}'’-]+|[^\s]/gu;
-const MAX_WORDS = 1500; // in the middle that differs: beyond, the table of the comparison would take noticeably long
+const MAX_WORDS = 1500; // in the middle part that differs: with more, the comparison would be noticeably slow
 
 /**
- * The pieces of `after`, with what is gone from `before` between them.
+ * The pieces of `after`, with the pieces removed from `before` between them.
  *
- * Without the gone ones, their texts join to `after`, letter by letter. Where less than a third has stayed, all is new.
+ * Without the removed ones, their texts join to exactly `after`. If less than a third has stayed, everything counts as new.
  *
  * @param {string} before
  * @param {string} after
@@ -32,7 +32,7 @@ export function wordDiff(before, after) {
   const keep = (tokens) => tokens.map((token) => ({ kind: "same", token }));
   const script = [...keep(newTokens.slice(0, head)), ...middle, ...keep(tail ? newTokens.slice(-tail) : [])];
   const kept = script.filter(({ kind }) => kind === "same").length;
-  const byChance = kept * 3 < Math.max(oldTokens.length, newTokens.length); // such words would only scatter the marks
+  const byChance = kept * 3 < Math.max(oldTokens.length, newTokens.length); // otherwise these words would only scatter the marks
   const leadingSpace = after.slice(0, after.length - after.trimStart().length);
   return mergePieces(byChance ? replaceAll(oldTokens, newTokens) : script, leadingSpace);
 }
@@ -98,7 +98,7 @@ function replaceAll(oldTokens, newTokens) {
 }
 
 /**
- * Neighbors of one kind in one piece; the white space after a marked piece stands outside of its mark.
+ * Merge neighbors of one kind into one piece; the white space after a marked piece stays outside its mark.
  *
  * @param {EditOperation[]} script
  * @param {string} leadingSpace
