@@ -41,7 +41,7 @@ export class Comparer {
     element("i", { class: "rt-unchanged" }),
     "unchanged",
     element("i", { style: `background:${RAMP_GRADIENT}` }),
-    `difference up to ${FULL} of 255 or more`,
+    `up to ${FULL} of 255 or more`,
   );
   #note = element("div", { class: "rt-note", role: "status" });
   #scaleText = element("output", { class: "rt-scale", "aria-label": "Scale" });
