@@ -1,4 +1,4 @@
-"""The nodes of the pack: schema, widgets, one call into rethink/."""
+"""The nodes of the pack: each is a schema, widgets, and one call into rethink/."""
 
 import logging
 from functools import cache
@@ -37,8 +37,11 @@ ROOMS = {
 
 @cache
 def load_nodes() -> list[type]:
-    """Every node whose needs are here. An older ComfyUI may lack what one of them builds on: that one is left out, with a
-    line in the log, and the others work."""
+    """Return every node that can be loaded here.
+
+    An older ComfyUI may lack something that a node builds on: that node is left out with a line in the log, and the others
+    work.
+    """
     nodes = []
     for room, names in ROOMS.items():
         try:
@@ -48,7 +51,9 @@ def load_nodes() -> list[type]:
                 node.define_schema()
         except Exception as error:
             logging.warning(
-                "Rethink: without %s, which cannot be loaded here (is ComfyUI up to date?): %r", ", ".join(names), error
+                "Rethink: left out %s, which cannot be loaded here (is ComfyUI up to date?): %r",
+                ", ".join(names),
+                error,
             )
             continue
         nodes += found

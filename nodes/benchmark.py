@@ -1,4 +1,4 @@
-"""A published benchmark, or the built-in world, from edits to figures."""
+"""Run a published benchmark, or the built-in world, from edits to scores."""
 
 import math
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from . import feedback, sockets
 from .comfy import folders, memory, progress
 from .inputs import NONE, AnyOption, field_input
 
-OURS = (".", "rethink-")  # how files begin that every run writes anew: another such run would find nothing else
+OURS = (".", "rethink-")  # prefixes of files that every run rewrites: they are no reason to run again
 ROWS: dict[str, Benchmark] = {row.title: row for row in (BUILT_IN, *BENCHMARKS.values())}
 
 
@@ -34,7 +34,7 @@ class RunBenchmark(io.ComfyNode):
             node_id="RethinkRunBenchmark",
             display_name="Run Benchmark",
             category="Rethink/Evaluate",
-            description="Runs a benchmark: makes the edits that are missing, has them judged, and says what they are worth.",
+            description="Runs a benchmark: makes the missing edits, has them judged, and reports the scores.",
             search_aliases=[
                 "gedit",
                 "gedit-bench",
@@ -51,8 +51,8 @@ class RunBenchmark(io.ComfyNode):
                 io.String.Input(
                     "name",
                     default="my-editor",
-                    tooltip="Name of the results in output/rethink/benchmarks, new or begun: what lies there is not edited, and "
-                    "not judged, again.",
+                    tooltip="Name of the results in output/rethink/benchmarks, new or existing. Edits and scores "
+                    "already there are not made again.",
                 ),
                 field_input(BenchmarkJob, "count", default=10),
                 field_input(BenchmarkJob, "seed", control_after_generate="fixed"),
@@ -63,33 +63,37 @@ class RunBenchmark(io.ComfyNode):
                     "against",
                     optional=True,
                     default="",
-                    tooltip="Name of other results of the same benchmark: the report says which are better, and how sure that is.",
+                    tooltip="Name of other results of the same benchmark. The report says which are better, and how "
+                    "certain that is.",
                 ),
                 sockets.Editor.Input(
-                    "editor", optional=True, tooltip="Makes the edits that are missing. Without one nothing is edited."
+                    "editor", optional=True, tooltip="Makes the missing edits. Without an editor, nothing is edited."
                 ),
                 sockets.Thinker.Input(
-                    "thinker", optional=True, tooltip="With one, the editor thinks: every edit is a thinking run."
+                    "thinker", optional=True, tooltip="With a thinker, every edit is a thinking run."
                 ),
                 sockets.Thinker.Input(
                     "judge",
                     optional=True,
-                    tooltip="Scores the edits of a published benchmark, asked as that one asks. Without one, scores that lie there "
-                    "are summed up. The built-in world has an exact oracle, and needs none.",
+                    tooltip="Scores the edits of a published benchmark, with that benchmark's own prompts. Without a "
+                    "judge, existing scores are summarized. The built-in world has an exact oracle and needs no "
+                    "judge.",
                 ),
             ],
             outputs=[
                 io.Float.Output(
-                    "score", tooltip="The figure that boards rank by. Not a number (NaN) where it was not measured."
+                    "score", tooltip="The score that leaderboards rank by. Not a number (NaN) if it was not measured."
                 ),
                 io.String.Output(
-                    "report", tooltip="All figures with their coverage, how sure they are, and what went wrong."
+                    "report", tooltip="All scores with their coverage and uncertainty, and what went wrong."
                 ),
                 io.String.Output("table", tooltip="The same in Markdown, for a model card."),
                 io.String.Output(
-                    "page", tooltip="The path of the report as one web page, with the worst and the best edits."
+                    "page", tooltip="The path of the report as a single web page, with the worst and best edits."
                 ),
-                io.String.Output("results", tooltip="The name of the results, for “against” of another Run Benchmark."),
+                io.String.Output(
+                    "results", tooltip="The name of the results, for the “against” input of another Run Benchmark."
+                ),
             ],
         )
 
@@ -149,18 +153,18 @@ class RunBenchmark(io.ComfyNode):
 
 
 def _brief(report: BenchmarkReport) -> str:
-    """What matters most, in the few lines that a node has; all figures are in its outputs and on the page."""
+    """The main results, in the few lines that fit on a node; the outputs and the page have all scores."""
     name = ", ".join(part for part in report.headline if part)
     head = f"{report.title} · {name}: {number_text(report.summary.value(*report.headline))}"
     return "\n".join([head, *report.sentences])
 
 
 def _check_inputs(job: BenchmarkJob, editor: Editor | None, thinker: Thinker | None, judge: Thinker | None) -> None:
-    """What the job says of its own inputs, by the names that they have here."""
+    """Check what the job would refuse, under the names that the inputs have on this node."""
     if editor is None and thinker is not None:
-        raise RethinkError("editor: is not connected; a thinker needs one that edits as it says.")
+        raise RethinkError("editor: is not connected; connect one to carry out the thinker's prompts.")
     if editor is None and not job.output.is_dir():
-        raise RethinkError("name: there are no results of this name; connect an editor that makes some.")
+        raise RethinkError("name: there are no results with this name; connect an editor to make them.")
     if judge is not None and job.benchmark.measure is None and job.code is None:
         raise RethinkError(
             "code: choose your copy of the benchmark's repository; the judge's prompts are read from it."
@@ -168,7 +172,7 @@ def _check_inputs(job: BenchmarkJob, editor: Editor | None, thinker: Thinker | N
 
 
 def _benchmark_input() -> io.Input:
-    """The menu of benchmarks; the published ones with the folders of their files."""
+    """The menu of benchmarks; the published ones also ask for the folders of their files."""
     names = [NONE, *folders.dataset_names()]
 
     def folder(name: str, tooltip: str) -> io.Input:
@@ -177,9 +181,10 @@ def _benchmark_input() -> io.Input:
     options = [io.DynamicCombo.Option(BUILT_IN.title, [])]
     for row in BENCHMARKS.values():
         inputs = [
-            folder("data", f"Where {row.title} was downloaded to, in ComfyUI's datasets folder."),
+            folder("data", f"The folder that {row.title} was downloaded to, in ComfyUI's datasets folder."),
             folder(
-                "code", "Your copy of its repository, in the datasets folder too: the judge's prompts are read from it."
+                "code",
+                "Your copy of its repository, also in the datasets folder. The judge's prompts are read from it.",
             ),
         ]
         if row.id == "gedit":
@@ -188,8 +193,8 @@ def _benchmark_input() -> io.Input:
     return io.DynamicCombo.Input(
         "benchmark",
         options=options,
-        tooltip="Which one. Built-in world: 300 small tasks with an exact oracle, nothing to download. The others are read from "
-        "their files.",
+        tooltip="The benchmark to run. Built-in world: 300 small tasks with an exact oracle, nothing to download. "
+        "The others are read from their files.",
     )
 
 

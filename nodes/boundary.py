@@ -1,8 +1,8 @@
-"""Where ComfyUI calls a node: omitted inputs of a choice get their defaults, errors name inputs as they were sent, and
-Cancel is for the call that is under way.
+"""What happens around every call of a node: omitted inputs of a choice get their defaults, errors name inputs as they were
+sent, and Cancel applies only to the current call.
 
-The library names its own arguments, and the inputs of a choice are sent as “choice.input”: users should find the name
-from an error on the node, and in the prompt that a program sends.
+The library names its own arguments, and the inputs of a choice are sent as “choice.input”. Users should find the name in
+an error on the node, and in the prompt that a program sends.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,12 +47,12 @@ NAMES: dict[str, dict[str, str]] = {
 class NodeError(RethinkError):
     """A RethinkError as ComfyUI shows it: the full name of its class is the title."""
 
-    __module__ = "builtins"  # names of these are shown without where they come from
+    __module__ = "builtins"  # ComfyUI shows the names of built-ins without their module
     __qualname__ = "RethinkError"
 
 
 def adapt(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """The node, whose `execute` and `fingerprint_inputs` now see whole choices and raise NodeErrors."""
+    """Return the node with `execute` and `fingerprint_inputs` wrapped: they get complete choices and raise NodeErrors."""
     for name in ("execute", "fingerprint_inputs"):
         if name in vars(node):
             setattr(node, name, classmethod(_adapt_call(vars(node)[name].__func__)))
@@ -77,14 +77,14 @@ def _adapt_call(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_choice(name: str, value: Any) -> bool:
-    """Whether the value of an input is that of a DynamicCombo: its key under the input's own name, and what it brings."""
+    """Whether an input's value is that of a DynamicCombo: the chosen key under the input's name, and that choice's inputs."""
     return isinstance(value, dict) and name in value
 
 
 def _complete_choices(cls: type[io.ComfyNode], inputs: dict[str, Any], missing: list[str]) -> dict[str, Any]:
-    """The inputs, where ComfyUI has put None for what was not sent of a choice with the defaults instead.
+    """Return the inputs with defaults in place of the Nones that ComfyUI puts for a choice's inputs that were not sent.
 
-    Raises RethinkError for a choice that was not made: ComfyUI drops it, and what belongs to it.
+    Raises RethinkError for a choice that was not made: ComfyUI drops it together with its inputs.
     """
     if not missing and not any(is_choice(name, value) and None in value.values() for name, value in inputs.items()):
         return inputs
@@ -92,13 +92,13 @@ def _complete_choices(cls: type[io.ComfyNode], inputs: dict[str, Any], missing: 
     for name in missing:
         if name in choices:
             keys = ", ".join(option.key for option in choices[name].options)
-            raise RethinkError(f"{name}: is missing, or none of its choices; send one of {keys}.")
+            raise RethinkError(f"{name}: is missing or not one of its choices; send one of {keys}.")
     return {name: _fill_choice(choices[name], inputs[name]) if name in choices else inputs[name] for name in inputs}
 
 
 def _fill_choice(choice: io.DynamicCombo.Input, sent: Mapping[str, Any]) -> dict[str, Any]:
     key = sent[choice.id]
-    in_list = isinstance(key, list)  # as a node that takes lists is given everything
+    in_list = isinstance(key, list)  # a node that takes lists gets every value in one
     option = next(option for option in choice.options if option.key == (key[0] if in_list else key))
     defaults = {each.id: getattr(each, "default", None) for each in option.inputs}
     defaults = {name: [value] if in_list else value for name, value in defaults.items() if value is not None}
@@ -106,7 +106,7 @@ def _fill_choice(choice: io.DynamicCombo.Input, sent: Mapping[str, Any]) -> dict
 
 
 def _name_inputs(node: str, sentence: str, inputs: Mapping[str, Any]) -> str:
-    """The sentence, its first word being the name under which the input is sent."""
+    """Return the sentence with its first word replaced by the name under which the input is sent."""
     name, colon, rest = sentence.partition(":")
     name = NAMES.get(node, {}).get(name, name)
     for choice, value in inputs.items():

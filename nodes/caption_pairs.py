@@ -1,4 +1,4 @@
-"""Pairs from captions, as InstructPix2Pix made its own: captions to edits, edits to two images that belong together."""
+"""Pairs from captions, as InstructPix2Pix made its own: captions become edits, and edits become two matching images."""
 
 from typing import Any
 
@@ -46,7 +46,8 @@ class CaptionToEdit(io.ComfyNode):
             node_id="RethinkCaptionToEdit",
             display_name="Caption To Edit",
             category="Rethink/Teach",
-            description="A thinker invents an edit for every caption: an instruction, and the caption after the edit.",
+            description="Has a thinker invent an edit for every caption: an instruction and the caption after the "
+            "edit.",
             search_aliases=[
                 "instructpix2pix",
                 "generate instructions",
@@ -67,8 +68,8 @@ class CaptionToEdit(io.ComfyNode):
                 io.String.Input(
                     "dataset",
                     default="caption-edits",
-                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the edits are stored in. Captions "
-                    "in it are not asked about again: a stopped run resumes.",
+                    tooltip="Name of the folder, within ComfyUI's datasets folder, that stores the edits. Captions "
+                    "already in it are skipped, so a stopped run resumes.",
                 ),
                 field_input(CaptionJob, "seed", control_after_generate="fixed"),
                 io.String.Input(
@@ -77,16 +78,18 @@ class CaptionToEdit(io.ComfyNode):
                     multiline=True,
                     default="",
                     placeholder="a quiet street | make it snow | a quiet street in the snow",
-                    tooltip="Your own examples in place of the built-in ones, one per line: caption | instruction | edited "
-                    "caption. They are also written as a file to fine-tune a language model with.",
+                    tooltip="Your own examples in place of the built-in ones, one per line: caption | instruction | "
+                    "edited caption. They are also written to a file for fine-tuning a language model.",
                     advanced=True,
                 ),
             ],
             outputs=[
                 io.String.Output("caption", is_output_list=True, tooltip="The captions that got an edit."),
-                io.String.Output("instruction", is_output_list=True, tooltip="The edit of each, in the imperative."),
-                io.String.Output("edited_caption", is_output_list=True, tooltip="The caption of each after the edit."),
-                io.String.Output("report", tooltip="How many were written, and why others were rejected."),
+                io.String.Output(
+                    "instruction", is_output_list=True, tooltip="The instruction of each edit, in the imperative."
+                ),
+                io.String.Output("edited_caption", is_output_list=True, tooltip="Each caption after its edit."),
+                io.String.Output("report", tooltip="How many edits were written, and why others were rejected."),
             ],
         )
 
@@ -100,7 +103,7 @@ class CaptionToEdit(io.ComfyNode):
             report = job.run(job_progress())
         edits = report.edits()
         if not edits:
-            raise RethinkError(f"captions: not one got an edit. {report}")
+            raise RethinkError(f"captions: none of them got an edit. {report}")
         columns = ([getattr(edit, name) for edit in edits] for name in ("input", "edit", "output"))
         return io.NodeOutput(*columns, str(report), ui=feedback.show_text(str(report)))
 
@@ -113,14 +116,15 @@ class PromptToPromptPairs(io.ComfyNode):
             optional=True,
             default="",
             placeholder="snowy: 1.5, street: 0.8",
-            tooltip="Words of the edited caption that should count more or less, with their factors.",
+            tooltip="Words of the edited caption to weight up or down, with their factors.",
             advanced=True,
         )
         return io.Schema(
             node_id="RethinkPromptToPromptPairs",
             display_name="Prompt-To-Prompt Pairs",
             category="Rethink/Teach",
-            description="Draws pairs of images for pairs of captions, identical except for the edit, and keeps the best.",
+            description="Generates pairs of images from pairs of captions, identical except for the edit, and keeps "
+            "the best.",
             search_aliases=[
                 "prompt2prompt",
                 "p2p",
@@ -134,8 +138,8 @@ class PromptToPromptPairs(io.ComfyNode):
             inputs=[
                 sockets.Editor.Input(
                     "editor",
-                    tooltip="From Load Editor: a Stable Diffusion or Stable Diffusion XL model that generates from text, with or "
-                    "without LoRAs.",
+                    tooltip="From Load Editor: a text-to-image Stable Diffusion or Stable Diffusion XL model, with "
+                    "or without LoRAs.",
                 ),
                 _line("caption", "a quiet street", "What the first image shows; the input of the pair."),
                 _line("instruction", "make it snow", "The edit in the imperative."),
@@ -153,15 +157,15 @@ class PromptToPromptPairs(io.ComfyNode):
                     "clip",
                     options=model_folders.clip_names(),
                     default=model_folders.BUILT_IN,
-                    tooltip="Selects among the candidates: a transformers folder of a CLIPModel in models/clip_vision. "
-                    "The built-in one knows only the built-in scenes.",
+                    tooltip="Selects the best candidates: a transformers folder of a CLIPModel in "
+                    "models/clip_vision. The built-in CLIP is only for the built-in scenes.",
                 ),
                 *(field_input(Selection, name) for name in ("candidates", "best", "batch")),
                 io.String.Input(
                     "dataset",
                     default="prompt-pairs",
-                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the pairs are added to. Captions "
-                    "that were drawn for are not drawn for again: a stopped run resumes.",
+                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the pairs are added to. "
+                    "Captions already processed are skipped, so a stopped run resumes.",
                 ),
                 field_input(PromptToPromptJob, "seed", control_after_generate="fixed"),
                 *(field_input(P2PConfig, name, optional=True) for name in ("steps", "sampler")),
@@ -174,20 +178,20 @@ class PromptToPromptPairs(io.ComfyNode):
                     "drop_early",
                     optional=True,
                     default=True,
-                    tooltip="Preview every candidate in ten steps first, and draw only those that look promising. The "
-                    "report estimates what that cost.",
+                    tooltip="Preview every candidate in ten steps first, and generate only the promising ones. The "
+                    "report estimates how many good candidates that lost.",
                     advanced=True,
                 ),
             ],
             outputs=[
                 sockets.Pairs.Output("pairs", tooltip="The best candidates of every pair of captions."),
-                io.String.Output("report", tooltip="How many were drawn, dropped early, and kept."),
+                io.String.Output("report", tooltip="How many candidates were generated, dropped early, and kept."),
             ],
         )
 
     @classmethod
     def validate_inputs(cls, clip: str | list[str] | None = None, *, method: Any = None) -> str | bool:
-        """ComfyUI passes every choice, declared or not; a keyword-only one it keeps checking itself."""
+        """ComfyUI passes every choice, declared or not, and keeps checking a keyword-only one itself."""
         return validate_with(model_folders.clip_path, clip[0] if isinstance(clip, list) else clip)
 
     @classmethod
@@ -226,7 +230,7 @@ class PromptToPromptPairs(io.ComfyNode):
         with memory.editor_on_device(model, torch.empty(1, side, side, 3), 2 * selection.batch):
             report = job.run(job_progress())
         if not report.pairs.subset:
-            raise RethinkError(f"candidates: not one was kept; lower the thresholds, or draw more. {report}")
+            raise RethinkError(f"candidates: none was kept; lower the thresholds, or generate more. {report}")
         return io.NodeOutput(report.pairs, str(report), ui=feedback.show_text(str(report)))
 
 
@@ -238,7 +242,7 @@ def _zip_edits(captions: list[str], instructions: list[str], edited: list[str]) 
     lists = {"caption": captions, "instruction": instructions, "edited_caption": edited}
     for name, values in lists.items():
         if len(values) != len(captions):
-            raise RethinkError(f"{name}: {len(captions)} captions need as many, got {len(values)}.")
+            raise RethinkError(f"{name}: expected one for each caption ({len(captions)}), got {len(values)}.")
         if not all(text.strip() for text in values):
             raise RethinkError(f"{name}: is empty.")
     return [CaptionEdit(*(text.strip() for text in texts)) for texts in zip(captions, instructions, edited)]
@@ -250,7 +254,7 @@ def _examples(text: str) -> list[CaptionEdit]:
         parts = [part.strip() for part in line.split("|")]
         if len(parts) != 3 or not all(parts):
             raise RethinkError(
-                f"examples: expected caption | instruction | edited caption in a line, got “{line.strip()}”."
+                f"examples: expected “caption | instruction | edited caption” in each line, got “{line.strip()}”."
             )
         examples.append(CaptionEdit(*parts))
     return examples
@@ -258,5 +262,5 @@ def _examples(text: str) -> list[CaptionEdit]:
 
 def _line(name: str, placeholder: str, tooltip: str) -> io.Input:
     return io.String.Input(
-        name, multiline=True, default="", placeholder=placeholder, tooltip=f"{tooltip} Lists are combined one by one."
+        name, multiline=True, default="", placeholder=placeholder, tooltip=f"{tooltip} Lists are combined item by item."
     )

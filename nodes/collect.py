@@ -1,4 +1,4 @@
-"""What recorded runs teach: data for thinkers, and pairs for editors."""
+"""Turn recorded runs into datasets for thinkers and pairs for editors, and compare runs."""
 
 import os
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from . import feedback, sockets
 from .comfy import folders, memory, progress
 from .inputs import AnyOption, field_input, single_values
 
-RULES_ADVICE = "the node takes many runs, and one setting of each kind"
+RULES_ADVICE = "the node takes many runs, but one value for each setting"
 
 
 class TrajectoriesToDataset(io.ComfyNode):
@@ -30,8 +30,8 @@ class TrajectoriesToDataset(io.ComfyNode):
             node_id="RethinkTrajectoriesToDataset",
             display_name="Trajectories To Dataset",
             category="Rethink/Teach",
-            description="Makes a data set of thinking runs from which a thinker learns to judge and to rewrite, by ThinkEdit's "
-            "rules.",
+            description="Builds a dataset from thinking runs, by ThinkEdit's rules, that teaches a thinker to judge "
+            "and rewrite.",
             search_aliases=[
                 "collect",
                 "sft",
@@ -51,8 +51,8 @@ class TrajectoriesToDataset(io.ComfyNode):
                 io.String.Input(
                     "name",
                     default="my-thinking",
-                    tooltip="Name of the data set in ComfyUI's datasets folder, new or begun: what was read before is not read "
-                    "again.",
+                    tooltip="Name of the dataset in ComfyUI's datasets folder, new or existing. Runs already read "
+                    "are not read again.",
                 ),
                 field_input(CollectJob, "format"),
                 *_rule_inputs(CollectRules, "sft_share", "balance"),
@@ -61,12 +61,13 @@ class TrajectoriesToDataset(io.ComfyNode):
                 sockets.Thinker.Input(
                     "judge",
                     optional=True,
-                    tooltip="Scores every edit anew, in place of the runs' own scores: better another model than the thinker.",
+                    tooltip="Scores every edit again, replacing the runs' own scores. Preferably a different model "
+                    "than the thinker.",
                 ),
             ],
             outputs=[
-                io.String.Output("path", display_name="folder", tooltip="The path of the data set."),
-                io.String.Output("report", tooltip="How many runs were kept, and how many each rule has dropped."),
+                io.String.Output("path", display_name="folder", tooltip="The path of the dataset."),
+                io.String.Output("report", tooltip="How many runs were kept, and how many each rule dropped."),
             ],
         )
 
@@ -103,8 +104,8 @@ class TrajectoriesToPairs(io.ComfyNode):
             node_id="RethinkTrajectoriesToPairs",
             display_name="Trajectories To Pairs",
             category="Rethink/Teach",
-            description="Makes a pair of every run that ended well: your own words and the source, and the best edit as the "
-            "target. An editor that learns them needs less thinking.",
+            description="Makes a pair from every run that ended well: your instruction and the source, with the best "
+            "edit as the target. An editor trained on them needs less thinking.",
             search_aliases=[
                 "distill",
                 "distillation",
@@ -122,28 +123,29 @@ class TrajectoriesToPairs(io.ComfyNode):
                 io.String.Input(
                     "name",
                     default="my-runs",
-                    tooltip="Name of the pair store in ComfyUI's datasets folder, new or begun: pairs that are there are not "
-                    "made again.",
+                    tooltip="Name of the pair store in ComfyUI's datasets folder, new or existing. Existing pairs "
+                    "are not made again.",
                 ),
                 *_rule_inputs(RunPairRules),
                 io.Boolean.Input(
                     "preferences",
                     optional=True,
                     default=False,
-                    tooltip="Also write the best and the worst edit of every such run to the folder NAME-preferences, for "
-                    "trainers that learn from preferences (DPO).",
+                    tooltip="Also write the best and the worst edit of every such run to the folder "
+                    "NAME-preferences, for preference training (DPO).",
                     advanced=True,
                 ),
                 _trajectories_input(),
                 sockets.Thinker.Input(
                     "judge",
                     optional=True,
-                    tooltip="A second opinion on the best edit of every run: better another model than the thinker.",
+                    tooltip="Gives a second opinion on the best edit of every run. Preferably a different model than "
+                    "the thinker.",
                 ),
             ],
             outputs=[
                 sockets.Pairs.Output("pairs", tooltip="For Preview Pairs, Filter Edit Pairs and Train Edit LoRA."),
-                io.String.Output("report", tooltip="How many runs are pairs, and how many each rule has dropped."),
+                io.String.Output("report", tooltip="How many runs became pairs, and how many each rule dropped."),
             ],
         )
 
@@ -182,23 +184,25 @@ class CompareRuns(io.ComfyNode):
             node_id="RethinkCompareRuns",
             display_name="Compare Runs",
             category="Rethink/Teach",
-            description="Turns and success of the same tasks before and after something was learned, side by side.",
+            description="Compares turns and success on the same tasks before and after training, side by side.",
             search_aliases=["before after", "compare trajectories", "side by side", "fewer turns", "ablation"],
             is_output_node=True,
             is_input_list=True,
             inputs=[
-                sockets.Trajectory.Input("before", tooltip="The runs before, as a list."),
-                sockets.Trajectory.Input("after", tooltip="Runs of the same images and instructions, as a list."),
+                sockets.Trajectory.Input("before", tooltip="The runs before training, as a list."),
+                sockets.Trajectory.Input(
+                    "after", tooltip="The runs of the same images and instructions after training, as a list."
+                ),
                 sockets.Thinker.Input(
                     "judge",
                     optional=True,
-                    tooltip="Scores the first and the winning edit of every run anew, and so tells harm: better another model than "
-                    "the thinker. Without one the runs' own scores count.",
+                    tooltip="Scores the first and the winning edit of every run again, which reveals harm. "
+                    "Preferably a different model than the thinker. Without a judge, the runs' own scores count.",
                 ),
             ],
             outputs=[
-                io.Image.Output("sheet", tooltip="The first tasks in rows: source, result before, result after."),
-                io.String.Output("report", tooltip="Mean turns, share of success, and how every task went."),
+                io.Image.Output("sheet", tooltip="The first tasks, one per row: source, result before, result after."),
+                io.String.Output("report", tooltip="Mean turns, success rate, and how every task went."),
             ],
         )
 
@@ -208,7 +212,7 @@ class CompareRuns(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..rethink.collect.comparison import CompareRunsJob, comparison_sheet
 
-        one = single_values({"judge": judge}, "the node takes many runs, and one judge")
+        one = single_values({"judge": judge}, "the node takes many runs, but one judge")
         job = CompareRunsJob(
             tuple(run.folder for run in before),
             tuple(run.folder for run in after),
@@ -221,7 +225,7 @@ class CompareRuns(io.ComfyNode):
 
 
 def _run(job: Any, judge: Thinker | None) -> Any:
-    """The report of a job, with progress on the node, and Cancel within one token of the judge's."""
+    """Run a job and return its report, with progress on the node; Cancel takes effect within one token of the judge."""
     try:
         return job.run(progress.job_progress(), lambda *_: progress.stop_if_cancelled())
     finally:
@@ -234,24 +238,25 @@ def _folder_input() -> io.Input:
         "folder",
         options=AnyOption(names),
         default=names[0],
-        tooltip="All runs in this folder and below, in ComfyUI's output or input folder. Connected trajectories go first.",
+        tooltip="All runs in this folder and its subfolders, in ComfyUI's output or input folder. Ignored when "
+        "trajectories are connected.",
     )
 
 
 def _trajectories_input() -> io.Input:
     return sockets.Trajectory.Input(
-        "trajectories", optional=True, tooltip="A run or a list of runs, which are taken in place of the folder's."
+        "trajectories", optional=True, tooltip="A run or a list of runs to use in place of the folder's."
     )
 
 
 def _rule_inputs(rules: type, *names: str) -> list[io.Input]:
-    """An input a rule, of those named, or of all."""
+    """One input per rule: for the named rules, or for all."""
     found = names or tuple(each.name for each in options_of(rules))
     return [field_input(rules, name, optional=True) for name in found]
 
 
 def _runs(folder: str, trajectories: Sequence[Trajectory | None]) -> tuple[Path, ...]:
-    """The folders of the runs that are meant."""
+    """The folders of the selected runs."""
     connected = [trajectory for trajectory in trajectories if trajectory is not None]
     return tuple(trajectory.folder for trajectory in connected) or (_path(folder),)
 

@@ -1,4 +1,4 @@
-"""Editors side by side, and a blind vote between their edits."""
+"""Compare editors side by side, and vote blind between their edits."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ ADVICE = "only editors, image, instruction and captions may be lists"
 class CompareEditors(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        editor_help = "Another one, or a list of them: a list of strengths at Edit LoRA Loader makes a list of editors."
+        editor_help = "Another editor, or a list of them. A list of strengths in Edit LoRA Loader makes a list of "
+        "editors."
         return io.Schema(
             node_id="RethinkCompareEditors",
             display_name="Compare Editors",
             category="Rethink/Evaluate",
-            description="Edits the same images with every editor, measures, and makes a page to look at and to vote on blind.",
+            description="Edits the same images with every editor, measures the edits, and makes a page for viewing "
+            "and blind voting.",
             search_aliases=[
                 "ab test",
                 "a/b",
@@ -62,7 +64,8 @@ class CompareEditors(io.ComfyNode):
                 io.String.Input(
                     "name",
                     default="my-comparison",
-                    tooltip="Name of the folder in output/rethink/comparisons. Edits that are there are not made again, and votes stay.",
+                    tooltip="Name of the folder in output/rethink/comparisons. Existing edits are not made again, "
+                    "and votes are kept.",
                 ),
                 seed_input("Every editor makes every edit with this seed.", "fixed"),
                 io.String.Input(
@@ -71,7 +74,7 @@ class CompareEditors(io.ComfyNode):
                     optional=True,
                     default="",
                     placeholder="make it snow",
-                    tooltip="What to change: one, or a list. Not used where pairs are connected.",
+                    tooltip="What to change: one instruction, or a list. Ignored when pairs are connected.",
                 ),
                 io.Boolean.Input(
                     "one_each",
@@ -84,22 +87,24 @@ class CompareEditors(io.ComfyNode):
                     optional=True,
                     options=AnyOption([NONE, *folders.trainings()]),
                     default=NONE,
-                    tooltip="Also compares every save of this training over the first editor: which step was best.",
+                    tooltip="Also compare every checkpoint of this training, on the first editor, to see which step "
+                    "was best.",
                 ),
                 io.Combo.Input(
                     "clip",
                     optional=True,
                     options=[NONE, *model_folders.clip_names()],
                     default=NONE,
-                    tooltip="Compares images and captions: a transformers folder of a CLIPModel in models/clip_vision. The "
-                    "built-in one knows only the built-in scenes. none: no such comparison.",
+                    tooltip="Compares images with captions: a transformers folder of a CLIPModel in "
+                    "models/clip_vision. The built-in CLIP is only for the built-in scenes. none: skip this "
+                    "comparison.",
                 ),
                 io.String.Input(
                     "names",
                     multiline=True,
                     optional=True,
                     default="",
-                    tooltip="What the editors are called, one a line in their order. Empty: as their files and LoRAs are.",
+                    tooltip="Names for the editors, one per line, in order. Empty: the names of their files and LoRAs.",
                     advanced=True,
                 ),
                 *settings_inputs(),
@@ -108,14 +113,14 @@ class CompareEditors(io.ComfyNode):
                     "source_caption",
                     optional=True,
                     default="",
-                    tooltip="With one_each: what every image shows, a list, for CLIP's direction.",
+                    tooltip="With one_each: a list of what each image shows, for CLIP's direction.",
                     advanced=True,
                 ),
                 io.String.Input(
                     "edited_caption",
                     optional=True,
                     default="",
-                    tooltip="With one_each: what every edited image should show, a list.",
+                    tooltip="With one_each: a list of what each edited image should show.",
                     advanced=True,
                 ),
                 field_input(ScoreJob, "further", optional=True),
@@ -123,25 +128,26 @@ class CompareEditors(io.ComfyNode):
                 sockets.Pairs.Input(
                     "pairs",
                     optional=True,
-                    tooltip="In place of images: inputs and instructions of pairs, with known targets.",
+                    tooltip="Used in place of images: the pairs' inputs and instructions, with known targets.",
                 ),
                 *(sockets.Editor.Input(name, optional=True, tooltip=editor_help) for name in MORE),
                 sockets.Thinker.Input(
                     "judge",
                     optional=True,
-                    tooltip="Scores every edit once. Take another model than the one that thinks.",
+                    tooltip="Scores every edit once. Use a different model than the thinker.",
                 ),
                 sockets.Thinker.Input(
-                    "thinker", optional=True, tooltip="Every editor also takes part a second time, thinking with it."
+                    "thinker", optional=True, tooltip="Every editor takes part a second time, with this thinker."
                 ),
             ],
             outputs=[
-                io.String.Output("report", tooltip="The table, and who is better than whom, in words."),
+                io.String.Output("report", tooltip="The table, and a summary of which editor is better than which."),
                 io.String.Output(
                     "best",
-                    tooltip="The name of the best by votes, else by the judge, CLIP's direction or the targets; else empty.",
+                    tooltip="The name of the best editor by votes, otherwise by the judge, CLIP's direction or the "
+                    "targets; otherwise empty.",
                 ),
-                io.String.Output("page", tooltip="The path of the page, one file that opens anywhere."),
+                io.String.Output("page", tooltip="The path of the page, a single file that opens anywhere."),
             ],
         )
 
@@ -152,7 +158,7 @@ class CompareEditors(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> Any:
-        return comparisons_api.vote_count()  # what people said outranks every measure
+        return comparisons_api.vote_count()  # votes outrank every measure
 
     @classmethod
     def execute(
@@ -217,7 +223,7 @@ def _tasks(
 
 
 def _variants(editors: Sequence[Editor], one: dict[str, Any]) -> Iterator[Variant]:
-    """Every editor, then the saves of the training over the first; with a thinker each a second time."""
+    """Yield every editor, with a thinker each a second time, then the first editor with each checkpoint of the training."""
     from ..rethink.comparison.variants import variant_of
 
     names = [line.strip() for line in one["names"].splitlines() if line.strip()]
@@ -243,7 +249,7 @@ def _saves(editor: Editor, training: str, settings: Settings, seed: int) -> Iter
 
     folder = folders.trainings().get(training)
     if folder is None:
-        raise RethinkError(f"training: there is no “{training}” with saves; choose one from the list.")
+        raise RethinkError(f"training: there is no “{training}” with checkpoints; choose one from the list.")
     for save in saves_of(folder):
         yield _save_variant(editor, save, training, settings, seed)
 

@@ -1,7 +1,7 @@
 """What the front end may ask about comparisons: what is compared, images, votes.
 
 A node publishes a folder under a key, and only published folders are served: no path and no folder name ever comes from the
-front end. A restart forgets the keys, but not the votes, which lie in the folder.
+front end. A restart forgets the keys, but not the votes, which are in the folder.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ def publish(folder: Path) -> str:
 
 
 def vote_count() -> int:
-    """The number of lines since the start: nodes that depend on votes run again when it grows."""
+    """The number of vote lines since the start: nodes that depend on votes run again when it grows."""
     return _vote_count
 
 
@@ -44,7 +44,7 @@ def read_comparison(key: str) -> dict:
 
 
 def read_image(key: str, file: str, digest: str = "") -> bytes:
-    """An image of the comparison as WebP. digest: of its content, so that its address is another where it is."""
+    """An image of the comparison as WebP. digest: of its content, so that the address changes with it."""
     from PIL import Image
 
     from ..rethink.comparison.job import read_record
@@ -54,7 +54,7 @@ def read_image(key: str, file: str, digest: str = "") -> bytes:
     if file not in known or not is_within(folder / file, folder) or not (folder / file).is_file():
         raise RethinkError("file: there is no such image in this comparison.")
     pixels, data = read_pixels(folder / file, SIDE), io.BytesIO()
-    small = max(pixels.shape[:2]) <= 512  # lossless, so that a difference is one
+    small = max(pixels.shape[:2]) <= 512  # lossless, so that every visible difference is real
     Image.fromarray(pixels).save(data, "WEBP", lossless=small, quality=90, method=2)
     return data.getvalue()
 
@@ -67,7 +67,7 @@ def list_votes(key: str) -> dict:
 
 
 def add_votes(key: str, votes: list) -> dict:
-    """Write lines down: {"written": how many}."""
+    """Append lines to the votes. Returns {"written": how many}."""
     from ..rethink.comparison.votes import append_votes
 
     global _vote_count
@@ -79,7 +79,7 @@ def add_votes(key: str, votes: list) -> dict:
 def _folder(key: str) -> Path:
     folder = _published.get(key)
     if folder is None:
-        raise RethinkError("This comparison is no longer known, since ComfyUI was restarted. Run the workflow again.")
+        raise RethinkError("This comparison is no longer known, because ComfyUI was restarted. Run the workflow again.")
     return folder
 
 

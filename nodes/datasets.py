@@ -1,4 +1,4 @@
-"""The nodes for pairs that are there: filter, look through, save, load."""
+"""The nodes for existing pairs: filter, preview, save, load."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ STORE = "pair store"
 BINS = 48
 REASONS, REASON = 8, 240  # in a report, and characters of each
 
-# What the plots show: threshold, the score that it is held against, and whether the score has to be above it.
+# What the plots show: threshold, the score it is compared with, and whether the score has to be above it.
 PLOTS = (
     ("image", "clip_sim_image", True),
     ("direction", "clip_sim_dir", True),
@@ -55,7 +55,8 @@ class FilterEditPairs(io.ComfyNode):
             node_id="RethinkFilterEditPairs",
             display_name="Filter Edit Pairs",
             category="Rethink/Teach",
-            description="Measures pairs once, and keeps those that reach every threshold. Every rejected pair has its reasons.",
+            description="Measures pairs once, and keeps those that pass every threshold. Every rejected pair gets "
+            "its reasons.",
             search_aliases=[
                 "clip filter",
                 "directional similarity",
@@ -66,13 +67,14 @@ class FilterEditPairs(io.ComfyNode):
             ],
             is_output_node=True,
             inputs=[
-                sockets.Pairs.Input("pairs", tooltip="What to look at."),
+                sockets.Pairs.Input("pairs", tooltip="The pairs to filter."),
                 io.Combo.Input(
                     "clip",
                     options=[NONE, *model_folders.clip_names()],
                     default=NONE,
-                    tooltip="Compares images and captions: a transformers folder of a CLIPModel in "
-                    "models/clip_vision. The built-in one knows only the built-in scenes. none: no such comparison.",
+                    tooltip="Compares images with captions: a transformers folder of a CLIPModel in "
+                    "models/clip_vision. The built-in CLIP is only for the built-in scenes. none: skip this "
+                    "comparison.",
                 ),
                 *(field_input(Thresholds, field.name) for field in fields(Thresholds)),
                 sockets.Thinker.Input(
@@ -94,7 +96,7 @@ class FilterEditPairs(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **_: Any) -> Any:
-        return pairs_api.verdict_count()  # what a person said outranks every threshold
+        return pairs_api.verdict_count()  # a person's verdict outranks every threshold
 
     @classmethod
     def execute(cls, pairs: PairStore, clip: str, thinker: Thinker | None = None, **thresholds: Any) -> io.NodeOutput:
@@ -119,14 +121,14 @@ class PreviewPairs(io.ComfyNode):
             search_aliases=["contact sheet", "review pairs", "curate", "label", "accept reject"],
             is_output_node=True,
             inputs=[
-                sockets.Pairs.Input("pairs", tooltip="What to look at."),
-                io.Int.Input("count", default=12, min=1, max=60, tooltip="How many are shown, spaced evenly."),
+                sockets.Pairs.Input("pairs", tooltip="The pairs to show."),
+                io.Int.Input("count", default=12, min=1, max=60, tooltip="How many to show, evenly spaced."),
             ],
             outputs=[
                 io.Image.Output(
                     "sheet", tooltip="The contact sheet as an image: input, target and instruction of each."
                 ),
-                sockets.Pairs.Output("accepted", tooltip="The pairs without those that were rejected."),
+                sockets.Pairs.Output("accepted", tooltip="The pairs that were not rejected."),
             ],
         )
 
@@ -138,7 +140,7 @@ class PreviewPairs(io.ComfyNode):
     def execute(cls, pairs: PairStore, count: int) -> io.NodeOutput:
         ids = [pair.id for pair in pairs]
         if not ids:
-            raise RethinkError("pairs: there are none; look at the report of the node before.")
+            raise RethinkError("pairs: there are none; see the report of the previous node.")
         some = {ids[int(place)] for place in np.linspace(0, len(ids) - 1, min(count, len(ids))).round()}
         sheet = contact_sheet(pairs, (pair for pair in pairs if pair.id in some))
         accepted = PairStore(pairs.folder, (pair.id for pair in pairs.accepted()))
@@ -159,14 +161,15 @@ class SaveEditDataset(io.ComfyNode):
             "replace",
             optional=True,
             default=False,
-            tooltip="Overwrite a dataset of this name, if nothing in it was changed or added by hand. Off: an existing one "
-            "is never touched.",
+            tooltip="Overwrite a dataset of this name, unless something in it was changed or added manually. Off: an "
+            "existing one is never touched.",
         )
         return io.Schema(
             node_id="RethinkSaveEditDataset",
             display_name="Save Edit Dataset",
             category="Rethink/Teach",
-            description="Saves the accepted pairs in the layout of a trainer, with a README that says which is the target.",
+            description="Saves the accepted pairs in a trainer's layout, with a README that says which image is the "
+            "target.",
             search_aliases=[
                 "export dataset",
                 "dataset for lora",
@@ -180,7 +183,7 @@ class SaveEditDataset(io.ComfyNode):
             ],
             is_output_node=True,
             inputs=[
-                sockets.Pairs.Input("pairs", tooltip="What to save. Rejected ones are left out."),
+                sockets.Pairs.Input("pairs", tooltip="The pairs to save. Rejected ones are left out."),
                 io.String.Input(
                     "name", default="my-edits", tooltip="Name of the folder within ComfyUI's datasets folder."
                 ),
@@ -190,8 +193,8 @@ class SaveEditDataset(io.ComfyNode):
                         io.DynamicCombo.Option(STORE, []),
                         *(io.DynamicCombo.Option(name, [replace]) for name in FORMATS),
                     ],
-                    tooltip="Whose layout. pair store: Rethink's own, with scores and verdicts; saving again adds what is "
-                    "new, verdicts too.",
+                    tooltip="The layout. pair store: Rethink's own, with scores and verdicts; saving again adds new "
+                    "pairs and new verdicts.",
                 ),
             ],
             outputs=[
@@ -222,25 +225,25 @@ class LoadEditDataset(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         for root in folders.dataset_roots():
-            finish_exports(root)  # what a kill has left hidden is offered again
+            finish_exports(root)  # offers again what a killed process left hidden
         into = io.String.Input(
             "into",
             optional=True,
             default="imported",
-            tooltip="Name of the pair store, within ComfyUI's datasets folder, that it is read into, once.",
+            tooltip="Name of the pair store, within ComfyUI's datasets folder, that the dataset is read into, once.",
         )
         instruction = io.String.Input(
             "instruction",
             optional=True,
             default="",
             placeholder="remove the black square",
-            tooltip="Of pairs that have none of their own, as images before and after mostly have not.",
+            tooltip="The instruction for pairs without one of their own, such as most before/after images.",
         )
         return io.Schema(
             node_id="RethinkLoadEditDataset",
             display_name="Load Edit Dataset",
             category="Rethink/Teach",
-            description="Opens a pair store, or reads a dataset in the layout of another tool into one.",
+            description="Opens a pair store, or reads a dataset in another tool's layout into one.",
             search_aliases=["import dataset", "open pairs", "load pairs", "training pairs", "dataset for lora"],
             has_intermediate_output=True,
             inputs=[
@@ -250,12 +253,12 @@ class LoadEditDataset(io.ComfyNode):
                         io.DynamicCombo.Option(STORE, [_dataset_input(MANIFEST)]),
                         *(io.DynamicCombo.Option(name, [_dataset_input("*"), into, instruction]) for name in FORMATS),
                     ],
-                    tooltip="Whose layout it has. pair store: Rethink's own.",
+                    tooltip="The layout of the dataset. pair store: Rethink's own.",
                 ),
             ],
             outputs=[
-                sockets.Pairs.Output("pairs", tooltip="All its pairs."),
-                io.String.Output("report", tooltip="How many were read, and why others were skipped."),
+                sockets.Pairs.Output("pairs", tooltip="All pairs of the dataset."),
+                io.String.Output("report", tooltip="How many pairs were read, and why others were skipped."),
             ],
         )
 
@@ -276,7 +279,7 @@ def _opened(folder: Path) -> tuple[PairStore, str]:
     count = sum(1 for _ in store)
     if not count:
         raise RethinkError(
-            f"dataset: {folder} is a pair store without a pair; {_skips(_reasons(store)) or 'none was made yet'}."
+            f"dataset: {folder} is a pair store without pairs; {_skips(_reasons(store)) or 'none has been made yet'}."
         )
     lines = [f"{format_count(count, 'pair')} in {folder}.", *filter(None, [count_references(store)])]
     return store, "\n".join([*lines, *map(partial(show_name, longest=REASON), store.manifest.damage())])
@@ -287,7 +290,7 @@ def _reasons(store: PairStore) -> list[tuple[str, str]]:
 
 
 def _imported(folder: Path, format: dict) -> tuple[PairStore, str]:
-    """What a dataset has, in the store that it is read into, and how that went."""
+    """Read a dataset into a store. Returns its pairs there and a report."""
     from ..rethink.pairs.importing import import_dataset
 
     skipped: list[tuple[str, str]] = []
@@ -303,7 +306,7 @@ def _imported(folder: Path, format: dict) -> tuple[PairStore, str]:
 
 
 def _skips(skipped: list[tuple[str, str]], between: str = "; ") -> str:
-    """The commonest reasons, how often each comes, and where it came first. Nothing of it can be markup."""
+    """The most common reasons, each with its count and where it first occurred. None of it can be markup."""
     kinds = {why: name for name, why in reversed(skipped)}
     counts = Counter(why for _, why in skipped).most_common()
     lines = [f"{count} × {show_name(why, REASON)} (first: {show_name(kinds[why])})" for why, count in counts[:REASONS]]
@@ -318,12 +321,12 @@ def _dataset_input(holding: str) -> io.Input:
         optional=True,
         options=AnyOption(names),
         default=names[0],
-        tooltip="A folder in ComfyUI's datasets folder, or in those that extra_model_paths.yaml names under datasets.",
+        tooltip="A folder in ComfyUI's datasets folder, or in one listed under “datasets” in extra_model_paths.yaml.",
     )
 
 
 def clip_source(name: str) -> ModelSource:
-    """The CLIP that was chosen by this name."""
+    """The CLIP chosen under this name."""
     folder = model_folders.clip_path(name)
 
     def load():
@@ -335,7 +338,7 @@ def clip_source(name: str) -> ModelSource:
 
 
 def _plots(store: PairStore) -> Iterator[dict]:
-    """What the node draws: {"threshold", "above", "bins": [[lower edge, count], …]} of every score in which pairs differ."""
+    """What the node plots: {"threshold", "above", "bins": [[lower edge, count], …]} of every score that differs among pairs."""
     scores, columns = LatestIndex(store.scores), {}
     for record in scores.records(pair.id for pair in store if pair.id in scores):
         for name, value in _values(record):

@@ -61,16 +61,16 @@ class LoadEditor(io.ComfyNode):
                     options=model_folders.editor_names(),
                     default=model_folders.BUILT_IN,
                     tooltip="The built-in editor (a small one, for the images of Built-in Scene), a diffusers folder "
-                    "of models/diffusers, or a .safetensors file of models/checkpoints. Stable Diffusion and FLUX "
-                    "models that were not made for editing work too, by SDEdit.",
+                    "in models/diffusers, or a .safetensors file in models/checkpoints. Stable Diffusion and FLUX "
+                    "models not made for editing also work, by SDEdit.",
                 ),
                 field_input(LoadSettings, "dtype"),
                 field_input(
                     LoadSettings,
                     "offload",
-                    tooltip="none: ComfyUI moves the whole model in and out like its own. model: only the part that is "
-                    "computing is in video memory. sequential: only the layer that is computing; slow, needs the least "
-                    "memory.",
+                    tooltip="none: ComfyUI loads and unloads the whole model like its own. model: only the part that "
+                    "is computing is in video memory. sequential: only the layer that is computing; slow, but needs "
+                    "the least memory.",
                 ),
                 field_input(LoadSettings, "quantize", optional=True),
             ],
@@ -97,7 +97,7 @@ class SampleEdit(io.ComfyNode):
             node_id="RethinkSampleEdit",
             display_name="Instruction Editor Sampler",
             category="Rethink/Edit",
-            description="Edits an image as an instruction says. Lists of images or instructions make lists.",
+            description="Edits an image by an instruction. Lists of images or instructions give lists.",
             search_aliases=[
                 "edit image",
                 "image edit",
@@ -121,9 +121,9 @@ class SampleEdit(io.ComfyNode):
                     placeholder="make it snow",
                     default="",
                     tooltip="What to change, as you would tell a person. A list of instructions edits the same image "
-                    "in as many ways, all as one batch.",
+                    "once for each, all in one batch.",
                 ),
-                seed_input("The same seed gives the same edit. Another seed gives another one."),
+                seed_input("The same seed gives the same edit, a different seed a different one."),
                 field_input(EditJob, "variations", optional=True),
                 *settings_inputs(),
                 io.Mask.Input(
@@ -134,9 +134,9 @@ class SampleEdit(io.ComfyNode):
                 io.Image.Input(
                     "references",
                     optional=True,
-                    tooltip="Further images for the instruction to speak of, a batch or a list, for editors that take "
-                    "several: Qwen-Image-Edit-Plus, FLUX.2, JoyImage-Edit-Plus; with Editor From Model also FLUX.1 Kontext "
-                    "and OmniGen2.",
+                    tooltip="Additional images that the instruction can refer to, a batch or a list, for editors "
+                    "that take several: Qwen-Image-Edit-Plus, FLUX.2, JoyImage-Edit-Plus; with Editor From Model "
+                    "also FLUX.1 Kontext and OmniGen2.",
                 ),
             ],
             outputs=[
@@ -144,7 +144,7 @@ class SampleEdit(io.ComfyNode):
                     "edited",
                     display_name="image",
                     is_output_list=True,
-                    tooltip="The edits at the size of the source: by image, then by seed. Lists make a list.",
+                    tooltip="The edits at the size of the source, ordered by image, then by seed. Lists give a list.",
                 )
             ],
         )
@@ -186,7 +186,7 @@ class EditChain(io.ComfyNode):
             node_id="RethinkEditChain",
             display_name="Edit Chain",
             category="Rethink/Edit",
-            description="Edits an image again and again: every instruction changes what the one before it made.",
+            description="Applies several edits in a row: every instruction edits the result of the one before it.",
             search_aliases=["edit sequence", "several edits", "composed edits", "multi turn edit"],
             is_output_node=True,
             hidden=feedback.METADATA_INPUTS,
@@ -220,7 +220,7 @@ class EditChain(io.ComfyNode):
     ) -> io.NodeOutput:
         lines = [line.strip() for line in instructions.splitlines() if line.strip()]
         if not lines:
-            raise RethinkError("instructions: is empty; write one instruction a line, for example “make it snow”.")
+            raise RethinkError("instructions: is empty; write one instruction per line, for example “make it snow”.")
         chosen = Settings.from_inputs(settings)
         source = as_image(image)
         job = EditJob(tuple(lines), seed, chain=True, settings=chosen)
@@ -242,16 +242,17 @@ class Scene(io.ComfyNode):
             node_id="RethinkScene",
             display_name="Built-in Scene",
             category="Rethink/Examples",
-            description="An image of the built-in world and an instruction that fits it: something to edit at once.",
+            description="Gives you something to edit right away: an image of the built-in world and a matching "
+            "instruction.",
             search_aliases=["sample image", "example", "demo", "test picture"],
             inputs=[
-                seed_input("Another seed gives another image and instruction."),
+                seed_input("A different seed gives a different image and instruction."),
                 io.Combo.Input(
                     "level",
                     options=list(LEVELS),
                     default=LEVELS[0],
-                    tooltip="How the instruction is worded: plain, in unusual words, or so that one has to look and "
-                    "think first (“make the smallest shape the color of the largest”).",
+                    tooltip="How the instruction is worded: plainly, in unusual words, or so that it takes looking "
+                    "and thinking first (“make the smallest shape the color of the largest”).",
                 ),
                 io.Int.Input(
                     "count",
@@ -259,7 +260,7 @@ class Scene(io.ComfyNode):
                     default=1,
                     min=1,
                     max=1000,
-                    tooltip="How many, as a list: of this seed and of those after it.",
+                    tooltip="How many to make, as a list, from this seed and the ones after it.",
                     advanced=True,
                 ),
             ],
@@ -285,7 +286,7 @@ def _progress_of(index: int, count: int, *_: int) -> OnStep:
 
 def _single(**inputs: Sequence) -> tuple[Any, int, int, Settings]:
     """(editor, seed, variations, settings) from lists of one."""
-    values = single_values(inputs, "only image, instruction and mask may")
+    values = single_values(inputs, "only image, instruction, mask and references may be lists")
     return values.pop("editor"), values.pop("seed"), values.pop("variations"), Settings.from_inputs(values)
 
 

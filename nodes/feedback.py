@@ -11,7 +11,7 @@ METADATA_INPUTS = [io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginf
 
 
 def show_text(*lines: str) -> dict[str, list[str]]:
-    """What a node shows in words when it has run, also after a reload: a part of its `ui`. Empty lines say nothing."""
+    """Return the part of a node's `ui` that shows text after a run, and after a reload. Empty lines are dropped."""
     return {"rethink_text": ["\n".join(filter(None, lines))]}
 
 
@@ -19,8 +19,8 @@ def annotate_images(hidden, used: Any) -> None:
     """Have the settings that a node used written into every PNG that the run saves from now on, under “rethink” and the
     node's id.
 
-    A prompt from a program has no such metadata: there they go into the node, in the prompt that ComfyUI writes.
-    hidden: of a node with the hidden inputs unique_id, prompt and extra_pnginfo.
+    A prompt from a program has no such metadata: there the settings go into the node's entry in the prompt that ComfyUI
+    writes. hidden: of a node with the hidden inputs unique_id, prompt and extra_pnginfo.
     """
     if isinstance(hidden.extra_pnginfo, dict):
         notes = hidden.extra_pnginfo.get("rethink") or {}
@@ -31,11 +31,11 @@ def annotate_images(hidden, used: Any) -> None:
 
 
 def warn_if_unfamiliar(kind: str, name: str, images: Tensor) -> str:
-    """What to say before a model works on images that it does not know; "" where there is nothing to say.
+    """Return a warning for images unlike those that a model was trained on; "" if there is nothing to warn about.
 
-    kind: "editor" or "thinker". name: the model's, as it was chosen. Only the built-in ones know so little.
+    kind: "editor" or "thinker". name: the model's, as it was chosen. Only the built-in models are this limited.
     """
-    if name.split(" + ")[0] != BUILT_IN:  # a LoRA over it stands behind
+    if name.split(" + ")[0] != BUILT_IN:  # the names of LoRAs follow it
         return ""
     from ..rethink.tiny.strangers import warn_of_strangers as about
 

@@ -21,7 +21,7 @@ def seed_input(tooltip: str, control: bool | str = True) -> io.Input:
 
 
 def settings_inputs() -> list[io.Input]:
-    """One input a field of Settings, of the same name. Zero, or leaving it out, leaves it to the editor."""
+    """One input per field of Settings, with the same name. Zero or no value leaves the choice to the editor."""
     return [
         io.Int.Input(
             "steps",
@@ -29,7 +29,7 @@ def settings_inputs() -> list[io.Input]:
             default=0,
             min=0,
             max=1000,
-            tooltip="Denoising steps. 0: as many as this editor recommends.",
+            tooltip="Denoising steps. 0: the number that this editor recommends.",
         ),
         io.Combo.Input(
             "sampler",
@@ -46,8 +46,8 @@ def settings_inputs() -> list[io.Input]:
             max=100.0,
             step=0.1,
             round=0.01,
-            tooltip="How closely the instruction is followed. 0: as this editor recommends (7.5 for InstructPix2Pix). "
-            "Raise it when too little changes.",
+            tooltip="How closely to follow the instruction. 0: this editor's recommendation (7.5 for "
+            "InstructPix2Pix). Raise it if too little changes.",
         ),
         io.Float.Input(
             "image_guidance",
@@ -57,15 +57,15 @@ def settings_inputs() -> list[io.Input]:
             max=100.0,
             step=0.05,
             round=0.01,
-            tooltip="How closely the source is kept. 0: as this editor recommends (1.5 for InstructPix2Pix). "
-            "Raise it when too much changes. Only InstructPix2Pix models have it.",
+            tooltip="How closely to keep the source. 0: this editor's recommendation (1.5 for InstructPix2Pix). "
+            "Raise it if too much changes. Only InstructPix2Pix models and OmniGen2 use it.",
         ),
         io.Boolean.Input(
             "randomize_guidance",
             optional=True,
             default=False,
-            tooltip="Every edit draws both guidances from its own seed, up to a fifth below or above: more different "
-            "variations.",
+            tooltip="Every edit draws both guidance scales from its own seed, up to a fifth above or below, for more "
+            "varied results.",
             advanced=True,
         ),
         io.Float.Input(
@@ -75,7 +75,8 @@ def settings_inputs() -> list[io.Input]:
             min=0.0,
             max=1.0,
             step=0.01,
-            tooltip="SDEdit only: how much is redrawn, from hardly anything to everything (1). 0: as it recommends.",
+            tooltip="SDEdit only: how much to redraw, from hardly anything to everything (1). 0: this editor's "
+            "recommendation.",
             advanced=True,
         ),
         io.String.Input(
@@ -124,8 +125,8 @@ def single_values(inputs: Mapping[str, Sequence], advice: str) -> dict[str, Any]
 
 
 def masks_for(images: list[Tensor], masks: Sequence) -> list[Tensor | None]:
-    """The mask of every image at its size, or None. An empty one among several skips its image; RethinkError when all are
-    empty."""
+    """The mask of every image at its size, or None. An empty mask among several skips its image; if all are empty, raises
+    RethinkError."""
     areas = [
         None if mask is None else as_mask(mask, image) for mask, image in zip(broadcast(masks, len(images)), images)
     ]
@@ -135,12 +136,12 @@ def masks_for(images: list[Tensor], masks: Sequence) -> list[Tensor | None]:
 
 
 def broadcast(values: Sequence, count: int) -> Sequence:
-    """A value for each of `count`, from as many, or from one for all."""
+    """Return `count` values: those given, or a single one repeated."""
     return list(values) * count if len(values) == 1 else values
 
 
 def field_input(job: type, name: str, id: str = "", **more: Any) -> io.Input:
-    """The input for a field of a job, with its default, limits and help. id: where the input has another name."""
+    """The input for a field of a job, with its default, limits and help. id: the input's name, if it is not the field's."""
     found = option_of(job, name)
     options: dict[str, Any] = {"default": found.default, "tooltip": found.help, **more}
     if found.advanced:
@@ -168,7 +169,7 @@ def range_inputs(job: type, name: str, ids: tuple[str, str], labels: tuple[str, 
             tooltip=f"{found.help} {end}",
             advanced=found.advanced,
         )
-        for id, label, default, end in zip(ids, labels, found.default, ("Not below this.", "Not above this."))
+        for id, label, default, end in zip(ids, labels, found.default, ("This is the minimum.", "This is the maximum."))
     ]
 
 

@@ -13,8 +13,8 @@ class KeepUnchangedPixels(io.ComfyNode):
             node_id="RethinkKeepUnchangedPixels",
             display_name="Keep Unchanged Pixels",
             category="Rethink/Edit",
-            description="Undoes the shift, zoom and color drift of an edit, and puts the source's own pixels back "
-            "wherever the edit changed nothing. For the edits of any editor.",
+            description="Undoes the shift, zoom and color drift of an edit, and restores the source's own pixels "
+            "wherever the edit changed nothing. Works with the edits of any editor.",
             search_aliases=[
                 "pixel shift",
                 "zoom fix",
@@ -26,31 +26,31 @@ class KeepUnchangedPixels(io.ComfyNode):
                 "change mask",
             ],
             inputs=[
-                # The edit comes first: bypassed, ComfyUI passes the first input of an output's type on.
+                # The edit comes first: when the node is bypassed, ComfyUI passes on the first input of an output's type.
                 io.Image.Input(
                     "edited",
-                    tooltip="The image after the edit, of any size. Several edits of one source may come as a batch.",
+                    tooltip="The image after the edit, of any size. Several edits of one source can be a batch.",
                 ),
                 io.Image.Input("source", tooltip="The image before the edit: one, or a batch."),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="Where the image may change. Everything outside becomes the source's, and only there the "
-                    "two are compared to find the shift. Leave it out to have the changes found everywhere.",
+                    tooltip="Where the image may change. Everything outside is restored from the source, and only "
+                    "there are the two compared to find the shift. Leave it out to detect changes everywhere.",
                 ),
             ],
             outputs=[
                 io.Image.Output(
                     "image",
                     is_output_list=True,
-                    tooltip="At the source's size: its own pixels, bit for bit, except for the changes. When everything "
-                    "was changed, or the two have nothing in common, the edit as it came.",
+                    tooltip="The source's own pixels, bit for bit, except for the changes; at the source's size. If "
+                    "everything was changed, or the two have nothing in common: the edit as it came.",
                 ),
                 io.Mask.Output("changes", is_output_list=True, tooltip="1 on the edit's pixels, 0 on the source's."),
-                _number("shift_x", "Pixels that the edit lies too far right."),
-                _number("shift_y", "Pixels that the edit lies too far down."),
-                _number("zoom", "How much larger things are in the edit: 1 is not at all."),
-                _number("changed", "The share of pixels that are the edit's, from 0 to 1."),
+                _number("shift_x", "How many pixels too far right the edit is."),
+                _number("shift_y", "How many pixels too far down the edit is."),
+                _number("zoom", "The scale of the edit relative to the source: 1 means no zoom."),
+                _number("changed", "The share of pixels taken from the edit, from 0 to 1."),
                 io.String.Output("report", is_output_list=True, tooltip="All of this in one line."),
             ],
         )

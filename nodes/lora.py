@@ -1,4 +1,4 @@
-"""LoRAs over an editor."""
+"""Apply LoRAs to an editor."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class EditLoraLoader(io.ComfyNode):
             node_id="RethinkEditLoraLoader",
             display_name="Edit LoRA Loader",
             category="Rethink/Edit",
-            description="Applies a LoRA to an editor. The editor itself stays unchanged and is in memory once.",
+            description="Applies a LoRA to an editor. The editor itself stays unchanged and is in memory only once.",
             search_aliases=["lora", "edit lora", "load lora", "kontext lora", "qwen edit lora"],
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor, Editor From Model or another LoRA loader."),
@@ -26,8 +26,8 @@ class EditLoraLoader(io.ComfyNode):
                     "lora",
                     options=names,
                     default=names[0] if names else None,
-                    tooltip="A .safetensors file of models/loras, of any common trainer and kind, made for the same "
-                    "family as the editor.",
+                    tooltip="A .safetensors file in models/loras, of any common kind and from any common trainer, "
+                    "made for the editor's family.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -41,7 +41,7 @@ class EditLoraLoader(io.ComfyNode):
             ],
             outputs=[
                 sockets.Editor.Output("editor_out", display_name="editor", tooltip="The editor with the LoRA."),
-                io.String.Output("report", tooltip="How many of the file's layers fit, and which did not."),
+                io.String.Output("report", tooltip="How many of the file's layers fit, and which do not."),
             ],
         )
 
@@ -51,9 +51,7 @@ class EditLoraLoader(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, lora: str, **_: Any) -> Any:
-        return model_folders.files_fingerprint(
-            model_folders.lora_path(lora)
-        )  # a LoRA that was trained again is loaded again
+        return model_folders.files_fingerprint(model_folders.lora_path(lora))  # a retrained LoRA is loaded again
 
     @classmethod
     def execute(cls, editor: Editor, lora: str, strength: float) -> io.NodeOutput:

@@ -54,7 +54,7 @@ class StoreIndex:
 
 @lru_cache(MAX_INDEXES)
 def _load_index(folder: Path, created: int) -> StoreIndex:
-    """created: when the folder became a store; one that was deleted and made again is another."""
+    """created: when the folder became a store; a store that was deleted and made again is a different one."""
     return StoreIndex(folder)
 
 
@@ -141,7 +141,7 @@ def read_image(key: str, path: str, side: str) -> bytes:
     plain = isinstance(path, str) and path.isprintable() and len(path) <= MAX_PATH_BYTES and is_safe_relative_path(path)
     file = store.folder / path if plain else None
     if file is None or not is_within(file, store.folder / "images") or not file.is_file():
-        raise RethinkError(f"path: “{path}” is no image of these pairs.")
+        raise RethinkError(f"path: “{path}” is not an image of these pairs.")
     data = io.BytesIO()
     close = longest == SIDES[1]
     Image.fromarray(read_pixels(file, longest)).save(data, "WEBP", lossless=close, quality=88, method=0 if close else 4)
@@ -165,8 +165,8 @@ def set_verdict(key: str, id: str, accepted: bool | None) -> dict:
 
 
 def preview_thresholds(key: str, **thresholds: Any) -> dict:
-    """How many pairs thresholds would keep, from the scores alone: {"accepted", "rejected", "why": [[reason, count]]}.
-    Nothing is written. A person's verdicts stand."""
+    """Count the pairs that thresholds would keep, from the scores alone: {"accepted", "rejected", "why": [[reason, count]]}.
+    Nothing is written, and a person's verdicts take precedence."""
     store, kinds = _store(key), {field.name: type(field.default) for field in fields(Thresholds)}
     values: dict[str, Any] = {n: kinds[n](_number(n, value)) for n, value in thresholds.items() if n in kinds}
     limits = Thresholds(**values)
@@ -199,7 +199,7 @@ def _number(name: str, value: float | str) -> float:
 def _store(key: str) -> PairStore:
     store = _published.get(key)
     if store is None:
-        raise RethinkError("These pairs are no longer known, since ComfyUI was restarted. Run the workflow again.")
+        raise RethinkError("These pairs are no longer known, because ComfyUI was restarted. Run the workflow again.")
     return store
 
 

@@ -1,7 +1,8 @@
-"""Whether images may be sent to a server: what the owner of this machine has allowed, or says when asked on the canvas.
+"""Permission to send images to a server: what the owner of this machine has allowed, or answers when asked on the canvas.
 
-A workflow names a server, and workflows come from strangers. Only a page with the canvas is asked, by the server's name; a
-program that posts a prompt is refused. An answer counts only with the secret of its question, which no other site knows.
+A workflow names a server, and workflows come from strangers. Only a page with the canvas is asked, and shown the server's
+name; a program that posts a prompt is refused. An answer counts only with the secret of its question, which no other site
+knows.
 """
 
 import secrets
@@ -15,12 +16,12 @@ from ..rethink.servers.trust import SETTINGS_FILE, Trust, allow_images, read_tru
 from .comfy import folders, progress, server
 
 T = TypeVar("T")
-PATIENCE = 600.0  # seconds in which a question can be answered
-POLL = 0.1  # seconds between two looks for the answer, and for Cancel
+PATIENCE = 600.0  # seconds to answer a question
+POLL = 0.1  # seconds between two checks for the answer and for Cancel
 ANSWERS = ("always", "once", "no")
 
-_asked: dict[str, "Question"] = {}  # its secret → what people are asked now
-_once: set[tuple[str, Origin]] = set()  # (prompt, whom it may send images to)
+_asked: dict[str, "Question"] = {}  # secret → open question
+_once: set[tuple[str, Origin]] = set()  # (prompt, server that it may send images to)
 
 
 class Question:
@@ -36,25 +37,25 @@ class Question:
 
 
 def read_settings() -> Trust:
-    """What the owner of this machine allows: in a folder of ComfyUI's that no page can write to."""
+    """Read what the owner of this machine allows, from a folder of ComfyUI that no page can write to."""
     return read_trust(settings_file(folders.system_user_folder("rethink") / SETTINGS_FILE))
 
 
 def stamp(base_url: str, key_variable: str) -> str | float:
-    """Changes when a server is no longer allowed what it is given, and with every run as long as each has to ask."""
+    """A value that changes when a server loses its permission, and on every run for as long as each has to ask."""
     try:
         origin, _ = parse_address(base_url)
         trust = read_settings()
         if trust.allows_images(origin) and (not key_variable or trust.allows_key(key_variable.strip(), origin)):
             return str(origin)
-    except RethinkError:  # said when the node runs
+    except RethinkError:  # reported when the node runs
         pass
     return float("nan")
 
 
 def open_remote(address: str, open: Callable[[Trust], T]) -> T:
-    """A model behind the server at an address, opened with what its owner trusts. Whatever else is wrong is said before anybody is
-    asked whether it may be sent images."""
+    """Open a model behind the server at an address, with what the owner trusts. Any other error is raised before the user is asked
+    about sending images."""
     origin, _ = parse_address(address)
     model = open(read_settings().with_host(origin))
     check_images(address)
@@ -62,7 +63,7 @@ def open_remote(address: str, open: Callable[[Trust], T]) -> T:
 
 
 def check_images(base_url: str) -> None:
-    """Raise RethinkError where images may not be sent to the server at an address, once people were asked who can be."""
+    """Raise RethinkError if images may not be sent to the server at an address, after asking the user where possible."""
     origin, _ = parse_address(base_url)
     trust, prompt = read_settings(), server.prompt_id()
     workflow = server.workflow_id(prompt)
@@ -76,14 +77,14 @@ def check_images(base_url: str) -> None:
     elif answer == "once":
         _once.difference_update(
             {allowed for allowed in _once if allowed[0] != prompt}
-        )  # those are over: one runs at a time
+        )  # those prompts are over: only one runs at a time
         _once.add((prompt, origin))
     else:
         trust.check_images(origin)
 
 
 def _ask(question: Question) -> str | None:
-    """The answer of a person at the canvas, or None without one. Ends with Cancel."""
+    """Return the answer of a person at the canvas, or None if there is none. Cancel ends the wait."""
     _asked[question.id] = question
     try:
         progress.show_status("Waiting for your answer: may images be sent to this server?")
@@ -100,7 +101,7 @@ def _ask(question: Question) -> str | None:
         _asked.pop(question.id, None)
         server.send_event(
             "rethink.host_answered", {"id": question.id}, None, question.workflow
-        )  # a page that came later asks too
+        )  # to every page: one opened later asks too
 
 
 def list_questions() -> list[dict[str, Any]]:
@@ -112,7 +113,7 @@ def take_answer(id: str, answer: str) -> dict:
     """Take the answer to a question: {id, answer}, one of ANSWERS."""
     question = _asked.get(id)
     if question is None:
-        raise RethinkError("id: nothing is asked under it, or not any more.")
+        raise RethinkError("id: no open question has this id.")
     if answer not in ANSWERS:
         raise RethinkError(f"answer: expected one of {', '.join(ANSWERS)}.")
     if not question.answered.is_set():
@@ -122,6 +123,6 @@ def take_answer(id: str, answer: str) -> dict:
 
 
 def serve() -> None:
-    """Let the front end ask what is asked, and answer."""
+    """Let the front end list the open questions and answer them."""
     server.add_route("GET", "/rethink/hosts", list_questions)
     server.add_route("POST", "/rethink/hosts", take_answer)

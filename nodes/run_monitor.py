@@ -1,6 +1,6 @@
 """Connects a running thinking loop with the front end: events go out, commands come in.
 
-A run belongs to the page that queued it: only that page gets its messages, or, where it is closed, the pages that show
+A run belongs to the page that queued it: only that page gets its messages, or, if it is closed, the pages that show
 the same workflow. Messages are small and name images as ComfyUI's /view does; no pixels are sent. A page that missed
 some, because it was reloaded, reads the record, which is on disk before the message about it.
 """
@@ -23,7 +23,7 @@ from .comfy import folders, progress, server
 
 Phase = Literal["editing", "thinking"]
 
-PREVIEW_SECONDS = 0.25  # between two previews, and before the first: what is done sooner needs none
+PREVIEW_SECONDS = 0.25  # between two previews, and before the first: faster edits need none
 
 _running: dict[str, "LiveRun"] = {}  # path of its record → loop
 _failures: dict[str, int] = {}  # node → how often its run failed
@@ -52,7 +52,7 @@ class LiveRun:
         self._send("began", **self.state())
 
     def state(self) -> dict[str, Any]:
-        """Everything that a page which was just loaded must know."""
+        """Everything that a newly loaded page needs to know."""
         return {
             "node": self._node,
             "workflow": self._workflow,  # another one may have a node of the same id
@@ -67,11 +67,11 @@ class LiveRun:
         }
 
     def belongs_to(self, client: str) -> bool:
-        """Whether a page may show and steer the run: its own page may, and any page where its own is closed."""
+        """Whether a page may show and steer the run: its own page may, and, if that is closed, any page."""
         return self._client == client or not server.is_connected(self._client)
 
     def on_record(self, trajectory: Trajectory) -> None:
-        """Tell of the step that was just written, if there is a new one (the progress of `ThinkJob.run`)."""
+        """Report the step that was just written, if there is a new one (the progress of `ThinkJob.run`)."""
         is_new = len(trajectory.steps) > len(self.trajectory.steps)
         self.trajectory = trajectory
         if is_new:
@@ -80,7 +80,7 @@ class LiveRun:
             self._send("step", index=index, step=step_record(trajectory.steps[-1]), best=trajectory.best)
 
     def on_end(self, trajectory: Trajectory) -> None:
-        """Tell why the run ended. No orders are taken from here on."""
+        """Report why the run ended. No commands are taken from here on."""
         self.trajectory = trajectory
         self.close()
         _failures[self._node] = failures(self._node) + (trajectory.stopped == "failed")
@@ -97,7 +97,7 @@ class LiveRun:
         return RunCallbacks(self.steer, self.on_edit_step, self.save_edits, self.on_token)
 
     def steer(self, steps: Sequence[Step], decision: Continue | Stop) -> Continue | Stop:
-        """What people want instead of what would come next (`think_loop.SteeringCallback`)."""
+        """Return what the user wants in place of the loop's next step (`think_loop.SteeringCallback`)."""
         return self._steering.steer(steps, decision)
 
     def _announce(self, steps: Sequence[Step], proposal: Continue, waiting: bool, ends: str) -> None:
@@ -111,7 +111,7 @@ class LiveRun:
         return self.trajectory.steps[-1].turn + 1 if self.trajectory.steps else 1
 
     def on_phase(self, phase: Phase) -> None:
-        """Report what the loop is doing, and end the run where the user wants that."""
+        """Report what the loop is doing, and end the run if the user has asked for that."""
         progress.stop_if_cancelled()
         self._steering.stop_if_ordered()
         if self._phase != (phase, self.turn):
@@ -120,11 +120,11 @@ class LiveRun:
             self._send("phase", phase=phase, turn=self.turn, images=self._images)
 
     def on_token(self, *_: int) -> None:
-        """Tell that the loop is thinking (`protocol.OnToken`)."""
+        """Report that the loop is thinking (`protocol.OnToken`)."""
         self.on_phase("thinking")
 
     def save_edits(self, turn: int, images: Tensor, notes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-        """Write what a turn has made and show it while the thinker looks (`think_loop.OnEdits`)."""
+        """Write the edits of a turn and show them while the thinker looks (`think_loop.OnEdits`)."""
         self._images = self.trajectory.save_edits(turn, images, notes)
         self.on_phase("thinking")
         return self._images
@@ -139,9 +139,9 @@ class LiveRun:
         self._send("preview", turn=self.turn, preview=self._previews, step=step, total=total)
 
     def preview(self) -> bytes:
-        """The current edit as a WebP image. Raises RethinkError where there is none."""
+        """The current edit as a WebP image. Raises RethinkError if there is none."""
         if not self._preview:
-            raise RethinkError("run: no edit is under way.")
+            raise RethinkError("run: no edit is in progress.")
         return self._preview
 
     def command(self, action: Any, prompt: Any = None, step: Any = None) -> None:
@@ -155,9 +155,9 @@ class LiveRun:
 
 
 def start_or_resume(prefix: str, task: ThinkTask, options: dict[str, Any], resume: bool) -> OpenRun:
-    """A new run in the output folder, or, with `resume`, the newest one of the same inputs that was cut off.
+    """Start a new run in the output folder or, with `resume`, open the newest interrupted one with the same inputs.
 
-    Raises RethinkError where that run is being continued elsewhere right now.
+    Raises RethinkError if that run is being continued elsewhere right now.
     """
     _forget_cancelled()
     folder = folders.next_output_folder(prefix)
@@ -170,7 +170,7 @@ def start_or_resume(prefix: str, task: ThinkTask, options: dict[str, Any], resum
 
 
 def run_live(job: ThinkJob, run: OpenRun, live: LiveRun, callbacks: RunCallbacks) -> Trajectory:
-    """Think until the run ends, in front of the people who watch it."""
+    """Think until the run ends, showing it live."""
     try:
         return job.run(run, live.on_record, callbacks)
     finally:
@@ -188,7 +188,7 @@ def live_of(trajectory: Trajectory, node: str) -> LiveRun:
 
 
 def in_memory(run: dict[str, str]) -> Trajectory | None:
-    """The record that `run` refers to, where its loop is running: also what could not be written."""
+    """The record that `run` refers to, if its loop is running; it includes what could not be written."""
     live = _running.get(run["subfolder"])
     return live and live.trajectory
 
@@ -202,13 +202,13 @@ def failures(node: str) -> int:
 
 
 def running(client: str | None = None) -> list[dict[str, Any]]:
-    """The state of every loop that runs now, as in the event "began"; of those that a page may show, where it asks."""
+    """The state of every running loop, as in the event "began"; for a client, only of those that its page may show."""
     _forget_cancelled()
     return [live.state() for live in list(_running.values()) if client is None or live.belongs_to(client)]
 
 
 def preview(run: str, number: str = "") -> bytes:
-    """The edit under way of the loop in the subfolder `run`. number: tells one preview from the next, for caches."""
+    """The current edit of the loop in the subfolder `run`. number: tells one preview from the next, for caches."""
     return _find(run).preview()
 
 
@@ -225,14 +225,14 @@ def _find(run: str) -> LiveRun:
 
 
 def _forget_cancelled() -> None:
-    """A loop that consists of several nodes may be canceled without noticing."""
+    """Close canceled loops: a loop that consists of several nodes may not notice that it was canceled."""
     for live in list(_running.values()):
         if not server.is_running(live._prompt):
-            live.close()  # two threads may find it out at once
+            live.close()  # two threads may find out at once
 
 
 def serve() -> None:
-    """Let the front end ask for the running loops and their previews, and give orders: {run, action, prompt?, step?}."""
+    """Let the front end ask for the running loops and their previews, and send commands: {run, action, prompt?, step?}."""
     server.add_route("GET", "/rethink/running", running)
     server.add_route("GET", "/rethink/preview", preview)
     server.add_route("POST", "/rethink/order", order)

@@ -1,4 +1,4 @@
-"""How good an edit is."""
+"""Measure how good an edit is."""
 
 import json
 import math
@@ -38,7 +38,7 @@ NUMBERS = {
     "psnr_outside": PSNR,
     "ssim_outside": SSIM,
 }
-NAN = "Not a number (NaN) where it was not measured."
+NAN = "Not a number (NaN) if it was not measured."
 
 
 class ScoreEdit(io.ComfyNode):
@@ -48,7 +48,8 @@ class ScoreEdit(io.ComfyNode):
             node_id="RethinkScoreEdit",
             display_name="Score Edit",
             category="Rethink/Evaluate",
-            description="Says how good an edit is: a judge's scores, CLIP similarities, and how well all else was left alone.",
+            description="Measures how good an edit is: a judge's scores, CLIP similarities, and how well everything "
+            "else was left alone.",
             search_aliases=[
                 "evaluate edit",
                 "viescore",
@@ -68,7 +69,7 @@ class ScoreEdit(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 io.Image.Input("source", tooltip="The image before the edit."),
-                io.Image.Input("edited", tooltip="The image after it, or a batch of edits of the same source."),
+                io.Image.Input("edited", tooltip="The image after the edit, or a batch of edits of the same source."),
                 io.String.Input(
                     "instruction", multiline=True, default="", tooltip="What was asked for. The edit is judged by it."
                 ),
@@ -79,8 +80,9 @@ class ScoreEdit(io.ComfyNode):
                     optional=True,
                     options=[NONE, *model_folders.clip_names()],
                     default=NONE,
-                    tooltip="Compares images and captions: a transformers folder of a CLIPModel in models/clip_vision. The "
-                    "built-in one knows only the built-in scenes. none: no such comparison.",
+                    tooltip="Compares images with captions: a transformers folder of a CLIPModel in "
+                    "models/clip_vision. The built-in CLIP is only for the built-in scenes. none: skip this "
+                    "comparison.",
                 ),
                 *(
                     field_input(ScoreJob, name, optional=True)
@@ -89,12 +91,12 @@ class ScoreEdit(io.ComfyNode):
                 sockets.Thinker.Input(
                     "judge",
                     optional=True,
-                    tooltip="From Load Thinker: scores the edit. Without one there are no scores.",
+                    tooltip="From Load Thinker: scores the edit. Without a judge, there are no such scores.",
                 ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="Where the image may change. Without one that is wherever it visibly did.",
+                    tooltip="Where the image may change. Without a mask: wherever it visibly did.",
                 ),
             ],
             outputs=[

@@ -11,10 +11,11 @@ from .inputs import field_input
 
 PLACEHOLDERS = {"model": "qwen-image-edit", "key_variable": "OPENAI_API_KEY"}
 HELP = {
-    "base_url": "Up to /v1: vLLM-Omni, SGLang, LocalAI, OpenAI (https://api.openai.com/v1). Before your images go to another machine for "
-    "the first time, you are asked.",
-    "key_variable": "The NAME of the environment variable with the key, never the key itself. Empty for a server that needs none. A "
-    "provider's own variable goes only to that provider; the help page of Load Thinker says how to pair others.",
+    "base_url": "The server's address up to /v1: vLLM-Omni, SGLang, LocalAI, OpenAI (https://api.openai.com/v1). You "
+    "are asked before your images go to another machine for the first time.",
+    "key_variable": "The NAME of the environment variable with the key, never the key itself. Empty for a server "
+    "that needs none. A provider's own key goes only to that provider; the help page of Load Thinker explains how to "
+    "pair others.",
 }
 
 
@@ -25,7 +26,8 @@ class LoadEditorFromServer(io.ComfyNode):
             node_id="RethinkLoadEditorFromServer",
             display_name="Load Editor From Server",
             category="Rethink/Edit",
-            description="A model that edits images by instruction behind a server with OpenAI's image edits, here or elsewhere.",
+            description="Connects to a model that edits images by instruction, on a local or remote server with an "
+            "OpenAI-compatible API for image edits.",
             search_aliases=[
                 "remote editor",
                 "editor api",
@@ -41,7 +43,7 @@ class LoadEditorFromServer(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, base_url: str | None = None, key_variable: str | None = None, **_: Any) -> Any:
-        return permissions.stamp(base_url or "", key_variable or "")  # nothing where it comes by a link
+        return permissions.stamp(base_url or "", key_variable or "")  # empty if it comes from a link
 
     @classmethod
     def execute(

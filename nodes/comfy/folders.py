@@ -1,4 +1,4 @@
-"""ComfyUI's folders for images, data sets, CLIPs and results, and names that cannot lead out of them."""
+"""ComfyUI's folders for images, datasets and results, and names that cannot lead out of them."""
 
 import os
 from pathlib import Path, PureWindowsPath
@@ -12,7 +12,7 @@ MAX_ECHO = 80  # characters of a name that is refused
 
 
 def image_folders() -> list[str]:
-    """Folders whose images can be worked on: of ComfyUI's input folder, and of its folders for data sets."""
+    """Folders whose images can be used: those in ComfyUI's input folder and in its datasets folders."""
     return list(_image_folders())
 
 
@@ -20,7 +20,7 @@ def image_folder(name: str, input: str) -> Path:
     """The path of a folder of `image_folders`. Raises RethinkError for any other name."""
     if name not in (folders := _image_folders()):
         raise RethinkError(
-            f"{input}: there is no “{name}”; put the folder into ComfyUI's input folder, or name the folder above it under "
+            f"{input}: there is no “{name}”; put the folder into ComfyUI's input folder, or list its parent folder under "
             "“datasets” in extra_model_paths.yaml."
         )
     return folders[name]
@@ -36,15 +36,15 @@ def _image_folders() -> dict[str, Path]:
 
 
 def dataset_names(holding: str = "*") -> list[str]:
-    """The folders for data sets, those alone that have a file of the name `holding`."""
+    """The names of the datasets that contain a file matching the pattern `holding`."""
     return sorted(name for name, path in _datasets().items() if any(path.glob(holding)))
 
 
 def dataset_roots() -> list[Path]:
-    """ComfyUI's folders for data sets, the one that is written to first."""
+    """ComfyUI's datasets folders; the first is the one that is written to."""
     try:
         return [Path(root) for root in folder_paths.get_folder_paths("datasets")]
-    except KeyError:  # ComfyUI before 0.27 knows no such kind of folder
+    except KeyError:  # ComfyUI before 0.27 has no such kind of folder
         return [Path(folder_paths.base_path) / "datasets"]
 
 
@@ -60,13 +60,13 @@ def dataset_path(name: str, input: str) -> Path:
     places = [place for root, place in zip(roots, places) if is_within(place, root)]
     if not places:
         raise RethinkError(
-            f"{input}: “{_shorten(name)}” is no name for a folder in {roots[0]}; use for example my-pairs."
+            f"{input}: “{_shorten(name)}” is not a valid name for a folder in {roots[0]}; use, for example, my-pairs."
         )
     return next((place for place in places if place.exists()), places[0])
 
 
 def _datasets() -> dict[str, Path]:
-    """Name → folder of all data sets; of two with one name, the first."""
+    """Name → folder of every dataset; if two share a name, the first."""
     found: dict[str, Path] = {}
     for root in dataset_roots():
         found = _folders_in(root) | found
@@ -78,7 +78,7 @@ def _shorten(name: str) -> str:
 
 
 def _folders_in(base: Path) -> dict[str, Path]:
-    """Name → folder of those in `base`, and one level down in those that hold folders alone."""
+    """Name → folder of those in `base`, or, where one contains only folders, of those one level down."""
     found = {}
     for folder in _visible_folders(base):
         inner = _visible_folders(folder)
@@ -96,7 +96,7 @@ def _visible_folders(base: Path) -> list[Path]:
 
 
 def temp_path(name: str) -> Path:
-    """A path in ComfyUI's folder for files that a restart sweeps away."""
+    """A path in ComfyUI's temp folder, which a restart clears."""
     return Path(folder_paths.get_temp_directory()) / name
 
 
@@ -116,13 +116,13 @@ def scores_folder() -> Path:
 
 
 def comparison_folder(name: str) -> Path:
-    """The folder of a comparison in ComfyUI's output folder, new or not. Raises RethinkError for what is no name of one."""
+    """The folder of a comparison in ComfyUI's output folder, new or not. Raises RethinkError for an invalid name."""
     root = Path(folder_paths.get_output_directory()) / "rethink" / "comparisons"
     parts = portable_parts(name)
     folder = root.joinpath(*parts) if parts else root
     if not parts or not is_within(folder, root):
         raise RethinkError(
-            f"name: “{_shorten(name)}” is no name for a folder in {root}; use for example my-comparison."
+            f"name: “{_shorten(name)}” is not a valid name for a folder in {root}; use, for example, my-comparison."
         )
     return folder
 
@@ -134,15 +134,17 @@ def trainings() -> dict[str, Path]:
 
 
 def benchmark_folder(name: str, input: str) -> Path:
-    """Where the results of a benchmark called `name` lie, in ComfyUI's output folder.
+    """The folder for the results of a benchmark called `name`, in ComfyUI's output folder.
 
-    Raises RethinkError for what is no name of a folder there.
+    Raises RethinkError for an invalid name.
     """
     root = Path(folder_paths.get_output_directory()) / "rethink" / "benchmarks"
     parts = portable_parts(name)
     path = root.joinpath(*parts) if parts else root
     if not parts or not is_within(path, root):
-        raise RethinkError(f"{input}: “{_shorten(name)}” is no name for a folder in {root}; use for example kontext.")
+        raise RethinkError(
+            f"{input}: “{_shorten(name)}” is not a valid name for a folder in {root}; use, for example, kontext."
+        )
     return path
 
 
@@ -155,30 +157,30 @@ def next_output_folder(prefix: str) -> Path:
     if ".." in parts or parts[:1] == ("/",):
         raise RethinkError(f"{quoted} leads out of ComfyUI's output folder; name a folder within it.")
     if not portable_parts(prefix):
-        raise RethinkError(f"{quoted} is no name for a folder on every system; use for example rethink/run.")
+        raise RethinkError(f"{quoted} is not a valid folder name on every system; use, for example, rethink/run.")
     if not is_within(os.path.join(output, *parts[:-1]), output):
         raise RethinkError(f"{quoted} is a link that leads out of ComfyUI's output folder; name a folder within it.")
     try:
         base, name, number, _, _ = folder_paths.get_save_image_path("/".join(parts), output)
     except OSError as error:
-        raise RethinkError(f"{quoted} cannot be made in ComfyUI's output folder: {error.strerror}.") from error
+        raise RethinkError(f"{quoted} cannot be created in ComfyUI's output folder: {error.strerror}.") from error
     return Path(base) / f"{name}_{number:05}_"
 
 
 def to_view_params(file: Path) -> dict[str, str]:
-    """What names a file of the output, input or temp folder to the front end: /view's own arguments."""
+    """Return what identifies a file of the output, input or temp folder to the front end: /view's own arguments."""
     for kind in ("output", "input", "temp"):
         base = Path(folder_paths.get_directory_by_type(kind)).resolve()
         if file.resolve().is_relative_to(base):
             subfolder = file.parent.resolve().relative_to(base).as_posix()
             return {"filename": file.name, "subfolder": subfolder, "type": kind}
     raise RethinkError(
-        f"trajectory: {file} is neither in ComfyUI's output folder nor in its input folder; copy it there."
+        f"trajectory: {file} is in neither ComfyUI's output folder nor its input folder; copy it to one of them."
     )
 
 
 def from_view_params(params: dict[str, str]) -> Path:
-    """The file that /view's arguments name. Raises RethinkError for one outside its folder, and for anything but a file."""
+    """Return the file that /view's arguments name. Raises RethinkError for one outside its folder and for anything but a file."""
     names = [params.get(key) for key in ("type", "subfolder", "filename")] if isinstance(params, dict) else []
     texts = [name for name in names if isinstance(name, str) and _can_be_path(name)]
     if len(texts) != 3:
@@ -186,10 +188,10 @@ def from_view_params(params: dict[str, str]) -> Path:
     kind, subfolder, filename = texts
     base = folder_paths.get_directory_by_type(kind)
     file = Path(base or "", subfolder, filename)
-    # By its text first: any site can have a browser ask, and Windows would look for \\server\share on the network.
+    # Check the text first: any site can make a browser send this, and Windows would look up \\server\share on the network.
     relative = not any(PureWindowsPath(name).anchor for name in (subfolder, filename))
     inside = base is not None and relative and all(is_within(path, base) for path in (file.parent, file))
-    if file.name != filename or filename == ".." or not inside:  # a file may lie inside whose folder does not: “.”
+    if file.name != filename or filename == ".." or not inside:  # a file can be inside while its folder is not: “.”
         raise RethinkError(f"trajectory: {_shorten(str(file))} is not in ComfyUI's folders.")
     return file
 
@@ -203,8 +205,8 @@ def _can_be_path(text: str) -> bool:
 
 
 def folders_above(index: str) -> dict[str, Path]:
-    """“output/a” → every folder that holds such folders as `folders_with` finds, ComfyUI's output and input folders themselves
-    among them."""
+    """“output/a” → every folder that contains folders found by `folders_with`; ComfyUI's output and input folders themselves
+    are always included."""
     found = {kind: Path(folder_paths.get_directory_by_type(kind)) for kind in ("output", "input")}
     for name, folder in folders_with(index).items():
         found.setdefault(name.rpartition("/")[0], folder.parent)

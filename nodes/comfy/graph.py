@@ -1,4 +1,4 @@
-"""ComfyUI's graph of a running prompt. By itself, since older ones lack it, and only the Think Loop builds on it."""
+"""ComfyUI's graph of a running prompt, kept apart: older versions lack it, and only the Think Loop needs it."""
 
 from comfy_execution.graph_utils import GraphBuilder, is_link
 

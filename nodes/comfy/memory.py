@@ -25,9 +25,9 @@ from ...rethink.thinkers.protocol import Chat, Messages, Placement, Request, Thi
 from .model_folders import editor_path, files_fingerprint, lora_path
 from .progress import stop_if_cancelled
 
-# Of a row, while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate.
+# Memory for one row while it is edited: three passes of Stable Diffusion's UNet, by ComfyUI's own estimate.
 BYTES_PER_PIXEL = 1024
-KV_CACHE_SHARE = 1 / 16  # of a thinker's weights, an answer: what Qwen3-VL's keys and values of two large images take
+KV_CACHE_SHARE = 1 / 16  # of a thinker's weights, per answer: what Qwen3-VL's keys and values of two large images take
 
 _editors = WeakValueDictionary()  # what it was loaded from and how → Editor: one copy, however many nodes ask for it
 _thinkers = WeakValueDictionary()  # the same for the Chats of transformers folders
@@ -37,10 +37,10 @@ _patchers = WeakKeyDictionary()  # Editor or Chat → the ModelPatcher through w
 
 
 def load_editor(name: str, dtype: Dtype, offload: Offload, quantize: QuantizerName = "none") -> Editor:
-    """The editor called `name`, loaded once however many nodes ask for it, and released with the last of them.
+    """Load the editor called `name`, once however many nodes ask for it; it is released with the last of them.
 
-    With offload "none" ComfyUI moves its weights like those of its own models; otherwise it moves them itself, also when
-    it is quantized: not every quantized layer can be moved from outside.
+    With offload "none", ComfyUI moves its weights like those of its own models. Otherwise, and always when it is quantized,
+    the editor moves them itself: not every quantized layer can be moved from outside.
     """
     from ...rethink.editors.loading import is_best_in_full
     from ...rethink.editors.loading import load_editor as load
@@ -69,12 +69,12 @@ def load_editor(name: str, dtype: Dtype, offload: Offload, quantize: QuantizerNa
 
 
 def add_lora(editor: Editor, name: str, strength: float) -> tuple[Editor, LoraReport]:
-    """(`editor` with a LoRA of `lora_names` over it, the report). Both are moved as one: they share their weights."""
+    """Return (`editor` with a LoRA of `lora_names`, the report). Both editors are moved as one: they share their weights."""
     return add_lora_of(editor, lora_path(name), strength)
 
 
 def add_lora_of(editor: Editor, path: Path, strength: float) -> tuple[Editor, LoraReport]:
-    """`add_lora`, of a file anywhere."""
+    """Like `add_lora`, for a file anywhere."""
     from ...rethink.editors.loading import add_lora as add_lora_file
 
     changed, report = add_lora_file(editor, path, strength)
@@ -85,9 +85,9 @@ def add_lora_of(editor: Editor, path: Path, strength: float) -> tuple[Editor, Lo
 
 
 def load_chat(backend: Backend, config: ThinkerConfig, name: str, path: Path | None = None) -> Chat:
-    """The Chat of a thinker on this machine, loaded once however many nodes ask for it, where ComfyUI has it compute.
+    """Load the Chat of a thinker on this machine, once however many nodes ask for it, to compute where ComfyUI does.
 
-    name: as it was chosen. path: the files of the model, where they are known.
+    name: as it was chosen. path: the files of the model, if they are known.
     """
     device = model_management.get_torch_device()
     if config.dtype == "auto" and device.type != "cpu":  # where it will compute, not where it waits
@@ -105,19 +105,19 @@ def load_chat(backend: Backend, config: ThinkerConfig, name: str, path: Path | N
 
 
 def _manage(chat: Chat, name: str, path: Path | None, device: torch.device, home: torch.device) -> Chat:
-    """The Chat with its weights in ComfyUI's hands, as far as it says that they can be."""
+    """Return the Chat with its weights managed by ComfyUI, as far as its placement allows."""
     if chat.placement == "elsewhere":
         return chat
     managed = ManagedChat(chat, name, path)
     if chat.placement == "movable":
-        # Within a list: the patcher sets `device` on its argument, which transformers' models do not allow.
+        # Wrapped in a list: the patcher sets `device` on its argument, which transformers' models do not allow.
         within = torch.nn.ModuleList([managed.module])
         _patchers[managed] = ModelPatcher(within, load_device=device, offload_device=home)
     return managed
 
 
 class ManagedChat:
-    """A Chat whose weights are on the device while it answers, and only then. name: as it was chosen. folder: of its files."""
+    """A Chat whose weights are on the device only while it answers. name: as it was chosen. folder: where its files are."""
 
     def __init__(self, chat: Any, name: str, folder: Path | None = None):
         self._chat, self.name, self.folder = chat, name, folder
@@ -134,7 +134,7 @@ class ManagedChat:
             return chat_all(self._chat, requests, **options)
 
     def clear_cache(self) -> None:
-        """Free what the device holds besides the weights."""
+        """Free everything on the device except the weights."""
         clear_cache(self._chat)
 
     def _loaded(self, answers: int) -> AbstractContextManager[None]:
@@ -142,10 +142,10 @@ class ManagedChat:
 
 
 class ChatBesides:
-    """A Chat that answers while an editor works: ComfyUI may take the editor off the device for it, and after every answer the
-    editor is back there, with `room` bytes to work in."""
+    """A Chat that answers while an editor is at work. ComfyUI may take the editor off the device for it; after every answer the
+    editor is back, with `room` bytes to work in."""
 
-    name: str  # these two are the chat's own, by `__getattr__`
+    name: str  # these two come from the chat, by `__getattr__`
     placement: Placement
 
     def __init__(self, chat: Chat, editor: Editor, room: int):
@@ -173,14 +173,14 @@ class ChatBesides:
 
 
 def release_caches(*thinkers: Thinker | None) -> None:
-    """Give back what the Chats of thinkers have remembered of a run that is over."""
+    """Free what the Chats of thinkers have cached during a run that is over."""
     for thinker in thinkers:
         if thinker is not None:
             clear_cache(thinker.chat)
 
 
 def editor_on_device(editor: Editor, images: Tensor, rows: int) -> AbstractContextManager[None]:
-    """Within it the editor can edit `rows` images of the size of `images`. See `loaded_on_device`."""
+    """Keep the editor on the device, with room to edit `rows` images of the size of `images`. See `loaded_on_device`."""
     room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_PER_PIXEL  # larger ones are scaled down to edit
     return loaded_on_device(editor, room)
 
@@ -202,10 +202,10 @@ def loaded_on_device(model, room: int) -> Iterator[None]:
                 model_management.module_size(model.module) + room, model_management.get_torch_device()
             )
         yield
-    except torch.cuda.OutOfMemoryError as error:  # models have sentences for their work: these are the weights alone
+    except torch.cuda.OutOfMemoryError as error:  # editors and chats word their own: this is about the weights alone
         model_management.unload_all_models()
         raise OutOfMemoryError(
-            f"{model.name} as a whole is larger than the video memory; choose an offload or a quantization where it is "
+            f"{model.name} does not fit into video memory as a whole; choose an offload or a quantization where it is "
             "loaded. The help page of Load Editor has a table."
         ) from error
     except OutOfMemoryError:  # the tensors are gone by now, but other models may still fill the device
@@ -218,20 +218,20 @@ def loaded_on_device(model, room: int) -> Iterator[None]:
 
 @contextmanager
 def device_lent(editor: Editor, room: int) -> Iterator[None]:
-    """Within it ComfyUI may take an editor that is at work off the device for other models; afterwards it is back there, with
-    `room` bytes to work in."""
+    """Let ComfyUI take an editor that is at work off the device for other models; afterwards it is back, with `room` bytes to
+    work in."""
     yield
     with loaded_on_device(editor, room):
         pass
 
 
 class ManagedEditor:
-    """An Editor whose weights are on the device while it works, and only then: for loops that also use other models.
+    """An Editor whose weights are on the device only while it works, for loops that also use other models.
 
-    Cancel ends its edits, also those of who knows nothing of it.
+    Cancel ends its edits even if the caller does not check for it.
     """
 
-    # What needs no weights is the editor's own, by `__getattr__`.
+    # Whatever needs no weights comes from the editor, by `__getattr__`.
     name: str
     defaults: Settings
     module: torch.nn.Module
@@ -263,17 +263,17 @@ class ManagedEditor:
 
 @contextmanager
 def device_to_itself() -> Iterator[None]:
-    """Within it a model that ComfyUI does not know may fill the device: whatever else is used meanwhile comes back by itself."""
+    """Free the whole device for a model that ComfyUI does not manage. Other models that are used meanwhile reload themselves."""
     model_management.unload_all_models()
     try:
         yield
     finally:
-        gc.collect()  # what trained it refers to itself
+        gc.collect()  # what trained the model has reference cycles
         model_management.soft_empty_cache()
 
 
 def compute_device() -> torch.device:
-    """Where ComfyUI computes."""
+    """The device that ComfyUI computes on."""
     return model_management.get_torch_device()
 
 

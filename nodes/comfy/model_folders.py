@@ -1,6 +1,6 @@
 """The models in ComfyUI's model folders: their names and paths.
 
-Models that are folders are found as ComfyUI's own loaders find theirs: at any depth, and through links, which the owner
+Models that are folders are found as ComfyUI's own loaders find files: at any depth, and through links, which the owner
 of the machine has put there. Names from a workflow are looked up among these, so that none leads anywhere else.
 """
 
@@ -42,7 +42,7 @@ def editor_path(name: str) -> Path:
 
 
 def thinker_names() -> list[str]:
-    """The transformers folders in models/LLM, those further down as “owner/name”."""
+    """The transformers folders in models/LLM, nested ones as “owner/name”."""
     return list(find_folders("LLM", "config.json"))
 
 
@@ -53,7 +53,7 @@ def thinker_path(name: str) -> Path:
     path = find_folders("LLM", "config.json").get(name)
     if path is None:
         raise RethinkError(
-            f"folder: there is no “{name}” in ComfyUI's model folders; put the transformers folder of a model that sees "
+            f"folder: there is no “{name}” in ComfyUI's model folders; put the transformers folder of a vision-language model "
             "into models/LLM, then choose it from the list."
         )
     return path
@@ -62,13 +62,15 @@ def thinker_path(name: str) -> Path:
 def new_thinker_path(name: str, input: str) -> Path:
     """Where a thinker called `name` is written: into the first of ComfyUI's folders for them, “a/b” into a folder there.
 
-    Raises RethinkError for what is no name of a folder in it.
+    Raises RethinkError for an invalid name.
     """
     root = Path(folder_paths.get_folder_paths("LLM")[0])
     parts = portable_parts(name.strip())
     path = root.joinpath(*parts) if parts else root
     if not parts or not is_within(path, root):
-        raise RethinkError(f"{input}: “{name[:80]}” is no name for a folder in {root}; use for example my-thinker.")
+        raise RethinkError(
+            f"{input}: “{name[:80]}” is not a valid name for a folder in {root}; use, for example, my-thinker."
+        )
     return path
 
 
@@ -84,7 +86,7 @@ def template_names() -> list[str]:
 
 
 def template_text(name: str) -> str:
-    """What is in a file of `template_names`."""
+    """Read a file of `template_names`."""
     if name not in template_names():
         raise RethinkError(
             f"template: there is no “{name}”; put the .txt file into the thinker's folder in models/LLM."
@@ -112,13 +114,15 @@ def lora_path(name: str) -> Path:
 def new_lora_path(name: str, input: str) -> Path:
     """Where a LoRA called `name` is written: into the first of ComfyUI's folders for LoRAs, “a/b” into a folder there.
 
-    Raises RethinkError for what is no name of a file in it.
+    Raises RethinkError for an invalid name.
     """
     root = Path(folder_paths.get_folder_paths("loras")[0])
     parts = portable_parts(name.strip().removesuffix(".safetensors"))
     path = root.joinpath(*parts[:-1], f"{parts[-1]}.safetensors") if parts else root
     if not parts or not is_within(path, root):
-        raise RethinkError(f"{input}: “{name[:80]}” is no name for a file in {root}; use for example my-edit.")
+        raise RethinkError(
+            f"{input}: “{name[:80]}” is not a valid name for a file in {root}; use, for example, my-edit."
+        )
     return path
 
 
@@ -128,7 +132,7 @@ def lora_name(path: Path) -> str:
 
 
 def clip_names() -> list[str]:
-    """What measures images against captions: the built-in CLIP, transformers folders of CLIPModels."""
+    """The CLIPs that compare images with captions: the built-in one, transformers folders of CLIPModels."""
     return [BUILT_IN, *sorted(_clip_folders())]
 
 
@@ -145,7 +149,7 @@ def clip_path(name: str) -> Path:
 
 
 def measures_folder() -> Path | None:
-    """Where the models of the learned measures lie, a folder each; None where there are none."""
+    """The folder of the models for the learned measures, one subfolder each; None if there is none."""
     return next((folder for folder in map(Path, folder_paths.get_folder_paths("evaluation")) if folder.is_dir()), None)
 
 
@@ -166,23 +170,23 @@ def files_fingerprint(path: Path) -> tuple[int, int]:
 
 
 def find_folders(kind: str, index: str) -> dict[str, Path]:
-    """Name → folder of everything of a kind that has the file `index`.
+    """Name → folder of every model of a kind that has the file `index`.
 
-    The name is the way from the root, “owner/name”, and in the hub's cache (models--owner--name) the name on the hub. Of
-    two with one name the first root's counts, as for ComfyUI's files. A workflow's names are looked up here, so that
-    none leads anywhere else.
+    The name is the path from the root, “owner/name”; in the hub's cache (models--owner--name) it is the name on the hub. If
+    two share a name, the first root's counts, as for ComfyUI's files. A workflow's names are looked up here, so that none
+    leads anywhere else.
     """
     found: dict[str, Path] = {}
     for base in map(Path, folder_paths.get_folder_paths(kind)):
         for folder in _walk(base, index):
             snapshot = snapshot_of(folder)
-            if (snapshot / index).is_file():  # and no broken link
+            if (snapshot / index).is_file():  # not a broken link
                 found.setdefault(_name(folder, base), snapshot)
     return {name: found[name] for name in sorted(found)}
 
 
 def _safetensors(kind: str) -> dict[str, Path]:
-    """Name → .safetensors file of everything of a kind, links too where they lead to a file."""
+    """Name → path of every .safetensors file of a kind, including links that lead to a file."""
     names = [name for name in folder_paths.get_filename_list(kind) if name.lower().endswith(".safetensors")]
     paths = {name.replace(os.sep, "/"): folder_paths.get_full_path(kind, name) for name in names}
     return {name: Path(path) for name, path in paths.items() if path}
@@ -206,6 +210,6 @@ def _walk(base: Path, index: str) -> Iterator[Path]:
             continue
         try:
             inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-        except OSError:  # it is not there, or not to be read
+        except OSError:  # missing or unreadable
             continue
         waiting += [(path, (*above, real)) for path in inner]

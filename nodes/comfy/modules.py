@@ -1,4 +1,4 @@
-"""ComfyUI's own models, imported when they are first needed: not every host of the pack has them."""
+"""ComfyUI's own modules, imported on first use: not every host of the pack has them."""
 
 import importlib
 from typing import Any
@@ -7,7 +7,7 @@ from ...rethink.errors import RethinkError
 
 
 def comfy_module(module: str) -> Any:
-    """A module of ComfyUI's, imported when it is first needed. Raises RethinkError where there is none."""
+    """Import a module of ComfyUI on first use. Raises RethinkError if it does not exist."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -17,5 +17,5 @@ def comfy_module(module: str) -> Any:
 
 
 def comfy_extra(name: str) -> Any:
-    """ComfyUI's own nodes of comfy_extras/nodes_NAME.py."""
+    """ComfyUI's own nodes in comfy_extras/nodes_NAME.py."""
     return comfy_module(f"comfy_extras.nodes_{name}")

@@ -1,4 +1,4 @@
-"""What people see while a node works: progress, previews, a line of status. And Cancel, which is looked for meanwhile."""
+"""What users see while a node works: progress, previews, a status line. Cancel is checked for along the way."""
 
 import math
 import time
@@ -19,12 +19,12 @@ from ...rethink.progress import JobProgress
 from ...rethink.records import defuse_markup
 
 PREVIEW_SIDE = 512  # pixels of a preview on a film strip, at most
-PREVIEW_SECONDS = 0.1  # between two previews: a fast editor shall not spend its time on JPEGs
+PREVIEW_SECONDS = 0.1  # between two previews, so that a fast editor does not spend its time on JPEGs
 LINE_SECONDS = 0.5  # between two lines of progress
 
 
 class _NodeCall:
-    """One call of a node. end: what ends every thread of it, once it was cancelled or is over."""
+    """One call of a node. end: the exception that ends all its threads, once the call is canceled or over."""
 
     end: BaseException | None = None
 
@@ -34,7 +34,7 @@ _call: ContextVar[_NodeCall | None] = ContextVar("rethink_node_call", default=No
 
 @contextmanager
 def node_call() -> Iterator[None]:
-    """Around a call of a node. A thread of it that is still at work afterwards ends where it looks for Cancel."""
+    """Wrap a call of a node. A thread that is still at work afterwards ends at its next check for Cancel."""
     call = _NodeCall()
     token = _call.set(call)
     try:
@@ -45,10 +45,10 @@ def node_call() -> Iterator[None]:
 
 
 def stop_if_cancelled() -> None:
-    """Raise what ends the run in ComfyUI when the user has pressed Cancel.
+    """Raise the exception that ends the run in ComfyUI if the user has pressed Cancel.
 
-    ComfyUI says it to the first who looks, so all threads of a call are told by that one, and those that earlier calls
-    have left behind do not look: the Cancel that they would take is not theirs.
+    ComfyUI reports a Cancel only to the first check, which then passes it on to all threads of its call. Threads left over
+    from earlier calls do not check, since they could consume a Cancel meant for a later call.
     """
     call = _call.get()
     if call is not None and call.end is not None:
@@ -64,7 +64,7 @@ def stop_if_cancelled() -> None:
 def edit_progress(run: int, runs: int, *, previews: bool = True) -> Callable[[int, int, Callable[[], Tensor]], None]:
     """The callback for run `run` of `runs` edits of one node: progress over all of them, previews, Cancel.
 
-    A node that shows its own result asks for no previews: the front end would keep showing the last one.
+    A node that shows its own result turns previews off: the front end would keep showing the last one.
     """
     bar = comfy.utils.ProgressBar(runs)
     last_shown = -math.inf
@@ -91,7 +91,7 @@ def preview_bytes(images: Tensor) -> bytes:
 
 
 def count_progress() -> Callable[..., None]:
-    """The callback of a run that counts: (done, total, a line to show on the node, an image of what was just made)."""
+    """The callback of a run that counts items: (done, total, a line to show on the node, an image of what was just made)."""
     show = stage_bar()
     last_shown = -math.inf
 
@@ -111,7 +111,7 @@ def count_progress() -> Callable[..., None]:
 
 
 def silent_progress() -> Callable[[int, int], None]:
-    """The callback (done, total) of a run whose node says in its own way how far it is: the bar on the node, and Cancel."""
+    """The callback (done, total) of a run whose node shows progress in its own way: only the bar on the node, and Cancel."""
     show, last = stage_bar(), (0, 0)
 
     def report(done: int, total: int) -> None:
@@ -125,8 +125,8 @@ def silent_progress() -> Callable[[int, int], None]:
 
 
 def stage_bar() -> Callable[..., None]:
-    """(done, total, preview) on the node's bar, for work of several stages: ComfyUI's own sends nothing of a stage until it has
-    come farther than the one before, so each gets a new one."""
+    """Return the callback (done, total, preview) for the node's bar, for work in several stages. ComfyUI's own bar sends nothing
+    until a stage has passed the one before, so each stage gets a new bar."""
     bar, last = comfy.utils.ProgressBar(1), 0
 
     def show(done: int, total: int, preview: tuple | None = None) -> None:
@@ -140,7 +140,7 @@ def stage_bar() -> Callable[..., None]:
 
 
 def job_progress() -> Callable[[JobProgress], None]:
-    """The callback of a job of the library."""
+    """The callback for a job of the library."""
     report = count_progress()
     return lambda progress: report(progress.done, progress.total, progress.line, progress.preview)
 
@@ -154,7 +154,7 @@ def show_status(line: str) -> None:
 
 
 def _sheet(images: Tensor) -> Tensor:
-    """[B, h, w, 3] laid out as one image [1, rows·h, columns·w, 3], as near to a square as it gets."""
+    """[B, h, w, 3] laid out as one image [1, rows·h, columns·w, 3], as close to a square as possible."""
     count, height, width, _ = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
