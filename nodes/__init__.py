@@ -39,8 +39,7 @@ ROOMS = {
 def load_nodes() -> list[type]:
     """Return every node that can be loaded here.
 
-    An older ComfyUI may lack something that a node builds on: that node is left out with a line in the log, and the others
-    work.
+    An older ComfyUI may lack something that a node builds on: that node is left out, with a line in the log.
     """
     nodes = []
     for room, names in ROOMS.items():

@@ -1,8 +1,8 @@
-"""What happens around every call of a node: omitted inputs of a choice get their defaults, errors name inputs as they were
-sent, and Cancel applies only to the current call.
+"""What happens around every call of a node: omitted inputs of a choice get their defaults, errors name inputs as they
+were sent, and Cancel applies only to the current call.
 
-The library names its own arguments, and the inputs of a choice are sent as “choice.input”. Users should find the name in
-an error on the node, and in the prompt that a program sends.
+The library names its own arguments, and the inputs of a choice are sent as “choice.input”. Users should find the name
+in an error on the node, and in the prompt that a program sends.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ class NodeError(RethinkError):
 
 
 def adapt(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """Return the node with `execute` and `fingerprint_inputs` wrapped: they get complete choices and raise NodeErrors."""
+    """Wrap the node's `execute` and `fingerprint_inputs`: they get complete choices and raise NodeErrors."""
     for name in ("execute", "fingerprint_inputs"):
         if name in vars(node):
             setattr(node, name, classmethod(_adapt_call(vars(node)[name].__func__)))
@@ -77,7 +77,7 @@ def _adapt_call(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_choice(name: str, value: Any) -> bool:
-    """Whether an input's value is that of a DynamicCombo: the chosen key under the input's name, and that choice's inputs."""
+    """Whether a value is that of a DynamicCombo: the chosen key under the input's name, and that choice's inputs."""
     return isinstance(value, dict) and name in value
 
 

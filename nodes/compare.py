@@ -32,8 +32,7 @@ ADVICE = "only editors, image, instruction and captions may be lists"
 class CompareEditors(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        editor_help = "Another editor, or a list of them. A list of strengths in Edit LoRA Loader makes a list of "
-        "editors."
+        editor_help = "Another editor, or a list: a list of strengths in Edit LoRA Loader makes a list of editors."
         return io.Schema(
             node_id="RethinkCompareEditors",
             display_name="Compare Editors",
@@ -223,7 +222,7 @@ def _tasks(
 
 
 def _variants(editors: Sequence[Editor], one: dict[str, Any]) -> Iterator[Variant]:
-    """Yield every editor, with a thinker each a second time, then the first editor with each checkpoint of the training."""
+    """Yield every editor, with a thinker each a second time, then the first editor with each training checkpoint."""
     from ..rethink.comparison.variants import variant_of
 
     names = [line.strip() for line in one["names"].splitlines() if line.strip()]

@@ -338,7 +338,7 @@ def clip_source(name: str) -> ModelSource:
 
 
 def _plots(store: PairStore) -> Iterator[dict]:
-    """What the node plots: {"threshold", "above", "bins": [[lower edge, count], …]} of every score that differs among pairs."""
+    """What the node plots: {"threshold", "above", "bins": [[lower edge, count], …]} of every score that varies."""
     scores, columns = LatestIndex(store.scores), {}
     for record in scores.records(pair.id for pair in store if pair.id in scores):
         for name, value in _values(record):

@@ -125,8 +125,8 @@ def single_values(inputs: Mapping[str, Sequence], advice: str) -> dict[str, Any]
 
 
 def masks_for(images: list[Tensor], masks: Sequence) -> list[Tensor | None]:
-    """The mask of every image at its size, or None. An empty mask among several skips its image; if all are empty, raises
-    RethinkError."""
+    """The mask of every image at its size, or None. An empty mask among several skips its image; if all are empty,
+    raises RethinkError."""
     areas = [
         None if mask is None else as_mask(mask, image) for mask, image in zip(broadcast(masks, len(images)), images)
     ]
@@ -141,7 +141,7 @@ def broadcast(values: Sequence, count: int) -> Sequence:
 
 
 def field_input(job: type, name: str, id: str = "", **more: Any) -> io.Input:
-    """The input for a field of a job, with its default, limits and help. id: the input's name, if it is not the field's."""
+    """The input for a field of a job, with its default, limits and help. id: the input's name, if not the field's."""
     found = option_of(job, name)
     options: dict[str, Any] = {"default": found.default, "tooltip": found.help, **more}
     if found.advanced:

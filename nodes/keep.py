@@ -26,7 +26,7 @@ class KeepUnchangedPixels(io.ComfyNode):
                 "change mask",
             ],
             inputs=[
-                # The edit comes first: when the node is bypassed, ComfyUI passes on the first input of an output's type.
+                # The edit comes first: for a bypassed node, ComfyUI passes on the first input of an output's type.
                 io.Image.Input(
                     "edited",
                     tooltip="The image after the edit, of any size. Several edits of one source can be a batch.",

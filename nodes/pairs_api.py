@@ -165,8 +165,8 @@ def set_verdict(key: str, id: str, accepted: bool | None) -> dict:
 
 
 def preview_thresholds(key: str, **thresholds: Any) -> dict:
-    """Count the pairs that thresholds would keep, from the scores alone: {"accepted", "rejected", "why": [[reason, count]]}.
-    Nothing is written, and a person's verdicts take precedence."""
+    """Count the pairs that thresholds would keep, from the scores alone: {"accepted", "rejected", "why": [[reason,
+    count]]}. Nothing is written, and a person's verdicts take precedence."""
     store, kinds = _store(key), {field.name: type(field.default) for field in fields(Thresholds)}
     values: dict[str, Any] = {n: kinds[n](_number(n, value)) for n, value in thresholds.items() if n in kinds}
     limits = Thresholds(**values)

@@ -1,8 +1,9 @@
-"""Permission to send images to a server: what the owner of this machine has allowed, or answers when asked on the canvas.
+"""Permission to send images to a server: what the owner of this machine has allowed, or answers when asked on the
+canvas.
 
-A workflow names a server, and workflows come from strangers. Only a page with the canvas is asked, and shown the server's
-name; a program that posts a prompt is refused. An answer counts only with the secret of its question, which no other site
-knows.
+A workflow names a server, and workflows come from strangers. Only a page with the canvas is asked, and shown the
+server's name; a program that posts a prompt is refused. An answer counts only with the secret of its question, which no
+other site knows.
 """
 
 import secrets
@@ -54,8 +55,8 @@ def stamp(base_url: str, key_variable: str) -> str | float:
 
 
 def open_remote(address: str, open: Callable[[Trust], T]) -> T:
-    """Open a model behind the server at an address, with what the owner trusts. Any other error is raised before the user is asked
-    about sending images."""
+    """Open a model behind the server at an address, with what the owner trusts. Any other error is raised before the
+    user is asked about sending images."""
     origin, _ = parse_address(address)
     model = open(read_settings().with_host(origin))
     check_images(address)
@@ -63,7 +64,7 @@ def open_remote(address: str, open: Callable[[Trust], T]) -> T:
 
 
 def check_images(base_url: str) -> None:
-    """Raise RethinkError if images may not be sent to the server at an address, after asking the user where possible."""
+    """Raise RethinkError if images may not be sent to the server at an address. Asks the user where possible."""
     origin, _ = parse_address(base_url)
     trust, prompt = read_settings(), server.prompt_id()
     workflow = server.workflow_id(prompt)

@@ -232,7 +232,7 @@ def _forget_cancelled() -> None:
 
 
 def serve() -> None:
-    """Let the front end ask for the running loops and their previews, and send commands: {run, action, prompt?, step?}."""
+    """Let the front end ask for running loops and their previews, and send commands: {run, action, prompt?, step?}."""
     server.add_route("GET", "/rethink/running", running)
     server.add_route("GET", "/rethink/preview", preview)
     server.add_route("POST", "/rethink/order", order)

@@ -1,4 +1,4 @@
-"""Where images come from: of a synthesis connections, or a folder; of anything else a folder with instructions."""
+"""Where images come from: connections or a folder for a synthesis, a folder with instructions for anything else."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ class LoadInstructedImages(io.ComfyNode):
             node_id="RethinkLoadInstructedImages",
             display_name="Load Images And Instructions",
             category="Rethink/Edit",
-            description="The images of a folder, each with the instruction in the text file of its name, as two lists.",
+            description="Loads the images of a folder, each with the instruction from the text file of the same "
+            "name, as two lists.",
             search_aliases=["image folder", "image text dataset", "batch of images", "captions", "prompts from files"],
             inputs=[
                 _folder_input(
-                    "A folder in ComfyUI's input folder, or in those that extra_model_paths.yaml names under datasets. Beside "
-                    "each image, a.jpg, lies its instruction, a.txt."
+                    "A folder in ComfyUI's input folder, or in one listed under “datasets” in "
+                    "extra_model_paths.yaml. Next to each image, a.jpg, is its instruction, a.txt."
                 )
             ],
             outputs=[
-                io.Image.Output("image", is_output_list=True, tooltip="The images, by name."),
+                io.Image.Output("image", is_output_list=True, tooltip="The images, in order of name."),
                 io.String.Output("instruction", is_output_list=True, tooltip="What to change in each."),
             ],
         )
@@ -54,13 +55,14 @@ class LoadInstructedImages(io.ComfyNode):
 
 def pictures_inputs() -> list[io.Input]:
     """The inputs that `sources_of` reads: where the images come from, and what is connected."""
-    # Only choices with widgets: the front end cannot begin with one that brings sockets alone.
+    # Only choices with widgets: the front end cannot start with a choice that adds only sockets.
     places = [io.DynamicCombo.Option(CONNECTED, []), io.DynamicCombo.Option(FOLDER, _folder_inputs())]
     return [
         io.DynamicCombo.Input(
             "pictures",
             options=places,
-            tooltip="Where the images come from: those connected, or a folder with any number of files, read one by one.",
+            tooltip="Where the images come from: the connected ones, or a folder with any number of files, read one "
+            "by one.",
         ),
         *_connected_inputs(),
     ]
@@ -90,7 +92,7 @@ def sources_of(
         areas = [None] * len(batch) if area is None else area.expand(len(batch), -1, -1)
         for single, where, named in zip(batch, areas, read_boxes(found, batch)):
             source = write_source(folders.temp_path("rethink"), single, where, named)
-            sources[source.name] = source  # an image that comes twice is one
+            sources[source.name] = source  # the same image counts once
     return list(sources.values())
 
 
@@ -109,17 +111,19 @@ def fingerprint(pictures: dict[str, Any]) -> Any:
 def _connected_inputs() -> list[io.Input]:
     return [
         io.Image.Input(
-            "image", optional=True, tooltip="Real images, where no folder is chosen: an image, a batch, or a list."
+            "image", optional=True, tooltip="Real images, if no folder is chosen: an image, a batch, or a list."
         ),
         io.Mask.Input(
             "mask",
             optional=True,
-            tooltip="The place to damage, from any node that makes masks. Without one it is drawn from the seed.",
+            tooltip="The place to damage, from any node that makes masks. Without a mask, the seed chooses a random "
+            "place.",
         ),
         io.Custom(BOXES).Input(
             "boxes",
             optional=True,
-            tooltip="Places to damage, from a detector: one box is drawn for every pair. Its label names the place.",
+            tooltip="Places to damage, from a detector: one box is chosen at random for every pair. Its label names "
+            "the place.",
         ),
     ]
 
@@ -127,8 +131,8 @@ def _connected_inputs() -> list[io.Input]:
 def _folder_inputs() -> list[io.Input]:
     return [
         _folder_input(
-            "A folder with its subfolders: in ComfyUI's input folder, or in those that extra_model_paths.yaml names under "
-            "datasets.",
+            "A folder with its subfolders, in ComfyUI's input folder or in one listed under “datasets” in "
+            "extra_model_paths.yaml.",
             optional=True,
         ),
         io.Combo.Input(
@@ -136,7 +140,8 @@ def _folder_inputs() -> list[io.Input]:
             optional=True,
             options=AnyOption([NONE, *folders.image_folders()]),
             default=NONE,
-            tooltip="A folder of masks with the same file names and any image extension: white where the subject is, or cut out.",
+            tooltip="A folder of masks with the same file names and any image extension: white where the subject is, "
+            "or cutouts of it.",
         ),
     ]
 

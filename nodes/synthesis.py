@@ -1,4 +1,4 @@
-"""Pairs by undoing edits: real images are damaged, and the damage is what is learned to undo."""
+"""Pairs by inverse edits: real images are damaged, and a model learns to undo the damage."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -40,8 +40,8 @@ class InverseEditSynthesizer(io.ComfyNode):
             node_id="RethinkInverseEditSynthesizer",
             display_name="Inverse Edit Synthesizer",
             category="Rethink/Teach",
-            description="Makes training pairs from real images: damages them, which is easy, so that a model learns the "
-            "hard way back. The real image is always the target.",
+            description="Makes training pairs from real images: damages them, which is easy, so that a model learns "
+            "the hard part, undoing it. The real image is always the target.",
             search_aliases=[
                 "training data",
                 "training pairs",
@@ -62,22 +62,23 @@ class InverseEditSynthesizer(io.ComfyNode):
                         *(io.DynamicCombo.Option(id, _ranges_of(op)) for id, op in OPERATIONS.items()),
                         io.DynamicCombo.Option(EDITOR, _editor_inputs()),
                     ],
-                    tooltip="What is done to the images; a model learns to undo it. any: a random one for every pair, of "
-                    "those that need no mask. editor: any editor, with an instruction that removes something.",
+                    tooltip="What is done to the images; a model learns to undo it. any: a random operation for "
+                    "every pair, among those that need no mask. editor: any editor, with an instruction that removes "
+                    "something.",
                 ),
                 *pictures_inputs(),
                 io.String.Input(
                     "dataset",
                     default="pairs",
-                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the pairs are added to. Pairs that "
-                    "are there already are not made again: a stopped run resumes.",
+                    tooltip="Name of the folder, within ComfyUI's datasets folder, that the pairs are added to. "
+                    "Existing pairs are not made again, so a stopped run resumes.",
                 ),
                 field_input(SynthesisConfig, "pairs"),
                 field_input(SynthesisConfig, "seed", control_after_generate="fixed"),
                 sockets.Thinker.Input(
                     "thinker",
                     optional=True,
-                    tooltip="Describes what was hidden; that goes into the instruction.",
+                    tooltip="Describes what was hidden. The description goes into the instruction.",
                 ),
                 field_input(SynthesisJob, "find", optional=True, placeholder="a face"),
                 field_input(SynthesisJob, "place", optional=True, placeholder="the man's face"),
@@ -104,9 +105,9 @@ class InverseEditSynthesizer(io.ComfyNode):
             ],
             outputs=[
                 sockets.Pairs.Output(
-                    "pairs_out", display_name="pairs", tooltip="For the nodes that preview, filter, save."
+                    "pairs_out", display_name="pairs", tooltip="For the nodes that preview, filter and save pairs."
                 ),
-                io.String.Output("report", tooltip="How many were made, and why others were skipped."),
+                io.String.Output("report", tooltip="How many pairs were made, and why others were skipped."),
             ],
         )
 
@@ -151,7 +152,7 @@ class InverseEditSynthesizer(io.ComfyNode):
             )
             report = job.run(job_progress())
         if not report.pairs.subset:
-            raise RethinkError("\n".join(["pictures: not one pair could be made.", *report.reasons]))
+            raise RethinkError("\n".join(["pictures: no pair could be made.", *report.reasons]))
         return io.NodeOutput(report.pairs, str(report), ui=feedback.show_text(str(report)))
 
 
@@ -160,14 +161,14 @@ def _ranges_of(operation: Operation) -> list[io.Input]:
     inputs = []
     for name, span in operation.ranges.items():
         if not isinstance(span, Range):
-            tip = "Which kind; any: a random one for every pair."
+            tip = "Which kind. any: a random one for every pair."
             inputs.append(io.Combo.Input(name, optional=True, options=[ANY, *span.choices], default=ANY, tooltip=tip))
             continue
         whole = isinstance(span.low, int)
         for end, default in (("lowest", span.low), ("highest", span.high)):
             number = io.Int if whole else io.Float
             options = {} if whole else {"step": 0.01, "round": 0.0001}
-            tip = f"{span.help}: drawn for every pair, {'at least' if end == 'lowest' else 'at most'} this."
+            tip = f"{span.help}: random for every pair, {'at least' if end == 'lowest' else 'at most'} this."
             inputs.append(
                 number.Input(
                     f"{end}_{name}",
@@ -198,9 +199,7 @@ def _ranges(operation: Operation, values: dict[str, Any]) -> dict[str, Any]:
         if isinstance(span, Range):
             low, high = values.get(f"lowest_{name}", span.low), values.get(f"highest_{name}", span.high)
             if low > high:
-                raise RethinkError(
-                    f"lowest_{name}: is {low:g}, above highest_{name}, which is {high:g}; exchange them."
-                )
+                raise RethinkError(f"lowest_{name}: is {low:g}, above highest_{name}, which is {high:g}; swap them.")
             ranges[name] = [low, high]
         elif values.get(name, ANY) != ANY:
             ranges[name] = values[name]
@@ -211,12 +210,12 @@ def _editor(parameters: dict[str, Any]) -> tuple[ModelSource, str]:
     """The editor that was connected, and the inverse edit."""
     editor = parameters.get("editor")
     if editor is None:
-        raise RethinkError("editor: is not connected.")
+        raise RethinkError("editor: is not connected; connect one from Load Editor.")
     return ModelSource(model_id(editor.name), lambda: memory.ManagedEditor(editor)), parameters["inverse"]
 
 
 def _templates(chosen: str, text: str) -> dict[str, list[str]]:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if lines and chosen == ANY:
-        raise RethinkError("templates: are for one operation; choose it, or leave this empty.")
+        raise RethinkError("templates: apply to a single operation; choose one, or leave this empty.")
     return {chosen: lines} if lines else {}

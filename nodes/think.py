@@ -1,4 +1,4 @@
-"""Think While Edit, and what it has in common with the loop around any graph: settings, pauses, the record, outputs."""
+"""Think While Edit, and what it shares with the loop around any graph: settings, pauses, the record, outputs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -51,7 +51,7 @@ class ThinkWhileEdit(io.ComfyNode):
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor."),
                 thinker_input(),
-                io.Image.Input("image", tooltip="The image to edit. A list of images makes a run of each."),
+                io.Image.Input("image", tooltip="The image to edit. A list of images starts a run for each."),
                 instruction_input(),
                 seed_input(option_of(LoopConfig, "seed").help, "fixed"),
                 *config_inputs(),
@@ -98,7 +98,7 @@ class ThinkWhileEdit(io.ComfyNode):
         live = LiveRun(server.display_id(cls.hidden), run, pause=pause)
         try:
             outputs = outputs_of(run_live(job, run, live, _with_progress_bar(live, config.turns)))
-            note = {"editor": editor.name, **used_settings(editor, settings)}  # which it knows by now
+            note = {"editor": editor.name, **used_settings(editor, settings)}  # known by now
             feedback.annotate_images(cls.hidden, note | {"instructions": [instruction], "seeds": [seed]})
             warning = warning or feedback.warn_if_unfamiliar("thinker", thinker.chat.name, task.source)
             outputs.ui |= feedback.show_text(warning, warn_of_no_boxes(task.thinker, task.config))
@@ -108,7 +108,7 @@ class ThinkWhileEdit(io.ComfyNode):
 
 
 def _with_progress_bar(live: LiveRun, turns: int) -> RunCallbacks:
-    """The callbacks of a live run, with ComfyUI's own progress of the node besides."""
+    """The callbacks of a live run, plus ComfyUI's own progress on the node."""
     bar = cache(lambda turn: progress.edit_progress(turn - 1, turns, previews=False))
 
     def on_step(step: int, total: int, preview: Callable[[], Tensor]) -> None:
@@ -126,7 +126,7 @@ def judge_input() -> io.Input:
     return sockets.Thinker.Input(
         "judge",
         optional=True,
-        tooltip="Another thinker, whose scores count instead. The first one still explains and rewrites.",
+        tooltip="Another thinker whose scores count instead. The first one still explains and rewrites.",
     )
 
 
@@ -141,13 +141,13 @@ def instruction_input() -> io.Input:
 
 
 def config_inputs() -> list[io.Input]:
-    """One input a field of LoopConfig, of the same name, but for the two scores of `accept`, seed, candidates, and `added_inputs`."""
+    """One input per field of LoopConfig, except `accept` (two scores), seed, candidates, and `added_inputs`."""
     others = [field_input(LoopConfig, name, optional=True) for name in CONFIG_FIELDS]
     return [field_input(LoopConfig, "turns", optional=True), *accept_inputs(), *others]
 
 
 def added_inputs(without: tuple[str, ...] = ()) -> list[io.Input]:
-    """The inputs of LoopConfig that came later: the last ones, as workflows know widgets by their places."""
+    """The inputs of LoopConfig that were added later. They come last, since workflows store widgets by position."""
     return [field_input(LoopConfig, name, optional=True) for name in ADDED if name not in without]
 
 
@@ -157,20 +157,20 @@ def pause_and_record_inputs() -> list[io.Input]:
             "pause",
             optional=True,
             default=False,
-            tooltip="Wait after every turn until you go on, change the next prompt, accept, or stop in the viewer.",
+            tooltip="Wait after every turn until you continue, change the next prompt, accept, or stop in the viewer.",
         ),
         io.String.Input(
             "prefix",
             optional=True,
             default=PREFIX,
-            tooltip="Where the run is recorded, in ComfyUI's output folder; a number is added.",
+            tooltip="Where to record the run, in ComfyUI's output folder; a number is appended.",
             advanced=True,
         ),
         io.Boolean.Input(
             "resume",
             optional=True,
             default=True,
-            tooltip="Resume an interrupted run of the same inputs after its last complete turn.",
+            tooltip="Resume an interrupted run with the same inputs after its last complete turn.",
             advanced=True,
         ),
     ]
@@ -186,7 +186,7 @@ def run_outputs() -> list[io.Output]:
 
 
 def config_from(inputs: dict[str, Any], **more: Any) -> LoopConfig:
-    """The LoopConfig in a node's inputs, which are taken out of them."""
+    """Build the LoopConfig from a node's inputs, removing them from `inputs`."""
     found = {name: inputs.pop(name) for name in ("turns", *CONFIG_FIELDS, *ADDED) if name in inputs}
     accept = inputs.pop("accept_semantic", ACCEPT), inputs.pop("accept_quality", ACCEPT)
     return LoopConfig(accept=accept, **found, **more)
@@ -195,7 +195,7 @@ def config_from(inputs: dict[str, Any], **more: Any) -> LoopConfig:
 def outputs_of(trajectory: Trajectory) -> io.NodeOutput:
     """`run_outputs` of a run that has ended, and its record for the viewer on the node.
 
-    Raises RethinkError where the thinker failed before it had judged anything.
+    Raises RethinkError if the thinker failed before it had judged anything.
     """
     trajectory.check_judged()
     return io.NodeOutput(*results(trajectory), trajectory, ui=run_ui(trajectory))

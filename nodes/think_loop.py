@@ -1,8 +1,8 @@
 """A thinking loop around any graph: the nodes between Open and Close are the editor.
 
 Close critiques what the graph has made. To continue, it gives ComfyUI another copy of everything between the two (node
-expansion), whose Open puts out the next prompt. Only the record's path and the prompt pass from one iteration to the
-next: the rest is in the record.
+expansion), whose Open outputs the next prompt. Only the record's path and the prompt pass from one iteration to the
+next; the rest is in the record.
 """
 
 import json
@@ -60,7 +60,7 @@ GRAPH = "workflow"  # the editor's name in the record, and its fingerprint's
 
 @dataclass(frozen=True, eq=False)
 class LoopInputs:
-    """The inputs of Open. The image is the very input, not a copy: ComfyUI caches the outputs of every iteration."""
+    """The inputs of Open. The image is the input itself, not a copy: ComfyUI caches the outputs of every iteration."""
 
     image: Tensor
     instruction: str
@@ -72,17 +72,18 @@ class LoopInputs:
     resume: bool = True
 
     def task(self, candidates: int = 1) -> ThinkTask:
-        """What the run is about, with so many edits a turn. Raises RethinkError where it cannot begin."""
+        """The task of the run, with `candidates` edits per turn. Raises RethinkError if it cannot begin."""
         config = replace(self.config, candidates=candidates)
         return ThinkTask(self.image, self.instruction, self.thinker, self.judge, config=config)
 
 
 @dataclass(frozen=True, eq=False)
 class LoopState:
-    """What Close must know of its Open.
+    """What Close must know about its Open.
 
-    node: Open's id in the running graph. prompt: the graph's, this time. run: the record, None on the first pass.
-    started: when this pass did, by the clock of `time.perf_counter`, and prompt_id: the ComfyUI prompt it belongs to.
+    node: Open's id in the running graph. prompt: the one that the graph gets this turn. run: the record, None on the
+    first pass. started: when this pass started, by `time.perf_counter`. prompt_id: the ComfyUI prompt that the pass
+    belongs to.
     """
 
     node: str
@@ -118,7 +119,7 @@ class ThinkLoopOpen(io.ComfyNode):
                 thinker_input(),
                 io.Image.Input("image", tooltip="The image to edit."),
                 instruction_input(),
-                seed_input("Turn t gives out seed + t − 1.", "fixed"),
+                seed_input("Turn t outputs seed + t − 1.", "fixed"),
                 *config_inputs(),
                 *pause_and_record_inputs(),
                 judge_input(),
@@ -128,14 +129,14 @@ class ThinkLoopOpen(io.ComfyNode):
                 sockets.Loop.Output("loop", tooltip="For Think Loop Close."),
                 io.Image.Output("base", display_name="image", tooltip="The image to edit this turn."),
                 io.String.Output("prompt", tooltip="What to tell the editor this turn."),
-                io.Int.Output("turn_seed", display_name="seed", tooltip="Another seed every turn."),
+                io.Int.Output("turn_seed", display_name="seed", tooltip="A different seed every turn."),
                 io.Int.Output("turn", tooltip="The number of the turn, from 1."),
             ],
         )
 
     @classmethod
     def execute(cls, **inputs: list) -> io.NodeOutput:
-        values = single_values(inputs, "Think While Edit makes a run of each image of a list")
+        values = single_values(inputs, "Think While Edit starts a run for each image of a list")
         return cls._open(**values)
 
     @classmethod
@@ -171,7 +172,8 @@ class ThinkLoopClose(io.ComfyNode):
             node_id="RethinkThinkLoopClose",
             display_name="Think Loop Close",
             category="Rethink/Think",
-            description="Ends a thinking loop: critiques the edit, and repeats it with a better prompt until it is right.",
+            description="Ends a thinking loop: critiques the edit and repeats it with a better prompt until it is "
+            "right.",
             search_aliases=["while loop", "loop end", "refine any workflow"],
             is_output_node=True,
             not_idempotent=True,
@@ -182,8 +184,8 @@ class ThinkLoopClose(io.ComfyNode):
                 sockets.Loop.Input("loop", tooltip="From Think Loop Open."),
                 io.Image.Input(
                     "edited",
-                    tooltip="The edit of Open's image by Open's prompt, from the nodes in between. The images of a batch or "
-                    "a list are candidates, of which the best is kept.",
+                    tooltip="The edit of Open's image by Open's prompt, from the nodes in between. The images of a "
+                    "batch or a list are candidates; the best one is kept.",
                 ),
             ],
             outputs=run_outputs(),
@@ -204,7 +206,7 @@ class ThinkLoopClose(io.ComfyNode):
             options[GRAPH] = graph_fingerprint(cls.hidden.dynprompt, state.node, cls.hidden.unique_id)
             run = start_or_resume(state.inputs.prefix, task, options, state.inputs.resume)
             live = LiveRun(node, run, pause=state.inputs.pause)
-            already_critiqued = bool(run.resume_steps)  # a run that was cut off: its first turns need no second look
+            already_critiqued = bool(run.resume_steps)  # an interrupted run: its first turns were critiqued before
         else:
             live, already_critiqued = live_of(state.run, node), False
         try:
@@ -236,7 +238,8 @@ def _turn(
     trajectory = live.trajectory
     if trajectory.steps and task.config.candidates != trajectory.candidates:
         raise RethinkError(
-            f"edited: every turn must have as many images as the first one, got {task.config.candidates}."
+            f"edited: every turn must have as many images as the first ({trajectory.candidates}), "
+            f"got {task.config.candidates}."
         )
     edits = None
     if images is not None:
@@ -261,10 +264,10 @@ def _turn(
 
 
 def expand_iteration(dynprompt: Any, first: str, last: str, carried: dict[str, Any]) -> tuple[Any, GraphBuilder]:
-    """A copy of the graph from Open (node `first`) to Close (`last`), and Close's copy in it.
+    """Copy the graph from Open (node `first`) to Close (`last`). Returns Close's copy, and the graph with all copies.
 
-    Everything that goes into the copied part from outside goes into the copy too. Copies show on the nodes that people
-    see, and are named after them.
+    Inputs from outside the copied part go into the copy too. Copies show on the nodes that users see, and are named
+    after them.
     """
     part = between(dynprompt, first, last)
     graph = GraphBuilder()
@@ -282,7 +285,7 @@ def expand_iteration(dynprompt: Any, first: str, last: str, carried: dict[str, A
 
 
 def between(dynprompt: Any, first: str, last: str) -> list[str]:
-    """The ids of all nodes on a way from `first` to `last`, both included."""
+    """The ids of all nodes on a path from `first` to `last`, including both."""
     users: dict[str, list[str]] = {}
     waiting = [last]
     seen = {last}

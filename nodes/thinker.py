@@ -1,4 +1,4 @@
-"""The nodes around one thought: load a thinker, have an edit criticized; and how other nodes ask one."""
+"""The nodes around a single critique: load a thinker, critique an edit; and how other nodes query a thinker."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ class LoadThinker(io.ComfyNode):
             node_id="RethinkLoadThinker",
             display_name="Load Thinker",
             category="Rethink/Think",
-            description="A vision-language model that judges edits and writes better prompts.",
+            description="Loads a vision-language model that judges edits and writes better prompts.",
             search_aliases=[
                 "editthinker",
                 "critic",
@@ -63,7 +63,7 @@ class LoadThinker(io.ComfyNode):
         if row is None:
             return None
         if row.remote:
-            known = backend.get(row.location.name, "") if row.location else ""  # nothing where it comes by a link
+            known = backend.get(row.location.name, "") if row.location else ""  # empty if it comes from a link
             return permissions.stamp(known, backend.get("key_variable", ""))
         path = _model_path(row, backend)
         return path and model_folders.files_fingerprint(path)  # a replaced file is loaded again
@@ -156,7 +156,7 @@ def _template_input() -> io.Input:
         optional=True,
         options=AnyOption([OWN, *model_folders.template_names()]),
         default=OWN,
-        tooltip="How it is asked: Rethink's own wording, or a .txt file in the model's folder, for a model that was "
+        tooltip="The prompt for critiques: Rethink's own, or a .txt file in the model's folder, for a model that was "
         "trained on another prompt. {source}, {edited}, {instruction} and {prompt} in it are filled in.",
         advanced=True,
     )
@@ -169,13 +169,16 @@ class CritiqueEdit(io.ComfyNode):
             node_id="RethinkCritiqueEdit",
             display_name="Critique Edit",
             category="Rethink/Think",
-            description="Has an edit judged once: scores, reasons, and the prompt to try next.",
+            description="Judges an edit once: scores, reasons, and the prompt to try next.",
             search_aliases=["judge", "score edit", "critic", "rate", "evaluate", "reflection"],
             has_intermediate_output=True,
             inputs=[
                 sockets.Thinker.Input("thinker", tooltip="From Load Thinker."),
                 io.Image.Input("source", tooltip="The image before the edit."),
-                io.Image.Input("edited", tooltip="The image after it. A batch is judged image by image, all at once."),
+                io.Image.Input(
+                    "edited",
+                    tooltip="The image after the edit. The images of a batch are judged separately, all at once.",
+                ),
                 io.String.Input(
                     "instruction", multiline=True, default="", tooltip="What the user wants. The edit is judged by it."
                 ),
@@ -184,22 +187,24 @@ class CritiqueEdit(io.ComfyNode):
                     optional=True,
                     multiline=True,
                     default="",
-                    tooltip="The prompt of the edit, where that is not the instruction itself.",
+                    tooltip="The prompt of the edit, if it is not the instruction itself.",
                 ),
-                seed_input("For a thinker whose temperature is not 0. Another one asks again.", "fixed"),
+                seed_input("For a thinker whose temperature is not 0. A different seed asks again.", "fixed"),
                 *accept_inputs(),
             ],
             outputs=[
                 io.Float.Output(
-                    "semantic", is_output_list=True, tooltip="Done as asked, the rest left alone: 0 to 10."
+                    "semantic", is_output_list=True, tooltip="Does what was asked and leaves the rest alone: 0 to 10."
                 ),
-                io.Float.Output("quality", is_output_list=True, tooltip="Natural, free of artifacts: 0 to 10."),
-                io.String.Output("reasoning", is_output_list=True, tooltip="Why."),
+                io.Float.Output(
+                    "quality", is_output_list=True, tooltip="Looks natural and free of artifacts: 0 to 10."
+                ),
+                io.String.Output("reasoning", is_output_list=True, tooltip="The reasons for the scores."),
                 io.String.Output("next_prompt", is_output_list=True, tooltip="What to tell the editor next."),
                 io.Boolean.Output(
                     "accepted",
                     is_output_list=True,
-                    tooltip="Whether both scores are reached and something has changed at all.",
+                    tooltip="Whether both scores are reached and anything has changed at all.",
                 ),
             ],
         )
@@ -227,7 +232,7 @@ class CritiqueEdit(io.ComfyNode):
             if step.critique.status == "failed":
                 raise RethinkError(step.critique.note)
             if step.critique.semantic is None:
-                advice = "gave no scores, asked twice; try more max_tokens or another model."
+                advice = "gave no scores when asked twice; raise max_tokens or try another model."
                 raise RethinkError(f"thinker: {advice} {step.critique.note}")
         critiques = [step.critique for step in steps]
         return io.NodeOutput(
@@ -243,7 +248,7 @@ class CritiqueEdit(io.ComfyNode):
 
 
 def _words_of(steps: list[Step], config: LoopConfig) -> Iterator[str]:
-    """What the node shows of its verdicts, a paragraph an edit."""
+    """What the node shows of its verdicts, one paragraph per edit."""
     for number, step in enumerate(steps, 1):
         critique, good = step.critique, "accepted" if is_accepted(step, config) else "not accepted"
         head = (
@@ -259,26 +264,26 @@ def _look_for_cancel(*_: int) -> None:
 
 
 def accept_inputs() -> list[io.Input]:
-    """The two scores from which an edit is good enough."""
+    """The two scores that an edit must reach to be good enough."""
     score = {"optional": True, "default": ACCEPT, "min": 0.0, "max": 10.0, "step": 0.5, "round": 0.01}
     return [
         io.Float.Input(
             "accept_semantic",
             **score,
-            tooltip="An edit is good enough from this score on for doing what was asked and leaving the rest alone.",
+            tooltip="The lowest score that is good enough, for doing what was asked and leaving the rest alone.",
         ),
         io.Float.Input(
             "accept_quality",
             **score,
-            tooltip="An edit is good enough from this score on for looking natural. Both scores must be reached.",
+            tooltip="The lowest score that is good enough, for looking natural. Both scores must be reached.",
         ),
     ]
 
 
 @contextmanager
 def chat_session(thinker: Thinker | None) -> Iterator[ModelSource | None]:
-    """The thinker as a job takes it: with its own concurrency and longest answer, and stopping within one token of Cancel;
-    None where there is no thinker. Its caches are released at the end.
+    """The thinker in the form that jobs take, with its own concurrency and maximum answer length; it stops within one
+    token of Cancel. None if there is no thinker. Its caches are released at the end.
     """
     if thinker is None:
         yield None

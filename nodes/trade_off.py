@@ -1,4 +1,4 @@
-"""The trade-off of editors between doing what is asked and keeping the image."""
+"""How editors trade off doing what is asked against keeping the image."""
 
 import json
 from collections.abc import Sequence
@@ -31,7 +31,8 @@ class TradeOffCurve(io.ComfyNode):
             node_id="RethinkTradeOffCurve",
             display_name="Trade-Off Curve",
             category="Rethink/Evaluate",
-            description="Draws how editors trade doing what is asked against keeping the image, as InstructPix2Pix's authors do.",
+            description="Plots how editors trade off doing what is asked against keeping the image, as in the "
+            "InstructPix2Pix paper.",
             search_aliases=[
                 "instructpix2pix curve",
                 "compare editors",
@@ -46,9 +47,11 @@ class TradeOffCurve(io.ComfyNode):
             is_input_list=True,
             inputs=[
                 sockets.Editor.Input("editor", tooltip="From Load Editor, Editor From Model or Edit LoRA Loader."),
-                io.Image.Input("image", tooltip="The sources, as a list: 40 and more say something."),
+                io.Image.Input(
+                    "image", tooltip="The source images, as a list. Use at least 40 for a meaningful result."
+                ),
                 io.String.Input(
-                    "instruction", multiline=True, default="", tooltip="What to change, one for each image."
+                    "instruction", multiline=True, default="", tooltip="What to change, one instruction per image."
                 ),
                 io.String.Input("source_caption", default="", tooltip="What each image shows, in a sentence."),
                 io.String.Input(
@@ -58,23 +61,25 @@ class TradeOffCurve(io.ComfyNode):
                     "clip",
                     options=model_folders.clip_names(),
                     default=model_folders.BUILT_IN,
-                    tooltip="Measures both similarities: a transformers folder of a CLIPModel in models/clip_vision. The built-in "
-                    "one knows only the built-in scenes.",
+                    tooltip="Measures both similarities: a transformers folder of a CLIPModel in models/clip_vision. "
+                    "The built-in CLIP is only for the built-in scenes.",
                 ),
                 *(field_input(TradeOffJob, name, optional=True) for name in ("image_guidance", "text_guidance")),
                 field_input(TradeOffJob, "steps", optional=True),
                 field_input(TradeOffJob, "seed", optional=True, control_after_generate="fixed"),
                 field_input(TradeOffJob, "strength", optional=True),
                 *(
-                    sockets.Editor.Input(name, optional=True, tooltip="Another editor, for a curve of its own.")
+                    sockets.Editor.Input(name, optional=True, tooltip="Another editor, with a curve of its own.")
                     for name in MORE
                 ),
             ],
             outputs=[
-                io.Image.Output("plot", tooltip="The plot. Higher and further to the right is better."),
+                io.Image.Output("plot", tooltip="The plot. Higher and farther to the right is better."),
                 io.String.Output("report", tooltip="Every point with its 95% intervals."),
                 io.String.Output("json", tooltip="The same for programs."),
-                io.String.Output("page", tooltip="The path of all of it as one web page, in ComfyUI's output folder."),
+                io.String.Output(
+                    "page", tooltip="The path of everything as a single web page, in ComfyUI's output folder."
+                ),
             ],
         )
 
@@ -97,7 +102,7 @@ class TradeOffCurve(io.ComfyNode):
         lists = {"instruction": instruction, "source_caption": source_caption, "edited_caption": edited_caption}
         one = single_values(
             {"editor": editor, **others},
-            f"only {', '.join(LISTS)} may be lists; further editors have inputs of their own",
+            f"only {', '.join(LISTS)} may be lists; additional editors have their own inputs",
         )
         job = TradeOffJob(**{field.name: one[field.name] for field in fields(TradeOffJob) if field.name in one})
         editors = [found for name in ("editor", *MORE) if (found := one.get(name)) is not None]
@@ -118,7 +123,7 @@ def _source(editor: Editor) -> ModelSource[Editor]:
 
 
 def _items(images: list[Tensor], texts: dict[str, list[str]]) -> list[CurveItem]:
-    """An item an image; a text may be one for all."""
+    """One item per image; a single text is used for all."""
     sources = [image for batch in images for image in as_image(batch).split(1)]
     for name, values in texts.items():
         if len(values) not in (1, len(sources)):

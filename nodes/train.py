@@ -1,4 +1,4 @@
-"""Learning from pairs: a LoRA over an editor."""
+"""Train a LoRA for an editor from pairs."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,8 +14,8 @@ from .comfy import folders, memory, model_folders, server
 from .inputs import field_input
 from .training_monitor import LiveTraining
 
-PIXELS = 2**20  # of an image in training, at most: larger ones are scaled down
-PASSES = 4  # as much memory as an edit takes, for what is kept to go back through the model
+PIXELS = 2**20  # most pixels of an image in training: larger ones are scaled down
+PASSES = 4  # times the memory of an edit, for what is kept for the backward pass
 
 
 class TrainEditLora(io.ComfyNode):
@@ -25,7 +25,8 @@ class TrainEditLora(io.ComfyNode):
             node_id="RethinkTrainEditLora",
             display_name="Train Edit LoRA",
             category="Rethink/Teach",
-            description="Teaches an editor an edit from pairs, as a LoRA that other nodes load too. The editor stays as it is.",
+            description="Trains a LoRA that teaches an editor an edit from pairs. Other nodes can load it too. The "
+            "editor itself is unchanged.",
             search_aliases=[
                 "lora",
                 "train lora",
@@ -37,16 +38,17 @@ class TrainEditLora(io.ComfyNode):
             ],
             is_output_node=True,
             inputs=[
-                sockets.Editor.Input("editor", tooltip="From Load Editor or Editor From Model: the model that learns."),
+                sockets.Editor.Input("editor", tooltip="From Load Editor or Editor From Model: the model to train."),
                 sockets.Pairs.Input(
                     "pairs",
-                    tooltip="What is learned, from Inverse Edit Synthesizer, Filter Edit Pairs or Load Edit Dataset. Most guides "
-                    "for LoRAs of one edit ask for 20 to 50 pairs.",
+                    tooltip="The training data, from Inverse Edit Synthesizer, Filter Edit Pairs or Load Edit "
+                    "Dataset. Most guides recommend 20 to 50 pairs for a LoRA of one edit.",
                 ),
                 io.String.Input(
                     "name",
                     default="my-edit",
-                    tooltip="Name of the LoRA in models/loras. A LoRA of this name that Rethink has trained is replaced.",
+                    tooltip="Name of the LoRA in models/loras. A LoRA of this name that Rethink has trained is "
+                    "overwritten.",
                 ),
                 field_input(LoraSettings, "steps"),
                 field_input(LoraSettings, "rank"),
@@ -58,11 +60,11 @@ class TrainEditLora(io.ComfyNode):
                     multiline=True,
                     default="",
                     placeholder="make it winter\nadd a hat",
-                    tooltip="Other edits that must not be forgotten, one a line. Empty: common ones.",
+                    tooltip="Other edits that must not be forgotten, one per line. Empty: common ones.",
                     advanced=True,
                 ),
                 *_optional("replay", "hold_out", "save_every", "previews"),
-                # in the order in which they came, as saved workflows hold values by their places
+                # in the order in which they were added, since saved workflows store values by position
                 *_optional(
                     "optimizer", "keep_identity", "change_weight", "hold_outside", "dropout", "drop_instruction"
                 ),
@@ -71,25 +73,25 @@ class TrainEditLora(io.ComfyNode):
                 sockets.Thinker.Input(
                     "thinker",
                     optional=True,
-                    tooltip="Also scores the previews of every save, and speaks when their losses are too near to choose.",
+                    tooltip="Also scores the previews of every checkpoint, and decides when the losses are too close "
+                    "to choose by.",
                 ),
                 *_optional("megapixels"),
                 sockets.Editor.Input(
                     "preview_editor",
                     optional=True,
-                    tooltip="Makes the previews in place of the editor that learns: the distilled version of a base, for example, "
-                    "that you will edit with. The two are not in video memory at once.",
+                    tooltip="Makes the previews in place of the editor being trained: for example, the distilled "
+                    "version of a base model that you will edit with. The two are never in video memory at once.",
                 ),
                 *_optional("text_encoder"),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             outputs=[
-                sockets.Editor.Output(
-                    "editor_out", display_name="editor", tooltip="The editor with what it has learned."
-                ),
+                sockets.Editor.Output("editor_out", display_name="editor", tooltip="The editor with the trained LoRA."),
                 io.String.Output("lora", tooltip="The LoRA's name, as loaders list it."),
                 io.String.Output(
-                    "report", tooltip="How many layers fit, which save was chosen and why, where all lies."
+                    "report",
+                    tooltip="How many layers fit, which checkpoint was chosen and why, and where the files are.",
                 ),
             ],
         )
@@ -129,8 +131,8 @@ class TrainEditLora(io.ComfyNode):
 
 
 def _pixels_at_once(settings: LoraSettings, references: int) -> int:
-    """As many as an edit would have that takes as much memory, in training or in a preview at full size. references: of a pair, at
-    most; a model looks at them as it does at the result and the input."""
+    """The pixels of an edit that takes as much memory as training, or as a preview at full size. references: the most
+    of any pair; a model looks at them as it does at the result and the input."""
     trained = round(settings.megapixels * 2**20) or PIXELS
     pixels = max(PIXELS, (settings.batch or 1) * trained * PASSES)
     return pixels * (2 + references) // 2

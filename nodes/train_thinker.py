@@ -1,4 +1,4 @@
-"""Learning from runs: a thinker that judges and rewrites better."""
+"""Train a thinker from runs, to judge and rewrite better."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from ..rethink.training.thinker_grpo_job import GRPOJob
     from ..rethink.training.thinker_sft import SFTJob
 
-COLLECTED = "trl-*.jsonl"  # of a data set that Trajectories To Dataset has made
-DATASETS = "datasets/"  # before the names of those in the list
-LINES = {"log_every": 1}  # they are short-lived on a node
+COLLECTED = "trl-*.jsonl"  # of a dataset that Trajectories To Dataset has made
+DATASETS = "datasets/"  # prefix of their names in the list
+LINES = {"log_every": 1}  # lines on a node are short-lived
 OF_A_NODE: dict[str, dict[str, Any]] = {
-    "sft": LINES | {"workers": 0},  # processes of ComfyUI would be ComfyUIs
-    "grpo": LINES | {"vllm": "off", "vllm_server": ""},  # that wants the GPU, and a server, for itself
+    "sft": LINES | {"workers": 0},  # worker processes would be copies of ComfyUI
+    "grpo": LINES | {"vllm": "off", "vllm_server": ""},  # it needs the GPU, and a server, for itself
 }
 
 
@@ -40,8 +40,9 @@ class TrainThinker(io.ComfyNode):
             node_id="RethinkTrainThinker",
             display_name="Train Thinker",
             category="Rethink/Teach",
-            description="Teaches a thinker by thinking runs: the answers of good ones, or by reinforcement, what its own answers "
-            "lead to. For small ones, as it trains in ComfyUI itself; the command train-thinker does the same on several GPUs.",
+            description="Trains a thinker from thinking runs: on the answers of good runs, or by reinforcement on "
+            "the results of its own answers. For small models, since it trains inside ComfyUI; the train-thinker "
+            "command does the same on several GPUs.",
             search_aliases=[
                 "grpo",
                 "sft",
@@ -57,12 +58,14 @@ class TrainThinker(io.ComfyNode):
             inputs=[
                 sockets.Thinker.Input(
                     "thinker",
-                    tooltip="From Load Thinker, built-in or of a local folder: the model that learns. It stays as it is.",
+                    tooltip="From Load Thinker, built-in or local folder: the model to train. The original is not "
+                    "changed.",
                 ),
                 io.String.Input(
                     "name",
                     default="my-thinker",
-                    tooltip="Name of the trained thinker in models/LLM. One of this name that Rethink has trained is replaced.",
+                    tooltip="Name of the trained thinker in models/LLM. A thinker of this name that Rethink has "
+                    "trained is overwritten.",
                 ),
                 _folder_input(),
                 io.DynamicCombo.Input(
@@ -71,15 +74,15 @@ class TrainThinker(io.ComfyNode):
                         io.DynamicCombo.Option("sft", _fields("sft", SFTConfig)),
                         io.DynamicCombo.Option("grpo", [*_referees(), *_fields("grpo", GRPOConfig, RewardRules)]),
                     ],
-                    tooltip="How it learns. sft: the answers of good runs. grpo: it answers by itself, its prompts are really "
-                    "edited, and a judge scores what comes of them; best after sft.",
+                    tooltip="How it learns. sft: from the answers of good runs. grpo: it answers on its own, an "
+                    "editor carries out its prompts, and a judge scores the edits; best after sft.",
                 ),
             ],
             outputs=[
                 sockets.Thinker.Output(
                     "thinker_out", display_name="thinker", tooltip="The trained thinker, as Load Thinker opens it."
                 ),
-                io.String.Output("report", tooltip="What it learned from, how well it does, and where it lies."),
+                io.String.Output("report", tooltip="What it learned from, how well it does, and where it is."),
             ],
         )
 
@@ -101,7 +104,7 @@ class TrainThinker(io.ComfyNode):
 
 
 def make_job(thinker: Thinker, output: Path, folder: str, method: dict[str, Any]) -> SFTJob | GRPOJob:
-    """The job that the inputs mean."""
+    """The job that the inputs describe."""
     from ..rethink.training.thinker_grpo_job import GRPOJob
     from ..rethink.training.thinker_sft import SFTJob
 
@@ -121,7 +124,7 @@ def make_job(thinker: Thinker, output: Path, folder: str, method: dict[str, Any]
 
 
 def _run(job: SFTJob | GRPOJob, method: dict[str, Any]) -> Any:
-    """The report, with lines and the bar on the node, and Cancel."""
+    """Run the job and return its report, with status lines, the bar on the node, and Cancel."""
     from ..rethink.training.thinker_sft import SFTJob
 
     count = progress.silent_progress()
@@ -148,14 +151,14 @@ def _folder_of(thinker: Thinker) -> Path:
     folder = getattr(thinker.chat, "folder", None)
     if folder is None:
         raise RethinkError(
-            f"thinker: {thinker.chat.name} is no folder of weights, so it cannot be trained here; choose “built-in” or “local folder” "
-            "in Load Thinker."
+            f"thinker: {thinker.chat.name} is not a folder of weights, so it cannot be trained here; choose “built-in” or "
+            "“local folder” in Load Thinker."
         )
     return folder
 
 
 def _fields(method: str, *configs: type) -> list[io.Input]:
-    """An input for every field but those that are no choice on a node; those in sight first."""
+    """One input for every field that can be chosen on a node, advanced ones last."""
     found = [(config, each) for config in configs for each in options_of(config) if each.name not in OF_A_NODE[method]]
     found.sort(key=lambda row: row[1].advanced)
     return [field_input(config, each.name, optional=True, **_widget(each.name)) for config, each in found]
@@ -169,7 +172,7 @@ def _referees() -> list[io.Input]:
     return [
         sockets.Editor.Input("editor", tooltip="Carries out the prompts that the thinker proposes."),
         sockets.Thinker.Input(
-            "judge", tooltip="Scores what comes of them: another model than the thinker, or it learns to please itself."
+            "judge", tooltip="Scores the edits. Use a different model than the thinker, or it learns to please itself."
         ),
     ]
 
@@ -180,13 +183,13 @@ def _folder_input() -> io.Input:
         "folder",
         options=AnyOption(names),
         default=names[0],
-        tooltip="What is learned from: all runs in this folder and below, in ComfyUI's output or input folder; or a data set that "
-        "Trajectories To Dataset has made in trl's layout.",
+        tooltip="The training data: all runs in this folder and its subfolders, in ComfyUI's output or input folder; "
+        "or a dataset that Trajectories To Dataset has made in trl's layout.",
     )
 
 
 def _data_folders() -> dict[str, Path]:
-    """Name → folder of what there is to learn from."""
+    """Name → folder of everything there is to learn from."""
     collected = {DATASETS + name: folders.dataset_path(name, "folder") for name in folders.dataset_names(COLLECTED)}
     return folders.folders_above(RECORD_FILE) | collected
 
@@ -194,5 +197,5 @@ def _data_folders() -> dict[str, Path]:
 def _data_folder(name: str) -> Path:
     found = _data_folders().get(name)
     if found is None:
-        raise RethinkError(f"folder: there is no “{name}” with runs or a data set in it; choose one from the list.")
+        raise RethinkError(f"folder: there is no “{name}” with runs or a dataset in it; choose one from the list.")
     return found

@@ -1,6 +1,6 @@
-"""Shows a running training on its node: events go out whole, so that a page which missed some needs none of them.
+"""Shows a running training on its node. Every event is complete, so a page that missed some needs none of them.
 
-Images are named as ComfyUI's /view does; no pixels are sent. What has ended is read from its record.
+Images are named as ComfyUI's /view does; no pixels are sent. A training that has ended is read from its record.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _running: dict[tuple[str, str], LiveTraining] = {}  # prompt, node → training
 
 
 class LiveTraining:
-    """A running training, as a context within which it is one; its `on_progress` is the job's.
+    """A running training, as a context manager; its `on_progress` is the callback of the job.
 
     node: the id of the node as the user sees it.
     """
@@ -40,7 +40,7 @@ class LiveTraining:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """However it has ended: what is on disk is what there is."""
+        """Show what is on disk, however the training ended."""
         from ..rethink.training.lora_view import view_of
 
         _running.pop((self._prompt, self._node), None)
@@ -49,7 +49,7 @@ class LiveTraining:
         self._send(live=False)
 
     def state(self, *, live: bool = True) -> dict[str, Any]:
-        """Everything that a page must know to show it."""
+        """Everything that a page needs to show it."""
         from ..rethink.training.lora_run import RECORD
 
         return {
@@ -62,11 +62,11 @@ class LiveTraining:
         }
 
     def belongs_to(self, client: str) -> bool:
-        """Whether a page may show it: its own page may, and any page where its own is closed."""
+        """Whether a page may show it: its own page may, and, if that is closed, any page."""
         return self._client == client or not server.is_connected(self._client)
 
     def on_progress(self, now: JobProgress) -> None:
-        """Take note of the job's progress, and tell of it now and then."""
+        """Take in the job's progress, and report it now and then."""
         from ..rethink.training.lora_progress import TrainProgress
         from ..rethink.training.lora_run import LoraRun
         from ..rethink.training.lora_view import view_of
@@ -87,19 +87,19 @@ class LiveTraining:
 
 
 def running(client: str) -> list[dict[str, Any]]:
-    """The state of every training that runs now and that a page may show."""
+    """The state of every running training that a page may show."""
     return [live.state() for live in list(_running.values()) if live.belongs_to(client)]
 
 
 def view(type: str = "", subfolder: str = "", filename: str = "") -> dict[str, Any]:
-    """A training by its record, which is named as /view names files. Raises RethinkError where there is none."""
+    """A training by its record, which is named as /view names files. Raises RethinkError if there is none."""
     from ..rethink.training.lora_run import RECORD, LoraRun
     from ..rethink.training.lora_view import view_of
 
     file = folders.from_view_params({"type": type, "subfolder": subfolder, "filename": filename})
     record = LoraRun(file.parent).read_record() if file.name == RECORD else None
     if record is None:
-        raise RethinkError(f"training: there is no {filename} in {subfolder} any more.")
+        raise RethinkError(f"training: {filename} is no longer in {subfolder}.")
     return view_of(record)
 
 

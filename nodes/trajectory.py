@@ -1,4 +1,4 @@
-"""The nodes around the record of a run: look at it, keep it, open it again."""
+"""The nodes for the record of a run: view it, save it, load it."""
 
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,14 @@ class SaveTrajectory(io.ComfyNode):
                 io.String.Input(
                     "prefix",
                     default="rethink/trajectory",
-                    tooltip="Its folder in ComfyUI's output folder; a number is added.",
+                    tooltip="The copy's folder in ComfyUI's output folder; a number is appended.",
                 ),
                 io.Boolean.Input(
                     "html",
                     optional=True,
                     default=True,
-                    tooltip="Also write the whole view as one HTML file, named after the run, that opens anywhere.",
+                    tooltip="Also write the whole view as a single HTML file, named after the run, that opens "
+                    "anywhere.",
                 ),
             ],
             outputs=[sockets.Trajectory.Output("saved", display_name="trajectory", tooltip="The copy.")],
@@ -77,20 +78,20 @@ class LoadTrajectory(io.ComfyNode):
             node_id="RethinkLoadTrajectory",
             display_name="Load Trajectory",
             category="Rethink/Think",
-            description="Opens the record of a run again, finished or not.",
+            description="Opens the record of a run, finished or not.",
             search_aliases=["open run", "history", "restore"],
             inputs=[
                 io.Combo.Input(
                     "run",
                     options=names,
                     default=names[0] if names else None,
-                    tooltip="A run in ComfyUI's output folder, or one that was copied into its input folder. The newest "
-                    "comes first.",
+                    tooltip="A run in ComfyUI's output folder, or one that was copied into its input folder. The "
+                    "newest is first.",
                 ),
             ],
             outputs=[
-                sockets.Trajectory.Output("trajectory", tooltip="For the viewer, and for saving."),
-                io.Image.Output("best", display_name="image", tooltip="The best edit; the source where there is none."),
+                sockets.Trajectory.Output("trajectory", tooltip="For the other trajectory nodes."),
+                io.Image.Output("best", display_name="image", tooltip="The best edit; the source if there is none."),
                 io.Image.Output("images", tooltip="Every edit, by turn, then by candidate, as one batch."),
                 io.Image.Output("source", tooltip="The image before the edits."),
                 io.String.Output("instruction", tooltip="The instruction of the run."),
@@ -104,7 +105,7 @@ class LoadTrajectory(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, run: str) -> Any:
-        return model_folders.files_fingerprint(_folder(run))  # a run that continued is read again
+        return model_folders.files_fingerprint(_folder(run))  # a run that was continued is read again
 
     @classmethod
     def execute(cls, run: str) -> io.NodeOutput:
@@ -116,7 +117,7 @@ class LoadTrajectory(io.ComfyNode):
 
 
 def results(trajectory: Trajectory) -> tuple[Tensor, Tensor, str]:
-    """(the best edit, all edits as one batch, the prompt of the best): the source itself where there is no edit.
+    """Return (the best edit, all edits as one batch, the prompt of the best); the source itself if there is no edit.
 
     A graph may make images of several sizes; in the batch all have the size of the best. Images whose files are gone are
     missing from it.
@@ -144,7 +145,7 @@ def run_ui(trajectory: Trajectory) -> dict:
 def viewer_ui(trajectory: Trajectory) -> dict:
     """What the film strip on a node shows: the run, as Load Trajectory names it.
 
-    A name alone: the front end lists whatever looks like a reference to a file among the assets.
+    Only a name: the front end lists whatever looks like a reference to a file among the assets.
     """
     place = folders.to_view_params(trajectory.folder / RECORD_FILE)
     return {"rethink_run": [f"{place['type']}/{place['subfolder']}"]}
@@ -157,7 +158,7 @@ def run_names() -> list[str]:
 
 
 def list_runs() -> list[dict]:
-    """What there is to choose from, as `run_names`: instruction, date (seconds since 1970), score and image of each."""
+    """The runs of `run_names`, each with its instruction, date (seconds since 1970), score and image."""
     found = folders.folders_with(RECORD_FILE)
     return [_summary(name, found[name]) for name in run_names() if name in found]
 

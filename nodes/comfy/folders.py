@@ -20,8 +20,8 @@ def image_folder(name: str, input: str) -> Path:
     """The path of a folder of `image_folders`. Raises RethinkError for any other name."""
     if name not in (folders := _image_folders()):
         raise RethinkError(
-            f"{input}: there is no “{name}”; put the folder into ComfyUI's input folder, or list its parent folder under "
-            "“datasets” in extra_model_paths.yaml."
+            f"{input}: there is no “{name}”; put the folder into ComfyUI's input folder, or list its parent folder "
+            "under “datasets” in extra_model_paths.yaml."
         )
     return folders[name]
 
@@ -180,7 +180,7 @@ def to_view_params(file: Path) -> dict[str, str]:
 
 
 def from_view_params(params: dict[str, str]) -> Path:
-    """Return the file that /view's arguments name. Raises RethinkError for one outside its folder and for anything but a file."""
+    """The file that /view's arguments name. Raises RethinkError for one outside its folder, or anything but a file."""
     names = [params.get(key) for key in ("type", "subfolder", "filename")] if isinstance(params, dict) else []
     texts = [name for name in names if isinstance(name, str) and _can_be_path(name)]
     if len(texts) != 3:
@@ -188,7 +188,7 @@ def from_view_params(params: dict[str, str]) -> Path:
     kind, subfolder, filename = texts
     base = folder_paths.get_directory_by_type(kind)
     file = Path(base or "", subfolder, filename)
-    # Check the text first: any site can make a browser send this, and Windows would look up \\server\share on the network.
+    # Check the text first: any site can make a browser send it, and Windows would look up \\server\share on the network.
     relative = not any(PureWindowsPath(name).anchor for name in (subfolder, filename))
     inside = base is not None and relative and all(is_within(path, base) for path in (file.parent, file))
     if file.name != filename or filename == ".." or not inside:  # a file can be inside while its folder is not: “.”
@@ -205,8 +205,8 @@ def _can_be_path(text: str) -> bool:
 
 
 def folders_above(index: str) -> dict[str, Path]:
-    """“output/a” → every folder that contains folders found by `folders_with`; ComfyUI's output and input folders themselves
-    are always included."""
+    """“output/a” → every folder that contains folders found by `folders_with`; ComfyUI's output and input folders
+    themselves are always included."""
     found = {kind: Path(folder_paths.get_directory_by_type(kind)) for kind in ("output", "input")}
     for name, folder in folders_with(index).items():
         found.setdefault(name.rpartition("/")[0], folder.parent)

@@ -39,8 +39,8 @@ _patchers = WeakKeyDictionary()  # Editor or Chat → the ModelPatcher through w
 def load_editor(name: str, dtype: Dtype, offload: Offload, quantize: QuantizerName = "none") -> Editor:
     """Load the editor called `name`, once however many nodes ask for it; it is released with the last of them.
 
-    With offload "none", ComfyUI moves its weights like those of its own models. Otherwise, and always when it is quantized,
-    the editor moves them itself: not every quantized layer can be moved from outside.
+    With offload "none", ComfyUI moves its weights like those of its own models. Otherwise, and always when it is
+    quantized, the editor moves them itself: not every quantized layer can be moved from outside.
     """
     from ...rethink.editors.loading import is_best_in_full
     from ...rethink.editors.loading import load_editor as load
@@ -69,7 +69,7 @@ def load_editor(name: str, dtype: Dtype, offload: Offload, quantize: QuantizerNa
 
 
 def add_lora(editor: Editor, name: str, strength: float) -> tuple[Editor, LoraReport]:
-    """Return (`editor` with a LoRA of `lora_names`, the report). Both editors are moved as one: they share their weights."""
+    """Return (`editor` with a LoRA of `lora_names`, the report). Both are moved as one: they share their weights."""
     return add_lora_of(editor, lora_path(name), strength)
 
 
@@ -117,7 +117,7 @@ def _manage(chat: Chat, name: str, path: Path | None, device: torch.device, home
 
 
 class ManagedChat:
-    """A Chat whose weights are on the device only while it answers. name: as it was chosen. folder: where its files are."""
+    """A Chat whose weights are on the device only while it answers. name: as it was chosen. folder: its files."""
 
     def __init__(self, chat: Any, name: str, folder: Path | None = None):
         self._chat, self.name, self.folder = chat, name, folder
@@ -142,8 +142,8 @@ class ManagedChat:
 
 
 class ChatBesides:
-    """A Chat that answers while an editor is at work. ComfyUI may take the editor off the device for it; after every answer the
-    editor is back, with `room` bytes to work in."""
+    """A Chat that answers while an editor is at work. ComfyUI may take the editor off the device for it; after every
+    answer the editor is back, with `room` bytes to work in."""
 
     name: str  # these two come from the chat, by `__getattr__`
     placement: Placement
@@ -180,7 +180,7 @@ def release_caches(*thinkers: Thinker | None) -> None:
 
 
 def editor_on_device(editor: Editor, images: Tensor, rows: int) -> AbstractContextManager[None]:
-    """Keep the editor on the device, with room to edit `rows` images of the size of `images`. See `loaded_on_device`."""
+    """Keep the editor on the device, with room to edit `rows` images as large as `images`. See `loaded_on_device`."""
     room = rows * min(images.shape[1] * images.shape[2], 2**20) * BYTES_PER_PIXEL  # larger ones are scaled down to edit
     return loaded_on_device(editor, room)
 
@@ -205,8 +205,8 @@ def loaded_on_device(model, room: int) -> Iterator[None]:
     except torch.cuda.OutOfMemoryError as error:  # editors and chats word their own: this is about the weights alone
         model_management.unload_all_models()
         raise OutOfMemoryError(
-            f"{model.name} does not fit into video memory as a whole; choose an offload or a quantization where it is "
-            "loaded. The help page of Load Editor has a table."
+            f"{model.name} does not fit into video memory as a whole; choose an offload mode or a quantization where "
+            "it is loaded. The help page of Load Editor has a table."
         ) from error
     except OutOfMemoryError:  # the tensors are gone by now, but other models may still fill the device
         model_management.unload_all_models()
@@ -218,8 +218,8 @@ def loaded_on_device(model, room: int) -> Iterator[None]:
 
 @contextmanager
 def device_lent(editor: Editor, room: int) -> Iterator[None]:
-    """Let ComfyUI take an editor that is at work off the device for other models; afterwards it is back, with `room` bytes to
-    work in."""
+    """Let ComfyUI take an editor that is at work off the device for other models; afterwards it is back, with `room`
+    bytes to work in."""
     yield
     with loaded_on_device(editor, room):
         pass
@@ -263,7 +263,7 @@ class ManagedEditor:
 
 @contextmanager
 def device_to_itself() -> Iterator[None]:
-    """Free the whole device for a model that ComfyUI does not manage. Other models that are used meanwhile reload themselves."""
+    """Free the whole device for a model that ComfyUI does not manage; others reload themselves when they are used."""
     model_management.unload_all_models()
     try:
         yield

@@ -53,8 +53,8 @@ def thinker_path(name: str) -> Path:
     path = find_folders("LLM", "config.json").get(name)
     if path is None:
         raise RethinkError(
-            f"folder: there is no “{name}” in ComfyUI's model folders; put the transformers folder of a vision-language model "
-            "into models/LLM, then choose it from the list."
+            f"folder: there is no “{name}” in ComfyUI's model folders; put the transformers folder of a vision-language "
+            "model into models/LLM, then choose it from the list."
         )
     return path
 
@@ -172,9 +172,9 @@ def files_fingerprint(path: Path) -> tuple[int, int]:
 def find_folders(kind: str, index: str) -> dict[str, Path]:
     """Name → folder of every model of a kind that has the file `index`.
 
-    The name is the path from the root, “owner/name”; in the hub's cache (models--owner--name) it is the name on the hub. If
-    two share a name, the first root's counts, as for ComfyUI's files. A workflow's names are looked up here, so that none
-    leads anywhere else.
+    The name is the path from the root, “owner/name”; in the hub's cache (models--owner--name) it is the name on the
+    hub. If two share a name, the first root's counts, as for ComfyUI's files. A workflow's names are looked up here, so
+    that none leads anywhere else.
     """
     found: dict[str, Path] = {}
     for base in map(Path, folder_paths.get_folder_paths(kind)):

@@ -47,8 +47,8 @@ def node_call() -> Iterator[None]:
 def stop_if_cancelled() -> None:
     """Raise the exception that ends the run in ComfyUI if the user has pressed Cancel.
 
-    ComfyUI reports a Cancel only to the first check, which then passes it on to all threads of its call. Threads left over
-    from earlier calls do not check, since they could consume a Cancel meant for a later call.
+    ComfyUI reports a Cancel only to the first check, which then passes it on to all threads of its call. Threads left
+    over from earlier calls do not check, since they could consume a Cancel meant for a later call.
     """
     call = _call.get()
     if call is not None and call.end is not None:
@@ -91,7 +91,7 @@ def preview_bytes(images: Tensor) -> bytes:
 
 
 def count_progress() -> Callable[..., None]:
-    """The callback of a run that counts items: (done, total, a line to show on the node, an image of what was just made)."""
+    """The callback of a run that counts items: (done, total, a line to show on the node, the latest image)."""
     show = stage_bar()
     last_shown = -math.inf
 
@@ -111,7 +111,7 @@ def count_progress() -> Callable[..., None]:
 
 
 def silent_progress() -> Callable[[int, int], None]:
-    """The callback (done, total) of a run whose node shows progress in its own way: only the bar on the node, and Cancel."""
+    """The callback (done, total) of a run whose node has its own way to show progress: only the bar, and Cancel."""
     show, last = stage_bar(), (0, 0)
 
     def report(done: int, total: int) -> None:
@@ -125,8 +125,8 @@ def silent_progress() -> Callable[[int, int], None]:
 
 
 def stage_bar() -> Callable[..., None]:
-    """Return the callback (done, total, preview) for the node's bar, for work in several stages. ComfyUI's own bar sends nothing
-    until a stage has passed the one before, so each stage gets a new bar."""
+    """Return the callback (done, total, preview) for the node's bar, for work in several stages. ComfyUI's own bar
+    sends nothing until a stage has passed the one before, so each stage gets a new bar."""
     bar, last = comfy.utils.ProgressBar(1), 0
 
     def show(done: int, total: int, preview: tuple | None = None) -> None:

@@ -17,7 +17,8 @@ LONGEST_ECHO = 500  # characters of an answer that says what is wrong
 
 
 def send_event(event: str, data: dict, client: str | None, workflow: str) -> None:
-    """Send a message to the page that queued a prompt; if it is closed, to every page, since another may show its workflow by now.
+    """Send a message to the page that queued a prompt; if it is closed, to every page, since another may show its
+    workflow by now.
 
     A prompt without a workflow comes from a program, and no page shows its nodes: only the sender gets the message.
     """
@@ -63,11 +64,11 @@ class TooLarge(RethinkError):
 
 
 def add_route(method: str, path: str, reply: Callable[..., dict | list | bytes | None]) -> None:
-    """Answer the front end's requests to `path` with what `reply` returns for their parameters (from the path, the query and
-    the JSON body, by name): a record as JSON, bytes as a WebP image that never changes.
+    """Answer the front end's requests to `path` with what `reply` returns for their parameters (from the path, the
+    query and the JSON body, by name): a record as JSON, bytes as a WebP image that never changes.
 
-    `reply` runs in its own thread. A RethinkError becomes a reply with status 400 and its sentence under "error", and so
-    does any other exception: none may do more than fail its own request.
+    `reply` runs in its own thread. A RethinkError becomes a reply with status 400 and its sentence under "error", and
+    so does any other exception: none may do more than fail its own request.
     """
 
     async def handle(request):

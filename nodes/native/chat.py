@@ -1,4 +1,4 @@
-"""ComfyUI's own vision-language models as a Chat: whatever a CLIP loader opens that sees images and writes."""
+"""ComfyUI's own vision-language models as a Chat: any model from a CLIP loader that sees images and generates text."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from ...rethink.thinkers.protocol import Messages, OnToken, Placement, resize_fo
 class PromptFormat:
     """The prompt that a kind of model expects.
 
-    turn: the user's turn and the beginning of the answer around {}, so that ComfyUI puts no template of its own around
-    it. image: what stands for an image. image_kwargs: the images as arguments of `clip.tokenize`.
+    turn: the user's turn and the beginning of the answer around {}, so that ComfyUI adds no template of its own.
+    image: the placeholder of an image. image_kwargs: the images as arguments of `clip.tokenize`.
     """
 
     turn: str
@@ -30,7 +30,7 @@ def _one_by_one(images: list[Tensor]) -> dict[str, Any]:
 
 
 def _as_batch(images: list[Tensor]) -> dict[str, Any]:
-    """All at the size of the first, as a batch has to be."""
+    """Resize all to the size of the first, as a batch requires."""
     size = images[0].shape[1:3]
     same = [F.interpolate(p.movedim(-1, 1), size, mode="area").movedim(1, -1) for p in images]
     return {"image": torch.cat(same)}
@@ -46,7 +46,7 @@ GEMMA = PromptFormat("<|turn>user\n{}<turn|>\n<|turn>model\n", "<|image><|image|
 # By the class of the language model within the text encoder; subclasses count.
 PROMPT_FORMATS = {"Qwen3VL": QWEN, "Qwen35": QWEN, "Gemma4Base": GEMMA}
 UNSUPPORTED = {
-    "Qwen25_7BVLI": "Qwen-Image's Qwen2.5-VL is wired in ComfyUI to encode prompts, not to answer about images",
+    "Qwen25_7BVLI": "ComfyUI uses Qwen-Image's Qwen2.5-VL to encode prompts, not to answer about images",
     "Gemma3_12B": "Gemma 3 takes one image at a time in ComfyUI, and a thinker compares two",
 }
 
@@ -61,7 +61,7 @@ class NativeChat:
         formats = [prompt_format for kind, prompt_format in PROMPT_FORMATS.items() if kind in kinds]
         if not formats:
             reason = next(
-                (why for kind, why in UNSUPPORTED.items() if kind in kinds), "this text encoder sees no images"
+                (why for kind, why in UNSUPPORTED.items() if kind in kinds), "this text encoder does not see images"
             )
             raise RethinkError(f"clip: cannot think: {reason}; load Qwen3-VL, Qwen3.5 or Gemma 4.")
         self._clip, self._format = clip, formats[0]
@@ -99,5 +99,5 @@ class NativeChat:
 
 
 def _plain(text: str) -> str:
-    """Without what such models take as marks of their own, whoever wrote it."""
+    """Return the text without what such models read as control tokens, no matter who wrote it."""
     return text.replace("<|", "<").replace("|>", ">")

@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 DEFAULT = "default"
 _MAX_TEXTS = 64
-_SAMPLERS = {"unipc": "uni_pc"}  # what the sampling nodes call differently
+_SAMPLERS = {"unipc": "uni_pc"}  # those that the sampling nodes call differently
 _LESS_MEMORY = "lower megapixels, or load smaller weights"
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample where neither the sampling node nor the user says: ComfyUI's names, and pixels to work on.
+    """How to sample if neither the sampling node nor the user says: ComfyUI's names, and the pixels to work on.
 
-    "default" and 0 mean: as the family does.
+    "default" and 0 mean the family's own choice.
     """
 
     sampler: str = DEFAULT
@@ -55,8 +55,8 @@ class Sampling:
 class Source:
     """One image as the model sees it.
 
-    images: the source, then the references, each [1, h, w, 3] at a working size; plan: how the source was fitted to its.
-    latents: the source's, as the VAE gives them; values: what a conditioning holds for the model to see the images.
+    images: the source, then the references, each [1, h, w, 3] at a working size; plan: how the source was fitted to it.
+    latents: the source's, as the VAE gives them; values: what a conditioning needs for the model to see the images.
     texts: instruction → conditioning, without `values`.
     """
 
@@ -69,7 +69,7 @@ class Source:
 
 class NativeEditor:
     """See `rethink.editors.protocol.Editor`. Rows are sampled one by one, each as ComfyUI's KSampler would with its
-    seed: so no row depends on another in any sampler, and instructions of any length go together.
+    seed, so no row depends on another in any sampler, and instructions of any length can be combined.
     """
 
     moves_itself = True  # ComfyUI's loaders put each model where it computes, when it does
@@ -96,7 +96,7 @@ class NativeEditor:
 
     @property
     def area(self) -> int:
-        """Pixels that it works on."""
+        """The number of pixels that it works on."""
         return self._sampling.area or self.family.area
 
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
@@ -129,7 +129,7 @@ class NativeEditor:
         return settings_by_row(settings, [guidance_scales(settings, seed) for seed in seeds])
 
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["NativeEditor", LoraReport]:
-        """See the protocol. The weights are shared: ComfyUI patches them when it loads a model, and takes the patches off
+        """See the protocol. The weights are shared: ComfyUI patches them when it loads a model, and removes the patches
         again for the one without."""
         from .lora import apply_lora
 
@@ -137,8 +137,9 @@ class NativeEditor:
         return NativeEditor(model, clip, self._vae, self.family, self._sampling), report
 
     def denoiser_inputs(self, prepared: Prepared, instruction: str) -> dict[str, Any]:
-        """What ComfyUI's model is called with in an edit of the first image, beside latents and their noise level: {parameter:
-        its value}, as samplers make it of a conditioning; without guidance, for those that were distilled with it."""
+        """Return what ComfyUI's model is called with in an edit of the first image, besides latents and their noise
+        level, as samplers make it from a conditioning: {parameter: value}. Models distilled with guidance get none (a
+        scale of 1)."""
         source = prepared.encoded[0]
         text = self._conditioning(source, instruction, source.values)
         conditioning = comfy_extra("flux").FluxGuidance.execute(text, 1.0)[0]
@@ -153,7 +154,7 @@ class NativeEditor:
         check_area(area, self.family.multiple)
         sampling = replace(self._sampling, area=area)
         view = NativeEditor(self._model, self._clip, self._vae, self.family, sampling)
-        view.name = self.name  # that of its LoRAs too
+        view.name = self.name  # it includes the names of its LoRAs
         return view
 
     def edit_model(self) -> "EditModel":
@@ -166,7 +167,9 @@ class NativeEditor:
         return run_with_oom_guard(lambda: self._encode_images(batch, references), _release_nothing, self, _LESS_MEMORY)
 
     def _encode_images(self, batch: Tensor, references: Sequence[Tensor]) -> list[Source]:
-        once = SimpleNamespace(encode=cache(self._vae.encode))  # tensors are known by identity: a reference stays one
+        once = SimpleNamespace(
+            encode=cache(self._vae.encode)
+        )  # tensors are cached by identity: each reference is encoded once
         plan = self._plan(batch)
         others = [fit(reference, self._plan(reference)) for reference in references]
         sources = []
@@ -181,8 +184,8 @@ class NativeEditor:
         return plan_fit(*image.shape[1:3], area=self.area, multiple=self.family.multiple)
 
     def _sample(self, batch: EditBatch) -> Tensor:
-        """Edits [rows, h, w, 3] at the working size. All texts are encoded, then all rows sampled, then all decoded: so
-        each of the three models is moved to where it computes only once."""
+        """Edits [rows, h, w, 3] at the working size. All texts are encoded, then all rows sampled, then all decoded, so
+        that each of the three models is moved to where it computes only once."""
         sources = [batch.prepared.encoded[batch.image_of(row)] for row in range(len(batch.seeds))]
         guiders = [self._guider(*row, batch.settings) for row in zip(sources, batch.instructions, batch.seeds)]
         previews = _PreviewGrid(sources, self._model)
@@ -255,11 +258,11 @@ class NativeEditor:
 
 
 def _release_nothing() -> None:
-    """What a run took, ComfyUI's guider gives back itself."""
+    """Do nothing: ComfyUI's guider frees what a run took."""
 
 
 class _PreviewGrid:
-    """The previews of all rows side by side: those that are done or under way, the others as their source is."""
+    """The previews of all rows side by side. Rows that have not started show their source."""
 
     def __init__(self, sources: list[Source], model: Any):
         self._sources = sources
@@ -306,7 +309,7 @@ class EditorFromModel(io.ComfyNode):
             node_id="RethinkEditorFromModel",
             display_name="Editor From Model",
             category="Rethink/Edit",
-            description="Makes an editor of ComfyUI's own MODEL, CLIP and VAE, with whatever is patched onto them.",
+            description="Makes an editor from ComfyUI's own MODEL, CLIP and VAE, with any patches on them.",
             search_aliases=[
                 "kontext",
                 "qwen image edit",
@@ -324,7 +327,7 @@ class EditorFromModel(io.ComfyNode):
                     "model",
                     tooltip="From Load Checkpoint, Load Diffusion Model or a GGUF loader: "
                     + ", ".join(family.title for family in NATIVE_FAMILIES)
-                    + ". What is patched onto it (sampling shift, LoRAs, attention) stays.",
+                    + ". Patches on it (sampling shift, LoRAs, attention) are kept.",
                 ),
                 io.Clip.Input("clip", tooltip="The model's own text encoder, from Load CLIP or the checkpoint."),
                 io.Vae.Input("vae", tooltip="The model's own VAE, from Load VAE or the checkpoint."),
@@ -332,8 +335,7 @@ class EditorFromModel(io.ComfyNode):
                     "sampler",
                     options=[DEFAULT, *samplers],
                     default=DEFAULT,
-                    tooltip="How the steps are taken, unless the sampling node says otherwise. default: as is usual for "
-                    "this model.",
+                    tooltip="The sampler, unless the sampling node chooses one. default: the usual one for this model.",
                 ),
                 io.Combo.Input(
                     "scheduler",
@@ -348,16 +350,16 @@ class EditorFromModel(io.ComfyNode):
                     max=16.0,
                     step=0.05,
                     round=0.001,
-                    tooltip="The size at which the model works; the result comes back at the source's. 0: the size that "
-                    "it was made for. Lower it for speed and memory.",
+                    tooltip="The size at which the model works; the result has the source's size. 0: the size that "
+                    "the model was made for. Lower it to save time and memory.",
                     advanced=True,
                 ),
                 io.Combo.Input(
                     "kind",
                     options=[AUTO, *(family.title for family in NATIVE_FAMILIES)],
                     default=AUTO,
-                    tooltip="auto: recognized from the model. Choose it yourself for Qwen-Image-Edit (the first one), whose "
-                    "weights look like those of Plus (2509), and for Plus 2511, whose images drift under auto.",
+                    tooltip="auto: detected from the model. Choose manually for Qwen-Image-Edit (the first one), "
+                    "whose weights look like those of Plus (2509), and for Plus 2511, whose images drift under auto.",
                     advanced=True,
                 ),
             ],
@@ -375,7 +377,7 @@ class EditorFromModel(io.ComfyNode):
 
 
 def _names() -> tuple[list[str], list[str]]:
-    """ComfyUI's samplers and schedulers, those of other packs too."""
+    """ComfyUI's samplers and schedulers, including those of other packs."""
     try:
         samplers = comfy_module("comfy.samplers")
     except RethinkError:  # not in ComfyUI

@@ -1,4 +1,4 @@
-"""The editors that ComfyUI runs itself, as rows of data, and which of them a MODEL, CLIP and VAE are.
+"""The editors that ComfyUI runs itself, as rows of data, and detection of the one that a MODEL, CLIP and VAE make.
 
 Every conditioning, guider and schedule is made by one of ComfyUI's own nodes, imported when it is first needed.
 A “conditioning” here is ComfyUI's CONDITIONING: a list of [embedding [1, tokens, width], values].
@@ -19,7 +19,7 @@ AUTO = "auto"
 _EMPTY = [[None, {}]]  # a conditioning for a node to write its values into
 
 
-# What an instruction becomes: (CLIP, text, images that the encoder may look at) → conditioning
+# How an instruction is encoded: (CLIP, text, images that the encoder may look at) → conditioning
 
 
 def encode_text(clip: Any, text: str, images: Sequence[Tensor]) -> list:
@@ -46,7 +46,7 @@ def as_input_channels(vae: Any, images: Sequence[Tensor]) -> EncodedImages:
 
 
 def as_references(vae: Any, images: Sequence[Tensor], method: str = "") -> EncodedImages:
-    """method: where the model was trained to see the images, if not where ComfyUI puts them by itself."""
+    """method: where the model was trained to see the images, if not where ComfyUI puts them by default."""
     conditioning = _EMPTY
     for image in images:
         latent = {"samples": vae.encode(image)}
@@ -82,7 +82,7 @@ def dual_cfg_guider(model: Any, conditionings: Conditionings, text: float, image
 
 def cfg_guider(model: Any, conditionings: Conditionings, text: float, image: float) -> Any:
     """Classifier-free guidance (arXiv 2207.12598); the source is in both passes."""
-    if text == 1:  # the other pass would weigh nothing
+    if text == 1:  # the other pass would have no weight
         return comfy_extra("custom_sampler").BasicGuider.execute(model, conditionings.edit)[0]
     return comfy_extra("custom_sampler").CFGGuider.execute(
         model, conditionings.edit, conditionings.source_only(), text
@@ -134,14 +134,14 @@ def flux2_schedule(model: Any, sampler: str, steps: int, size: tuple[int, int]) 
 class NativeFamily:
     """A kind of editor that ComfyUI runs.
 
-    model: the class of comfy.supported_models; config: what its unet_config must say, as the values that may stand.
-    tokenizers: the classes that its text encoder may come with; text_encoder: the same in words.
-    text_width: where unet_config says how wide the embeddings must be.
+    model: the class of comfy.supported_models; config: keys of its unet_config → allowed values.
+    tokenizers: the classes that its text encoder may come with; text_encoder: the same as text for users.
+    text_width: the key of unet_config with the width of the embeddings.
     encode_text, encode_images, make_guider, patch_model, schedule: see above; text_sees_images: `encode_text` looks at the
         images.
     lora_targets: the ends of the names of the layers that an edit LoRA adapts.
-    takes_negative_prompt: it takes a negative prompt; references: how many further images it can look at.
-    area: pixels it works on; multiple: of its sides.
+    takes_negative_prompt: it takes a negative prompt; references: how many additional images it can look at.
+    area: the number of pixels it works on; multiple: of its sides.
     """
 
     id: str
@@ -167,7 +167,7 @@ class NativeFamily:
 
     @property
     def guides_by_image(self) -> bool:
-        """Whether image guidance plays a part."""
+        """Whether it uses image guidance."""
         return self.make_guider is dual_cfg_guider
 
 
@@ -179,8 +179,8 @@ _FLUX_LAYERS += ("linear1", "linear2")
 _QWEN_LAYERS = tuple(f"{part}_mlp.{layer}" for part in ("img", "txt") for layer in ("net.0.proj", "net.2"))
 _QWEN_LAYERS += (*_ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 
-_QWEN = {"use_additional_t_cond": (None, False)}  # those with it take images apart into layers
-_QWEN_ENCODER = "Qwen2.5-VL 7B, by Load CLIP with type qwen_image"
+_QWEN = {"use_additional_t_cond": (None, False)}  # models with it split images into layers
+_QWEN_ENCODER = "Qwen2.5-VL 7B, from Load CLIP with type qwen_image"
 _QWEN_PLUS = NativeFamily(
     id="qwen_image_edit_plus",
     title="Qwen-Image-Edit-Plus",
@@ -235,7 +235,7 @@ NATIVE_FAMILIES = (
         model="Flux",
         config={"in_channels": (16,), "guidance_embed": (True,)},
         tokenizers=("FluxTokenizer",),
-        text_encoder="CLIP-L and T5-XXL, by DualCLIPLoader with type flux",
+        text_encoder="CLIP-L and T5-XXL, from DualCLIPLoader with type flux",
         defaults=Settings(steps=20, text_guidance=2.5),
         make_guider=distilled_guider,
         lora_targets=_FLUX_LAYERS,
@@ -270,7 +270,7 @@ NATIVE_FAMILIES = (
         model="Flux2",
         config={"guidance_embed": (True,)},
         tokenizers=("Flux2Tokenizer",),
-        text_encoder="Mistral Small 3, by Load CLIP with type flux2",
+        text_encoder="Mistral Small 3, from Load CLIP with type flux2",
         defaults=Settings(steps=20, text_guidance=4.0),
         make_guider=distilled_guider,
         lora_targets=_FLUX_LAYERS,
@@ -284,7 +284,7 @@ NATIVE_FAMILIES = (
         model="Flux2",
         config={"guidance_embed": (False,)},
         tokenizers=("KleinTokenizer", "KleinTokenizer8B"),
-        text_encoder="Qwen3 of the model's size, by Load CLIP with type flux2",
+        text_encoder="Qwen3 of the model's size, from Load CLIP with type flux2",
         defaults=Settings(steps=4, text_guidance=1.0),
         make_guider=cfg_guider,
         lora_targets=_FLUX_LAYERS,
@@ -296,7 +296,7 @@ NATIVE_FAMILIES = (
         title="LongCat-Image-Edit",
         model="LongCatImage",
         tokenizers=("LongCatImageTokenizer",),
-        text_encoder="Qwen2.5-VL 7B, by Load CLIP with type longcat_image",
+        text_encoder="Qwen2.5-VL 7B, from Load CLIP with type longcat_image",
         defaults=Settings(steps=50, text_guidance=4.5),
         make_guider=cfg_guider,
         lora_targets=_FLUX_LAYERS,
@@ -309,7 +309,7 @@ NATIVE_FAMILIES = (
         title="OmniGen2",
         model="Omnigen2",
         tokenizers=("Omnigen2Tokenizer",),
-        text_encoder="Qwen2.5-VL 3B, by Load CLIP with type omnigen2",
+        text_encoder="Qwen2.5-VL 3B, from Load CLIP with type omnigen2",
         text_width="text_feat_dim",
         defaults=Settings(steps=20, text_guidance=5.0, image_guidance=2.0),
         make_guider=dual_cfg_guider,
@@ -320,16 +320,16 @@ NATIVE_FAMILIES = (
 
 
 def detect(model: Any, clip: Any, vae: Any, title: str = AUTO) -> NativeFamily:
-    """The row that ComfyUI's MODEL, CLIP and VAE belong to; `title` names one, or leaves it to the model.
+    """Return the row that ComfyUI's MODEL, CLIP and VAE belong to; `title` names one, or AUTO leaves it to the model.
 
-    Raises RethinkError that says what was found, where the three do not make an editor.
+    Raises RethinkError, saying what was found, if the three do not make an editor.
     """
     config = model.model.model_config
     fitting = [row for row in NATIVE_FAMILIES if _fits(row, config)]
     if not fitting:
         raise RethinkError(
             f"model: found {_described(config)}, which was not made for editing by instruction; "
-            f"wire one of {', '.join(row.title for row in NATIVE_FAMILIES)}."
+            f"connect one of {', '.join(row.title for row in NATIVE_FAMILIES)}."
         )
     family = next((row for row in fitting if title in (AUTO, row.title)), None)
     if family is None:
@@ -340,11 +340,12 @@ def detect(model: Any, clip: Any, vae: Any, title: str = AUTO) -> NativeFamily:
 
 
 def check_width(conditioning: list, model: Any, family: NativeFamily) -> None:
-    """Raises RethinkError where the embeddings do not fit into the model: a text encoder of another size."""
+    """Raise RethinkError if the embeddings do not fit the model: the text encoder has another size."""
     width, expected = conditioning[0][0].shape[-1], model.model.model_config.unet_config.get(family.text_width)
     if expected is not None and width != expected:
         raise RethinkError(
-            f"clip: its embeddings are {width} wide, but this {family.title} takes {expected}; wire {family.text_encoder}."
+            f"clip: its embeddings are {width} wide, but this {family.title} takes {expected}; "
+            f"connect {family.text_encoder}."
         )
 
 
@@ -374,7 +375,7 @@ def _check_text_encoder(clip: Any, family: NativeFamily) -> None:
 
 def _check_vae(vae: Any, latent_format: Any, family: NativeFamily) -> None:
     if getattr(vae, "first_stage_model", None) is None:
-        raise RethinkError(f"vae: the loader found none; wire {family.title}'s own with Load VAE.")
+        raise RethinkError(f"vae: the loader found none; connect {family.title}'s own from Load VAE.")
     found, expected = (
         (vae.latent_channels, vae.latent_dim),
         (latent_format.latent_channels, latent_format.latent_dimensions),
@@ -382,7 +383,7 @@ def _check_vae(vae: Any, latent_format: Any, family: NativeFamily) -> None:
     if found != expected:
         raise RethinkError(
             f"vae: makes latents of {_latents(found)}, but {family.title} takes {_latents(expected)}; it belongs to another "
-            "model, so wire this one's own."
+            "model, so connect this one's own."
         )
 
 

@@ -1,5 +1,5 @@
-"""Gradients through ComfyUI's own models, which are written for inference: what stands in their way is put aside while one trains,
-and put back.
+"""Gradients through ComfyUI's own models, which are written for inference: what blocks gradients is replaced while one
+trains, then restored.
 
 Nothing here changes what a model computes, and no weight of it is touched.
 """
@@ -21,11 +21,11 @@ _CONTAINERS = (nn.ModuleList, nn.Sequential)
 
 @contextmanager
 def gradients_through(denoiser: nn.Module, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    """Within it autograd works through a loaded denoiser that computes in `dtype` on `device`.
+    """Make autograd work through a loaded denoiser that computes in `dtype` on `device`.
 
-    ComfyUI's fused operations, which have no way back, give way to plain ones. Layers whose weights are not used as they lie in
-    memory (fp8, four bits, GGUF, offloaded) make them again on the way back, instead of keeping them. And what a norm has seen
-    is a copy, as blocks add to it in place.
+    ComfyUI's fused operations, which have no backward pass, are replaced by plain ones. Layers whose weights are
+    converted before use (fp8, four bits, GGUF, offloaded) convert them again in the backward pass instead of keeping
+    them. Norms get a copy of their input, since blocks add to it in place.
     """
     management = comfy_module("comfy.model_management")
     with ExitStack() as stack:
@@ -41,7 +41,7 @@ def gradients_through(denoiser: nn.Module, dtype: torch.dtype, device: torch.dev
 
 @contextmanager
 def checkpointed_blocks(denoiser: nn.Module) -> Iterator[None]:
-    """Within it the blocks of a denoiser compute their activations again on the way back (arXiv 1604.06174)."""
+    """Checkpoint the blocks of a denoiser: they recompute their activations in the backward pass (arXiv 1604.06174)."""
     with ExitStack() as stack:
         for block in _blocks(denoiser):
             stack.enter_context(_forward_replaced(block, _checkpointed))
@@ -49,7 +49,7 @@ def checkpointed_blocks(denoiser: nn.Module) -> Iterator[None]:
 
 
 def without_fast_attention(kernel: Callable[..., Tensor], *args: Any, **options: Any) -> Tensor:
-    """For transformer_options: PyTorch's attention, whichever ComfyUI was started with: not all have a way back."""
+    """For transformer_options: PyTorch's attention, whatever ComfyUI uses; not all kinds have a backward pass."""
     return comfy_module("comfy.ldm.modules.attention").attention_pytorch(*args, **options)
 
 
@@ -69,7 +69,7 @@ def _makes_weights(layer: nn.Module, dtype: torch.dtype, device: torch.device) -
 
 @contextmanager
 def _forward_replaced(module: nn.Module, change: Callable[[Callable], Callable]) -> Iterator[None]:
-    """Within it `module` computes as `change` makes it of its own forward, which may have been replaced before."""
+    """Replace the forward of `module`, which may itself be a replacement, with what `change` makes of it."""
     own = vars(module).get("forward")
     module.forward = change(module.forward)
     try:
@@ -90,7 +90,7 @@ def _recomputed(forward: Callable) -> Callable:
 
 
 class _Recomputed(torch.autograd.Function):
-    """A frozen layer of which its input alone is kept."""
+    """A frozen layer that keeps only its input for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
@@ -108,7 +108,7 @@ class _Recomputed(torch.autograd.Function):
 
 
 def _blocks(denoiser: nn.Module) -> Iterator[nn.Module]:
-    """The outermost parts of a model's lists of blocks that are no lists themselves."""
+    """The outermost modules in a model's lists of blocks that are not lists themselves."""
     lists = [child for child in denoiser.children() if isinstance(child, _CONTAINERS)]
     for each in lists:
         yield from _parts(each)
@@ -124,7 +124,7 @@ def _parts(container: nn.Module) -> Iterator[nn.Module]:
 
 def _checkpointed(forward: Callable) -> Callable:
     def run(*args: Any, **options: Any) -> Any:
-        # Copies: blocks add to their inputs in place, which are needed again as they were.
+        # Copies: blocks add to their inputs in place, but the originals are needed again.
         return forward(*map(_copied, args), **{name: _copied(value) for name, value in options.items()})
 
     def compute(*args: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""LoRA files on ComfyUI's own models: read and checked as a whole, then put on clones that share the weights."""
+"""LoRA files on ComfyUI's own models: read and checked as a whole, then applied to clones that share the weights."""
 
 import math
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ PARTS = ("transformer", "unet", "text_encoder", "text_encoder_2", "text_encoder_
 
 
 def apply_lora(model: Any, clip: Any, path: str | PathLike, strength: float, title: str) -> tuple[Any, Any, LoraReport]:
-    """Clones of MODEL and CLIP with the LoRA on them, and the report. Nothing is patched unless all of it can be.
+    """Return clones of MODEL and CLIP with the LoRA, and the report. Nothing is patched unless all of it can be.
 
-    Raises RethinkError naming `lora` for an unreadable file, NaN, what was made for another model than `title`, and
-    kinds that ComfyUI's loader would read in part.
+    Raises RethinkError naming `lora` for an unreadable file, NaN, a file made for a model other than `title`, and kinds
+    that ComfyUI's loader would read only in part.
     """
     path = Path(path)
     if not (math.isfinite(strength) and abs(strength) <= MAX_STRENGTH):
@@ -59,13 +59,15 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise RethinkError(f"lora: cannot read {path}: {error}") from error
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor.float()).all():
-            raise RethinkError(f"lora: {path} has NaN or infinite values in {name}; its training failed, take another.")
-    # Copies: on Windows a file that tensors are still mapped from is not replaced by a training of its name.
+            raise RethinkError(
+                f"lora: {path} has NaN or infinite values in {name}; its training failed, use another one."
+            )
+    # Copies: on Windows, training could not replace a file that tensors are still mapped from.
     return {name: tensor.clone() for name, tensor in tensors.items()}, metadata or {}
 
 
 def _find_unmatched(file: LoraFile, targets: Mapping[str, Any], path: Path, title: str) -> list[str]:
-    """The layers of the file that the model does not have. Raises RethinkError where those are most of them.
+    """The layers of the file that the model does not have. Raises RethinkError if fewer than MIN_MATCHED of all fit.
 
     targets: a layer's possible names in a LoRA → its weight.
     """
@@ -84,12 +86,14 @@ def _find_unmatched(file: LoraFile, targets: Mapping[str, Any], path: Path, titl
 
 
 def _shape(target: Any, model: Any, clip: Any) -> tuple[int, ...] | None:
-    """The shape of what a patch changes, None where the model has nothing there. target: a weight's name, or (name,
+    """The shape of what a patch changes, None if the model has nothing there. target: a weight's name, or (name,
     (dimension, start, length), …) for a part of it."""
     name, part = (target, None) if isinstance(target, str) else target[:2]
     holder = model.model if name.startswith("diffusion_model.") else clip.cond_stage_model
     try:
-        shape = list(attrgetter(name)(holder).shape)  # in a state dict, quantized weights have another: they are packed
+        shape = list(
+            attrgetter(name)(holder).shape
+        )  # in a state dict, quantized weights are packed and have another shape
     except AttributeError:
         return None
     if part is not None:
@@ -98,13 +102,13 @@ def _shape(target: Any, model: Any, clip: Any) -> tuple[int, ...] | None:
 
 
 def _check_layer(stem: str, file: LoraFile, shape: tuple[int, ...] | None, path: Path, title: str) -> tuple[str, ...]:
-    """The tensors of a layer that are not used. Raises RethinkError where ComfyUI itself would skip the weight, or change it
-    only in part, and merely log that."""
+    """The tensors of a layer that are not used. Raises RethinkError if ComfyUI itself would skip the weight, or change
+    it only in part, and merely log that."""
     slots = file.layers[stem]
     kind = next((kind for lacks, kind in _HALF_READ if lacks(slots)), None)
     if kind is not None:
         raise RethinkError(
-            f"lora: {path} is {kind}, of which ComfyUI's loader reads a part only; use it with Load Editor."
+            f"lora: {path} is {kind}, which ComfyUI's loader reads only in part; use it with Load Editor."
         )
     try:
         if shape is None:
@@ -129,13 +133,13 @@ _HALF_READ = (
 
 
 def _overridden(file: LoraFile, targets: Mapping[str, Any]) -> list[str]:
-    """The layers that another layer of the file comes after: of two names for one weight ComfyUI keeps the later."""
+    """The layers that a later layer of the file overrides: of two names for one weight, ComfyUI keeps the later."""
     last = {targets[stem]: stem for stem in targets if stem in file.layers}
     return [stem for stem in file.layers if stem in targets and last[targets[stem]] != stem]
 
 
 def _lost_bias(slots: Mapping[str, Tensor], target: Any, model: Any, clip: Any) -> tuple[str, ...]:
-    """The change of a bias that the model lacks, or that is of a part of a layer."""
+    """The change of a bias, if the model lacks that bias or the change is for only a part of a layer."""
     name = next((name for name in ("diff_b", "b_norm") if name in slots), None)
     if name is None:
         return ()
@@ -144,7 +148,7 @@ def _lost_bias(slots: Mapping[str, Tensor], target: Any, model: Any, clip: Any) 
 
 
 def _alpha(stem: str, slots: Mapping[str, Tensor], strengths: Strengths, path: Path) -> dict[str, Tensor]:
-    """An alpha that is only in the file's metadata, as a tensor: ComfyUI's loader does not look there."""
+    """Return an alpha that is only in the file's metadata as a tensor: ComfyUI's loader does not look there."""
     inner = next((slots[name] for name in ("down", "hada_w1_b", "lokr_w2_b", "lokr_w1_b") if name in slots), None)
     if inner is None or "alpha" in slots:
         return {}
@@ -152,11 +156,11 @@ def _alpha(stem: str, slots: Mapping[str, Tensor], strengths: Strengths, path: P
     try:
         scale = strengths.of(place, inner.shape[0])
     except Misfit as error:
-        raise RethinkError(f"lora: {path} is not whole: its layer {stem} has {error}.") from error
+        raise RethinkError(f"lora: {path} is incomplete: its layer {stem} has {error}.") from error
     return {f"{stem}.alpha": torch.tensor(scale * inner.shape[0])} if scale != 1.0 else {}
 
 
 def _check_all_read(file: LoraFile, targets: Mapping[str, Any], patches: Mapping[Any, Any], path: Path) -> None:
     for stem, slots in file.layers.items():
         if stem in targets and targets[stem] not in patches and set(slots) - {"alpha", "diff_b"}:
-            raise RethinkError(f"lora: {path} is not whole: ComfyUI's loader makes nothing of {stem}.")
+            raise RethinkError(f"lora: {path} is incomplete: ComfyUI's loader cannot use {stem}.")

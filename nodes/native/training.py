@@ -1,4 +1,4 @@
-"""ComfyUI's own models as training sees them: a pair in their latents, and their denoiser's answer, by ComfyUI's own code."""
+"""ComfyUI's own models as training sees them: a pair in their latents, and the denoiser's prediction."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ..comfy.modules import comfy_module
 from .families import NativeFamily
 from .gradients import checkpointed_blocks, gradients_through, without_fast_attention
 
-PASSES = 4  # as much memory as ComfyUI reckons for sampling, for what is kept to go back through the model
+PASSES = 4  # times the memory that ComfyUI estimates for sampling, for what is kept for the backward pass
 _REFERENCES = "ref_latents"  # ComfyUI's name for latents of further images among a denoiser's inputs
 
-# What files call the layers where ComfyUI's own names are not those of diffusers.
+# How files name the layers if ComfyUI's own names are not those of diffusers.
 _NAMES = {"flux_kontext": "kohya", "longcat_image_edit": "kohya", "flux2": "comfyui", "flux2_klein": "comfyui"}
 _OMNIGEN2 = TrainedFamily(
     "tokens", FlowNoise(), "comfyui", "omnigen2", "omnigen2/lora", drop_text=0.05, drop_image=0.05
@@ -70,7 +70,7 @@ class NativeEditModel(EditModel):
         return {names.get(name, name): layer for name, layer in found.items()}
 
     def predict(self, noisy: Tensor, times: Tensor, example: Example) -> Tensor:
-        """What the model itself says: samplers ask ComfyUI for the clean latents, which it computes from that."""
+        """What the model itself predicts: ComfyUI gives samplers the clean latents, which it computes from that."""
         sampling = self._base.model_sampling
         sigmas = self._sigmas(times).to(noisy.device)
         if isinstance(self.noise, DiffusionNoise):  # ComfyUI's noisy latents are clean + σ · noise
@@ -83,7 +83,7 @@ class NativeEditModel(EditModel):
 
     @contextmanager
     def computing(self, rows: int, references: int = 0) -> Iterator[None]:
-        """Within it the model is loaded by ComfyUI, which may leave a part of it where it is, with room for `rows`."""
+        """Have ComfyUI load the model, with room for `rows`; it may leave a part of the model offloaded."""
         places = self.editor.area // self._base.latent_format.spacial_downscale_ratio**2
         images = (2 + references) * rows  # with their sources
         room = self._base.memory_required([images, self._base.latent_format.latent_channels, places])
@@ -99,7 +99,7 @@ class NativeEditModel(EditModel):
         return nullcontext()
 
     def release(self) -> None:
-        """ComfyUI takes what it needs."""
+        """Do nothing: ComfyUI takes back the memory that it needs."""
 
     def less_memory(self) -> AbstractContextManager[None]:
         return checkpointed_blocks(self.denoiser)
@@ -125,7 +125,7 @@ class NativeEditModel(EditModel):
     def _without(self, example: Example, lost_text: Tensor, lost_image: Tensor) -> Example:
         if self.row.layout == "channels":
             return super()._without(example, lost_text, lost_image)
-        # Rows with a shorter text, or without a source, are another call: the first one's lot is that of the batch.
+        # Rows with a shorter text, or without a source, would need another call: the first row's draw is the batch's.
         example = replace(example, inputs=example.null if lost_text[0] else example.inputs)
         return replace(example, source=example.source[:0], references=()) if lost_image[0] else example
 
@@ -154,7 +154,7 @@ def _row(family: NativeFamily) -> TrainedFamily:
 
 
 def _in_a_format_to_train(patcher: Any) -> Any:
-    """The MODEL, computing in another format than fp16, in which gradients vanish."""
+    """Return the MODEL, computing in a format other than fp16, in which gradients vanish."""
     if patcher.model.get_dtype_inference() != torch.float16:
         return patcher
     patcher = patcher.clone()
@@ -164,7 +164,7 @@ def _in_a_format_to_train(patcher: Any) -> Any:
 
 
 def _fingerprint(patcher: Any) -> str:
-    """The same for the same weights with the same patches on them, now and after a restart."""
+    """A digest that stays the same for the same weights with the same patches, also after a restart."""
     digest = hashlib.blake2b(digest_size=8)
     weights = list(patcher.model.named_parameters())
     for name, weight in weights[:: max(1, len(weights) // 16)]:
@@ -177,7 +177,7 @@ def _fingerprint(patcher: Any) -> str:
 
 
 def _update(digest: Any, value: Any) -> None:
-    """Take in some numbers of every tensor in a weight or in a patch, whatever ComfyUI keeps it as."""
+    """Add some numbers of every tensor in a weight or a patch to the digest, in whatever form ComfyUI keeps it."""
     if isinstance(value, Tensor):
         some = value.detach().flatten()[:32]
         digest.update(getattr(some, "dequantize", lambda: some)().float().cpu().numpy().tobytes())

@@ -151,8 +151,8 @@ def refused(server, name, family="flux_kontext"):
         ("no up", "has two factors that do not belong together"),
         ("no down", "has two factors that do not belong together"),
         ("two alphas", "has an alpha of 2 numbers instead of one"),
-        ("lengths", "a DoRA as PEFT saves it, of which ComfyUI's loader reads a part only; use it with Load Editor"),
-        ("Tucker", "a LoKr in Tucker form, of which ComfyUI's loader reads a part only"),
+        ("lengths", "a DoRA as PEFT saves it, which ComfyUI's loader reads only in part; use it with Load Editor"),
+        ("Tucker", "a LoKr in Tucker form, which ComfyUI's loader reads only in part"),
         ("empty", "is empty"),
     ],
 )

@@ -42,7 +42,7 @@ def rethink_nodes(server) -> set[str]:
 
 def test_all_nodes_are_there(older, server):
     assert rethink_nodes(older) == rethink_nodes(server)
-    assert "Rethink: without" not in older.log.read_text(errors="replace")
+    assert "Rethink: left out" not in older.log.read_text(errors="replace")
 
 
 @pytest.mark.skipif(

@@ -60,7 +60,7 @@ def test_a_mistake_is_one_sentence_and_the_next_run_works(server):
     wrong = read_workflow("inverse_edit_pairs")
     wrong["2"]["inputs"]["dataset"] = "../../x"
     message = error_of(server.run(wrong))
-    assert message.startswith("dataset: “../../x” is no name") and "Traceback" not in message
+    assert message.startswith("dataset: “../../x” is not a valid name") and "Traceback" not in message
     run(server, read_workflow("inverse_edit_pairs"))
 
 

@@ -56,7 +56,7 @@ def test_a_node_that_takes_lists_gets_its_defaults_in_lists(part, models):
 def test_a_choice_that_was_not_made_is_asked_for(classes, RethinkError):
     """ComfyUI hands over neither a missing choice nor an unknown one."""
     with pytest.raises(
-        RethinkError, match="^backend: is missing, or none of its choices; send one of built-in, ComfyUI model"
+        RethinkError, match="^backend: is missing or not one of its choices; send one of built-in, ComfyUI model"
     ):
         classes["RethinkLoadThinker"].execute(max_tokens=16)
 

@@ -58,7 +58,7 @@ def test_own_examples_are_shown_and_written_to_fine_tune_with(write, models):
     ("inputs", "sentence"),
     [
         ({"captions": " \n"}, "captions: is empty"),
-        ({"chat": Writer("I cannot.")}, "captions: not one got an edit(.|\n)*the thinker refused"),
+        ({"chat": Writer("I cannot.")}, "captions: none of them got an edit(.|\n)*the thinker refused"),
         ({"examples": "an owl | make it blue"}, "examples: expected"),
         ({"dataset": "../x"}, "dataset: "),
     ],
@@ -138,12 +138,12 @@ def test_methods_and_weights_reach_the_drawing(draw):
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        ({"caption": ["a", "b"]}, "instruction: 2 captions need as many, got 1"),
+        ({"caption": ["a", "b"]}, "instruction: expected one for each caption (2), got 1"),
         ({"instruction": " "}, "instruction: is empty"),
         ({"method": "refine", "weights": "blue 2"}, "method.weights: expected word: factor"),
         ({"lowest_sharing": 0.9, "highest_sharing": 0.1}, "lowest_sharing and highest_sharing: expected"),
-        ({"direction": 1.0}, "candidates: not one was kept"),
-        ({"edited_caption": "the red make"}, "candidates: not one was kept; .*equals the caption"),
+        ({"direction": 1.0}, "candidates: none was kept"),
+        ({"edited_caption": "the red make"}, "candidates: none was kept; .*equals the caption"),
         ({"clip": "../x"}, "clip: there is no"),
     ],
 )

@@ -73,7 +73,7 @@ def test_pairs_take_the_place_of_images(compare, pairs):
         ({"image": []}, "image: connect images"),
         ({"instruction": [""]}, "instruction: say what to change"),
         ({"names": ["a\nb\nc"]}, "names: expected one for each editor \\(2\\), got 3"),
-        ({"name": ["../out"]}, "name: “../out” is no name"),
+        ({"name": ["../out"]}, "name: “../out” is not a valid name"),
         ({"training": ["gone"]}, "training: there is no “gone”"),
         ({"seed": [1, 2]}, "seed: takes one value"),
         ({"source_caption": ["x"]}, "source_caption: captions go with one instruction"),

@@ -187,7 +187,7 @@ def test_an_export_is_replaced_only_when_asked_and_only_if_it_is_ours(classes, p
     ],
 )
 def test_a_name_never_leads_out_of_the_folder_for_datasets(classes, pairs, RethinkError, name):
-    with pytest.raises(RethinkError, match="^name: .* is no name for a folder"):
+    with pytest.raises(RethinkError, match="^name: .* is not a valid name for a folder"):
         saved(classes, pairs, "imagefolder", name, replace=False)
 
 
@@ -199,7 +199,7 @@ def test_a_name_with_spaces_and_unicode_is_a_name(classes, pairs, models):
 def test_a_link_out_of_the_folder_for_datasets_is_no_dataset(classes, pairs, models, tmp_path, RethinkError):
     (tmp_path / "elsewhere").mkdir()
     (models.datasets / "link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(RethinkError, match="^name: “link/x” is no name"):
+    with pytest.raises(RethinkError, match="^name: “link/x” is not a valid name"):
         saved(classes, pairs, "imagefolder", "link/x", replace=False)
 
 
@@ -280,7 +280,7 @@ def test_an_import_and_a_store_without_a_pair_say_what_is_wrong(classes, part, m
     store = part("rethink.pairs.store").PairStore(models.datasets / "empty")
     with store.writing():
         store.manifest.path.touch()
-    with pytest.raises(RethinkError, match=r"^format\.dataset: .*empty is a pair store without a pair"):
+    with pytest.raises(RethinkError, match=r"^format\.dataset: .*empty is a pair store without pairs"):
         classes["RethinkLoadEditDataset"].execute({"format": "pair store", "dataset": "empty"})
 
 

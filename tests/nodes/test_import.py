@@ -83,5 +83,5 @@ def test_a_node_whose_needs_an_older_comfyui_lacks_is_left_out_and_the_others_wo
     every = sum(map(len, sys.modules["older_pack.nodes"].ROOMS.values()))
     assert sum(name.startswith("Rethink") for name in classes) == every - 2
     assert sys.modules["older_pack.nodes.comfy.folders"].dataset_roots() == [tmp_path / "datasets"]
-    (line,) = [line for line in caplog.messages if "Rethink: without" in line]
+    (line,) = [line for line in caplog.messages if "Rethink: left out" in line]
     assert "ThinkLoopOpen, ThinkLoopClose" in line and "GraphBuilder" in line

@@ -86,7 +86,7 @@ def test_nothing_but_the_pictures_of_published_pairs_is_shown(pairs, review, Ret
 def test_a_link_that_leads_out_is_not_followed(pairs, review, RethinkError, tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
     (pairs.folder / "images" / "out.png").symlink_to(tmp_path / "secret.png")
-    with pytest.raises(RethinkError, match="^path: “images/out.png” is no image"):
+    with pytest.raises(RethinkError, match="^path: “images/out.png” is not an image"):
         review.read_image(review.publish(pairs), "images/out.png", "64")
 
 

@@ -162,7 +162,7 @@ def test_only_who_was_asked_can_answer_and_only_what_was_asked(load, permissions
     permissions.take_answer(question["id"], "no")  # the first answer that counts
     thread.join(SOON)
     assert refused and not owner.exists()
-    with pytest.raises(RethinkError, match="nothing is asked"):
+    with pytest.raises(RethinkError, match="no open question"):
         permissions.take_answer(question["id"], "always")
 
 

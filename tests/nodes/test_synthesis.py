@@ -75,7 +75,7 @@ def test_a_thinker_in_a_folder_is_asked_and_its_babble_is_no_description(
     at = {"folder": "mini", "dtype": "auto", "quantization": "none", "template": "Rethink's own"}
     (thinker,) = classes["RethinkLoadThinker"].execute({"backend": "local folder", **at}, max_tokens=16).result
     with pytest.raises(
-        RethinkError, match="(?s)not one pair could be made.*1 × the thinker's answer holds no JSON object$"
+        RethinkError, match="(?s)no pair could be made.*1 × the thinker's answer holds no JSON object$"
     ):
         synthesize(thinker=thinker, pairs=1)
 
@@ -152,13 +152,13 @@ def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthe
     ("inputs", "sentence"),
     [
         ({"image": []}, "image: connect images"),
-        ({"dataset": "../../x"}, "dataset: “../../x” is no name"),
-        ({"dataset": "a\nb"}, "dataset: “a b” is no name"),
-        ({"dataset": ""}, "dataset: “” is no name"),
-        ({"operation": "remove_object"}, "pictures: not one pair could be made"),
+        ({"dataset": "../../x"}, "dataset: “../../x” is not a valid name"),
+        ({"dataset": "a\nb"}, "dataset: “a b” is not a valid name"),
+        ({"dataset": ""}, "dataset: “” is not a valid name"),
+        ({"operation": "remove_object"}, "pictures: no pair could be made"),
         ({"operation": "editor", "options": {"editor": None, "inverse": "x"}}, "operation.editor: is not connected"),
         ({"operation": "editor", "options": {"editor": "fake", "inverse": " "}}, "operation.inverse: is empty"),
-        ({"operation": "any", "templates": "Do it."}, "templates: are for one operation"),
+        ({"operation": "any", "templates": "Do it."}, "templates: apply to a single operation"),
         ({"templates": "Take the {hat} off."}, "templates: "),
         ({"paraphrase": True}, "paraphrase: needs a thinker"),
         ({"find": "a face"}, "find: needs a thinker"),
@@ -169,8 +169,8 @@ def test_an_editor_does_the_inverse_edit_and_pixels_outside_the_mask_stay(synthe
         ({"mask": [torch.ones(1, 4, 4)] * 3}, "mask: a list of 1 images needs 1"),
         ({"mask": torch.zeros(1, 64, 64)}, "mask: is empty"),
         ({"folder": "../.."}, "pictures.folder: there is no"),
-        ({"thinker": Seer("I cannot help with that.")}, "pictures: not one pair could be made"),
-        ({"image": flat_image(size=4)}, "pictures: not one pair could be made"),
+        ({"thinker": Seer("I cannot help with that.")}, "pictures: no pair could be made"),
+        ({"image": flat_image(size=4)}, "pictures: no pair could be made"),
     ],
 )
 def test_a_mistake_is_said_in_one_sentence(synthesize, fake, RethinkError, inputs, sentence):

@@ -61,7 +61,7 @@ def test_a_loop_edits_one_picture_and_says_so(think, make_thinker, RethinkError)
     spread = {"3": {"class_type": "Spread", "inputs": {"image": ["10", 0]}}}
     many = source_node(SOURCE.repeat(2, 1, 1, 1), "IMAGE")
     with pytest.raises(
-        RethinkError, match="^image: takes one value, got a list of 2; Think While Edit makes a run of each"
+        RethinkError, match="^image: takes one value, got a list of 2; Think While Edit starts a run for each"
     ):
         think(
             make_thinker(said(2, 2, "b")),

@@ -38,7 +38,7 @@ def test_critique_shows_its_scores_and_words_on_itself_and_asks_again_for_anothe
 
 
 def test_a_critique_without_scores_is_an_error_and_no_score(critique, make_thinker, part, RethinkError):
-    with pytest.raises(RethinkError, match="^thinker: gave no scores, asked twice; try .* The answer: "):
+    with pytest.raises(RethinkError, match="^thinker: gave no scores when asked twice; .* The answer: "):
         critique(make_thinker("I like it, 10/10"), SOURCE * 0)
     with pytest.raises(RethinkError, match="it is gone"):
         critique(make_thinker(part("rethink.thinkers.protocol").ThinkerError("thinker: it is gone.")), SOURCE * 0)

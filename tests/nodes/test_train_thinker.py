@@ -163,7 +163,7 @@ def test_the_job_is_that_of_the_command(method, values, train, jobs, part, model
 
 def test_a_thinker_without_weights_here_is_refused(train, RethinkError):
     with pytest.raises(
-        RethinkError, match="^thinker: says is no folder of weights, so it cannot be trained here; choose"
+        RethinkError, match="^thinker: says is not a folder of weights, so it cannot be trained here; choose"
     ):
         train(learner=thinker(said(9, 9)))
 

@@ -77,7 +77,7 @@ def test_one_that_has_ended_is_read_from_its_record(monitor, run, RethinkError):
         with pytest.raises(RethinkError):
             monitor.view(**named, **wrong)
     (run.folder / "training.json").write_text("torn", encoding="utf-8")
-    with pytest.raises(RethinkError, match="any more"):
+    with pytest.raises(RethinkError, match="is no longer in"):
         monitor.view(**named, filename="training.json")
 
 

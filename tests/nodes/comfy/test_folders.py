@@ -48,7 +48,7 @@ def test_a_prefix_makes_a_folder_within_output_that_every_system_can_open(folder
     ],
 )
 def test_a_prefix_that_some_system_cannot_open_is_refused_and_leaves_nothing(folders, results, RethinkError, prefix):
-    with pytest.raises(RethinkError, match="^prefix: “.*” (is no name for a folder|leads out)") as refused:
+    with pytest.raises(RethinkError, match="^prefix: “.*” (is not a valid folder name|leads out)") as refused:
         folders.next_output_folder(prefix)
     assert (
         len(str(refused.value)) < 200
@@ -69,13 +69,13 @@ def test_a_prefix_through_a_link_or_a_file_is_refused(folders, results, RethinkE
     with pytest.raises(RethinkError, match="link that leads out"):
         folders.next_output_folder("link/run")
     (results.output / "file").write_text("")
-    with pytest.raises(RethinkError, match="^prefix: “file/run” cannot be made"):
+    with pytest.raises(RethinkError, match="^prefix: “file/run” cannot be created"):
         folders.next_output_folder("file/run")
 
 
 @pytest.mark.parametrize("name", ["", "..", "CON", "a:b", "a.", ".a", "a\0", "\ud83d", "x" * 300, "/a"])
 def test_a_data_set_has_a_name_by_the_same_rule(folders, models, RethinkError, name):
-    with pytest.raises(RethinkError, match="^name: “.*” is no name for a folder"):
+    with pytest.raises(RethinkError, match="^name: “.*” is not a valid name for a folder"):
         folders.dataset_path(name, "name")
 
 

@@ -98,7 +98,7 @@ def test_a_model_too_large_for_the_device_says_what_to_choose(memory, mini, Reth
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
     before = model_management.cleared
-    with monkeypatch.context() as patch, pytest.raises(RethinkError, match="^mini as a whole is larger .*$"):
+    with monkeypatch.context() as patch, pytest.raises(RethinkError, match="^mini does not fit into video memory .*$"):
         patch.setattr(model_management, "load_models_gpu", full)
         with memory.editor_on_device(editor, torch.rand(1, 16, 16, 3), 1):
             pass

@@ -45,7 +45,7 @@ def test_comfyui_models_are_asked_in_their_own_language(load, critique, kind):
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("Qwen25_7BVLI", "to encode prompts"), ("Gemma3_12B", "one image"), ("T5", "sees no images")],
+    [("Qwen25_7BVLI", "to encode prompts"), ("Gemma3_12B", "one image"), ("T5", "does not see images")],
 )
 def test_encoders_that_cannot_criticize_are_refused_with_the_reason(load, RethinkError, kind, reason):
     with pytest.raises(RethinkError, match=f"^backend.clip: cannot think: .*{reason}.*; load Qwen3-VL"):

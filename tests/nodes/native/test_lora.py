@@ -128,7 +128,7 @@ def test_what_comfyui_would_read_in_part_is_refused(apply, RethinkError, tensors
 
 def test_what_the_loader_makes_nothing_of_is_said(apply, comfyui, RethinkError):
     comfyui.ignores = (f"transformer.{NAME}",)
-    with pytest.raises(RethinkError, match="ComfyUI's loader makes nothing of transformer.blocks.0.to_q"):
+    with pytest.raises(RethinkError, match="ComfyUI's loader cannot use transformer.blocks.0.to_q"):
         apply(factors())
 
 
