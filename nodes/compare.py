@@ -86,8 +86,8 @@ class CompareEditors(io.ComfyNode):
                     optional=True,
                     options=AnyOption([NONE, *folders.trainings()]),
                     default=NONE,
-                    tooltip="Also compare every checkpoint of this training, on the first editor, to see which step "
-                    "was best.",
+                    tooltip="Also compare every save of this training, applied to the first editor, to see which "
+                    "step was best.",
                 ),
                 io.Combo.Input(
                     "clip",
@@ -222,7 +222,7 @@ def _tasks(
 
 
 def _variants(editors: Sequence[Editor], one: dict[str, Any]) -> Iterator[Variant]:
-    """Yield every editor, with a thinker each a second time, then the first editor with each training checkpoint."""
+    """Yield every editor, with a thinker each a second time, then the first editor with each save of the training."""
     from ..rethink.comparison.variants import variant_of
 
     names = [line.strip() for line in one["names"].splitlines() if line.strip()]
@@ -248,7 +248,7 @@ def _saves(editor: Editor, training: str, settings: Settings, seed: int) -> Iter
 
     folder = folders.trainings().get(training)
     if folder is None:
-        raise RethinkError(f"training: there is no “{training}” with checkpoints; choose one from the list.")
+        raise RethinkError(f"training: there is no “{training}” with saves; choose one from the list.")
     for save in saves_of(folder):
         yield _save_variant(editor, save, training, settings, seed)
 

@@ -215,7 +215,7 @@ class SaveEditDataset(io.ComfyNode):
         else:
             written = progress_with_eta("pairs written", progress.job_progress())
             count = export(pairs, chosen, folder, written, bool(format.get("replace")))
-            target = f"Which is the target: {FORMATS[chosen].target}"
+            target = f"The target: {FORMATS[chosen].target}"
             references = describe_references(pairs, chosen)
             report = "\n".join(filter(None, [f"{format_count(count, 'pair')} in {folder}.", target, references]))
         return io.NodeOutput(str(folder), report, ui=feedback.show_text(report))

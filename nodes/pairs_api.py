@@ -174,7 +174,7 @@ def preview_thresholds(key: str, **thresholds: Any) -> dict:
         by_person = {id: verdict for id, verdict in index.verdicts.items() if verdict["by"] == "person"}
     verdicts = [by_person.get(verdict["id"], verdict) for verdict in decide_verdicts(store, limits)]
     rejected = [verdict for verdict in verdicts if not verdict["accepted"]]
-    reasons = (why for verdict in rejected for why in (verdict["why"] or ["rejected by hand"]))
+    reasons = (why for verdict in rejected for why in (verdict["why"] or ["rejected manually"]))
     return {"accepted": len(verdicts) - len(rejected), "rejected": len(rejected), "why": count_reasons(reasons)[:8]}
 
 

@@ -73,8 +73,8 @@ class TrainEditLora(io.ComfyNode):
                 sockets.Thinker.Input(
                     "thinker",
                     optional=True,
-                    tooltip="Also scores the previews of every checkpoint, and decides when the losses are too close "
-                    "to choose by.",
+                    tooltip="Also scores the previews of every save, and decides when the losses are too close to "
+                    "choose by.",
                 ),
                 *_optional("megapixels"),
                 sockets.Editor.Input(
@@ -91,7 +91,7 @@ class TrainEditLora(io.ComfyNode):
                 io.String.Output("lora", tooltip="The LoRA's name, as loaders list it."),
                 io.String.Output(
                     "report",
-                    tooltip="How many layers fit, which checkpoint was chosen and why, and where the files are.",
+                    tooltip="How many layers fit, which save was chosen and why, and where all files are.",
                 ),
             ],
         )

@@ -60,7 +60,7 @@ def test_without_a_judge_what_lies_there_is_summed_up(bench, imgedit, results):
         ({"name": "../x", "editor": Painter()}, "name: “../x” is not a valid name"),
         ({"against": "/x", "editor": Painter()}, "against: “/x” is not a valid name"),
         ({"thinker": object()}, "editor: is not connected"),
-        ({"editor": None}, "name: there are no results of this name"),
+        ({"editor": None}, "name: there are no results with this name"),
         ({"benchmark": {"benchmark": "RISEBench"}, "editor": Painter(), "judge": object()}, "code: choose your copy"),
         ({"benchmark": {"benchmark": "RISEBench"}, "editor": Painter()}, "data: give the folder"),
     ],

@@ -138,7 +138,7 @@ def test_methods_and_weights_reach_the_drawing(draw):
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        ({"caption": ["a", "b"]}, "instruction: expected one for each caption (2), got 1"),
+        ({"caption": ["a", "b"]}, r"instruction: expected one for each caption \(2\), got 1"),
         ({"instruction": " "}, "instruction: is empty"),
         ({"method": "refine", "weights": "blue 2"}, "method.weights: expected word: factor"),
         ({"lowest_sharing": 0.9, "highest_sharing": 0.1}, "lowest_sharing and highest_sharing: expected"),

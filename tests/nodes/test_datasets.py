@@ -121,7 +121,7 @@ def test_every_format_is_saved_and_loaded_again(classes, part, pairs, models, re
     distinct = {(pairs.read_image(pair.input).tobytes(), pair.instruction) for pair in pairs}
     for format in part("rethink.pairs.formats").FORMATS:
         folder, report = saved(classes, pairs, format, f"exports/{format}", replace=False)
-        assert folder == str(models.datasets / "exports" / format) and "Which is the target" in report
+        assert folder == str(models.datasets / "exports" / format) and "The target: " in report
         choice = {"format": format, "dataset": f"exports/{format}", "into": f"again-{format}"}
         loaded, report = classes["RethinkLoadEditDataset"].execute(choice).result
         assert len(ids(loaded)) == len(distinct) and report.startswith(f"{len(distinct)} pairs read")

@@ -41,7 +41,9 @@ def test_the_input_of_a_field_has_its_default_limits_and_help(inputs):
 def test_a_range_is_two_inputs(inputs):
     low, high = inputs.range_inputs(Job, "area", ("least", "most"), ("lowest", "highest"))
     assert (low.id, high.id, low.default, high.default) == ("least", "most", 0.1, 0.2)
-    assert low.described["tooltip"] == "Share of it. This is the minimum." and high.described["display_name"] == "highest"
+    assert (
+        low.described["tooltip"] == "Share of it. This is the minimum." and high.described["display_name"] == "highest"
+    )
 
 
 def test_the_input_s_name_is_left_out_of_what_comfyui_puts_behind_it(inputs, RethinkError):
