@@ -189,7 +189,7 @@ def editor_on_device(editor: Editor, images: Tensor, rows: int) -> AbstractConte
 def loaded_on_device(model, room: int) -> Iterator[None]:
     """Keep the weights of an Editor or Chat on its device, with `room` bytes to work in.
 
-    Afterwards ComfyUI may take the memory back at any time. When memory runs out, everything that ComfyUI holds is
+    Afterward ComfyUI may take the memory back at any time. When memory runs out, everything that ComfyUI holds is
     unloaded before the error is raised, so that the next run works.
     """
     patcher = _patchers.get(model)
@@ -218,7 +218,7 @@ def loaded_on_device(model, room: int) -> Iterator[None]:
 
 @contextmanager
 def device_lent(editor: Editor, room: int) -> Iterator[None]:
-    """Let ComfyUI take an editor that is at work off the device for other models; afterwards it is back, with `room`
+    """Let ComfyUI take an editor that is at work off the device for other models; afterward it is back, with `room`
     bytes to work in."""
     yield
     with loaded_on_device(editor, room):

@@ -34,7 +34,7 @@ _call: ContextVar[_NodeCall | None] = ContextVar("rethink_node_call", default=No
 
 @contextmanager
 def node_call() -> Iterator[None]:
-    """Wrap a call of a node. A thread that is still at work afterwards ends at its next check for Cancel."""
+    """Wrap a call of a node. A thread that is still at work afterward ends at its next check for Cancel."""
     call = _NodeCall()
     token = _call.set(call)
     try:

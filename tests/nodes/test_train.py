@@ -112,7 +112,7 @@ def test_fewer_megapixels_ask_for_less_room_and_references_for_more(part):
 
 @pytest.mark.parametrize("name", ["../mine", "", "a/../../b", "nul"])
 def test_a_name_that_is_none_is_refused(train, name, RethinkError):
-    with pytest.raises(RethinkError, match="^name: .*use for example my-edit"):
+    with pytest.raises(RethinkError, match="^name: .*use, for example, my-edit"):
         train(name)
 
 

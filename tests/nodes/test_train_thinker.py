@@ -170,7 +170,7 @@ def test_a_thinker_without_weights_here_is_refused(train, RethinkError):
 
 def test_mistakes_are_named_by_the_inputs_own_names(train, models, RethinkError):
     for options, why in (
-        ({"name": "../mine"}, "^name: .*use for example my-thinker"),
+        ({"name": "../mine"}, "^name: .*use, for example, my-thinker"),
         ({"name": "owner/mini"}, "^name: .* is the thinker that is trained"),
         ({"folder": "output/gone"}, "^folder: there is no"),
         ({"folder": "input"}, "^folder: there is no recorded run in .*input or below"),
