@@ -97,7 +97,7 @@ class SampleEdit(io.ComfyNode):
             node_id="RethinkSampleEdit",
             display_name="Instruction Editor Sampler",
             category="Rethink/Edit",
-            description="Edits an image by an instruction. Lists of images or instructions give lists.",
+            description="Edits an image by instruction. Lists of images or instructions give lists.",
             search_aliases=[
                 "edit image",
                 "image edit",
@@ -242,8 +242,8 @@ class Scene(io.ComfyNode):
             node_id="RethinkScene",
             display_name="Built-in Scene",
             category="Rethink/Examples",
-            description="Gives you something to edit right away: an image of the built-in world and a matching "
-            "instruction.",
+            description="Makes an image of the built-in world and an instruction that fits it: something to edit "
+            "right away.",
             search_aliases=["sample image", "example", "demo", "test picture"],
             inputs=[
                 seed_input("A different seed gives a different image and instruction."),

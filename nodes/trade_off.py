@@ -1,4 +1,4 @@
-"""How editors trade off doing what is asked against keeping the image."""
+"""How editors trade off following the instruction against keeping the image."""
 
 import json
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class TradeOffCurve(io.ComfyNode):
             node_id="RethinkTradeOffCurve",
             display_name="Trade-Off Curve",
             category="Rethink/Evaluate",
-            description="Plots how editors trade off doing what is asked against keeping the image, as in the "
+            description="Plots how editors trade off following the instruction against keeping the image, as in the "
             "InstructPix2Pix paper.",
             search_aliases=[
                 "instructpix2pix curve",

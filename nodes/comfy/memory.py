@@ -39,8 +39,8 @@ _patchers = WeakKeyDictionary()  # Editor or Chat → the ModelPatcher through w
 def load_editor(name: str, dtype: Dtype, offload: Offload, quantize: QuantizerName = "none") -> Editor:
     """Load the editor called `name`, once however many nodes ask for it; it is released with the last of them.
 
-    With offload "none", ComfyUI moves its weights like those of its own models. Otherwise, and always when it is
-    quantized, the editor moves them itself: not every quantized layer can be moved from outside.
+    With offload "none", ComfyUI moves its weights like those of its own models. Otherwise, and when it is quantized,
+    the editor moves them itself: not every quantized layer can be moved from outside.
     """
     from ...rethink.editors.loading import is_best_in_full
     from ...rethink.editors.loading import load_editor as load

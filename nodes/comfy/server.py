@@ -60,7 +60,7 @@ def workflow_id(prompt: str) -> str:
 
 
 class TooLarge(RethinkError):
-    """A request body is larger than is ever needed."""
+    """Raised for a request body that is larger than anything here needs."""
 
 
 def add_route(method: str, path: str, reply: Callable[..., dict | list | bytes | None]) -> None:

@@ -55,7 +55,7 @@ class Sampling:
 class Source:
     """One image as the model sees it.
 
-    images: the source, then the references, each [1, h, w, 3] at a working size; plan: how the source was fitted to it.
+    images: the source, then the references, each [1, h, w, 3] at a working size; plan: how the source was fitted to its size.
     latents: the source's, as the VAE gives them; values: what a conditioning needs for the model to see the images.
     texts: instruction → conditioning, without `values`.
     """
