@@ -23,19 +23,19 @@ ExecutorFor = Callable[[str, Callable[[], Callable], Callable[[Any, str], Any]],
 class Engine:
     """Where a job runs.
 
-    workers: processes on this machine, 0: one per core. address: of a Ray cluster, or "auto"; "": one is started here.
+    workers: processes on this machine; 0: one per core. address: of a Ray cluster, or "auto"; "": start one here.
     resources: of a worker, by stage.
     """
 
-    engine: str = option("local", "ray: over a Ray cluster (pip install ray).", choices=ENGINES)
-    workers: int = option(0, "Processes on this machine; 0: one per core.", low=0)
-    address: str = option("", "Address of the Ray cluster, or auto; empty: one is started here.")
+    engine: str = option("local", "ray: run on a Ray cluster (pip install ray).", choices=ENGINES)
+    workers: int = option(0, "Worker processes on this machine. 0: one per core.", low=0)
+    address: str = option("", "Address of the Ray cluster, or auto. Empty: start one on this machine.")
     resources: Mapping[str, WorkerResources] = field(default_factory=dict)
 
     def __post_init__(self):
         check_limits(self)
         if unknown := sorted(set(self.resources) - set(STAGES)):
-            raise RethinkError(f"share: there is no stage {unknown[0]!r}; choose among {', '.join(sorted(STAGES))}.")
+            raise RethinkError(f"share: there is no stage {unknown[0]!r}; choose one of {', '.join(sorted(STAGES))}.")
 
     @property
     def processes(self) -> int:
@@ -49,7 +49,7 @@ class Engine:
 
     @contextmanager
     def started(self) -> Iterator[ExecutorFor]:
-        """Start the engine; within, it gives every stage its executor."""
+        """Start the engine, and yield the function that gives each stage its executor."""
         if self.is_local:
             yield lambda stage, open_worker, make_failed: None
             return

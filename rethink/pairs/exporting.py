@@ -1,4 +1,4 @@
-"""Exports a store as a dataset for another tool, with a README and a contact sheet, which the store itself gets too."""
+"""Export a store as a dataset for another tool, with a README and a contact sheet. The store itself gets both too."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def export(
 ) -> int:
     """Write the accepted pairs to a new folder, with a README and a contact sheet. Returns how many.
 
-    Pairs with references are left out where the layout has no place for them: without, they would teach to make things up.
-    `describe_references` says so.
+    Pairs with references are left out where the layout has no place for them: without the references, they would teach
+    the model to make things up. `describe_references` reports this.
 
-    The folder appears once it is complete; with `replace`, in place of an earlier export that nobody has changed. What
-    `on_progress(done, total)` raises ends the export. Raises RethinkError where something else is there, or no pair is
-    accepted.
+    The folder appears once it is complete. With `replace`, it may take the place of an earlier export that nobody has
+    changed. An exception from `on_progress(done, total)` ends the export. Raises RethinkError where anything else is
+    there, or no pair is accepted.
     """
     format, folder = get_format(name), Path(os.path.abspath(folder))
     try:
         with whole_folder(folder, replace) as temporary:
             total, references = _count_complete(store, format), describe_references(store, name)
             if not total:
-                why = references or "no accepted pair to write; look at `inspect`, or loosen the filter."
+                why = references or "there is no accepted pair to write; see `inspect`, or loosen the filter."
                 raise RethinkError(f"export: {why}")
             count = format.write(_examples(store, format, lambda done: on_progress(done, total)), temporary, folder)
             pairs = partial(_writable, store, format)
@@ -56,27 +56,28 @@ def export(
                 (temporary / file).write_bytes(data)
     except OSError as error:
         raise RethinkError(
-            f"export: cannot write {folder}: {reason_of(error)}; close what has it open, or choose another place."
+            f"export: cannot write {folder}: {reason_of(error)}; close the program that has it open, or choose another "
+            "folder."
         ) from error
     return count
 
 
 def describe_references(store: PairStore, name: str) -> str:
-    """What becomes of references in a format, in a sentence: where they are, or how many pairs are left out for them. "" where no
-    accepted pair has any."""
+    """A sentence about references in a format: where they are, or how many pairs are left out because they have some.
+    "" where no accepted pair has any."""
     format = get_format(name)
     count = sum(bool(pair.references) for pair in store.accepted())
     if not count or format.references:
         return f"References of {format_count(count, 'pair')}: {format.references}" if count else ""
     others = ", ".join(other for other, each in FORMATS.items() if each.references)
     return (
-        f"{format_count(count, 'pair with references is', 'pairs with references are')} left out, as a pair has one input in the layout of {format.name}; {others} have "
-        "places for references."
+        f"{format_count(count, 'pair with references is', 'pairs with references are')} left out: "
+        f"the layout {format.name} has one input per pair; {others} have room for references."
     )
 
 
 def count_references(pairs: Iterable[EditPair]) -> str:
-    """How many pairs have how many references, in a sentence or two. "" where none has any."""
+    """How many pairs have how many references, in one or two sentences. "" where no pair has any."""
     counts = Counter(len(pair.references) for pair in pairs)
     if not any(counts):
         return ""
@@ -84,12 +85,12 @@ def count_references(pairs: Iterable[EditPair]) -> str:
         f"{pairs} {'pairs have' if pairs > 1 else 'pair has'} {count or 'none'}"
         for count, pairs in sorted(counts.items())
     )
-    mixed = " Reject those that speak of an image which they do not have." if counts[0] else ""
+    mixed = " Reject pairs whose instruction mentions an image that they do not have." if counts[0] else ""
     return f"References: {', '.join(parts)}.{mixed}"
 
 
 def _writable(store: PairStore, format: Format) -> Iterator[EditPair]:
-    """The accepted pairs that the layout has a place for."""
+    """The accepted pairs that the layout has room for."""
     return (pair for pair in store.accepted() if format.references or not pair.references)
 
 
@@ -107,8 +108,8 @@ def _count_complete(store: PairStore, format: Format) -> int:
 
 
 def _examples(store: PairStore, format: Format, on_count: Callable[[int], None]) -> Iterator[Example]:
-    """The pairs to write, numbered from 0. on_count: called with how many were consumed. Raises RethinkError for an image
-    outside the store."""
+    """The pairs to write, numbered from 0. on_count: called with the number consumed so far. Raises RethinkError for
+    an image outside the store."""
     for number, pair in enumerate(_writable(store, format)):
         references = tuple(map(store.file, pair.references))
         yield Example(pair, number, store.file(pair.input), store.file(pair.target), references)
@@ -121,20 +122,21 @@ def describe_store(store: PairStore) -> None:
         store,
         lambda: iter(store),
         "Rethink's own pair store",
-        "`target` of a line in `manifest.jsonl` is the real image, the TARGET; `input` is what the model is given.",
-        f"export it first: `python -m rethink export STORE FORMAT FOLDER`, FORMAT one of {', '.join(FORMATS)}.",
+        "in every line of `manifest.jsonl`, `target` is the real image, the TARGET; `input` is what the model gets.",
+        "export it first: `python -m rethink export STORE FORMAT FOLDER`, where FORMAT is one of "
+        f"{', '.join(FORMATS)}.",
     )
     with disk_full_as_error(store.folder):
         foreign = write_own(store.folder, files)
     if foreign:
-        _log.warning("%s has a %s of its own, which is left as it is.", store.folder, " and a ".join(foreign))
+        _log.warning("%s already has its own %s, which will not be overwritten.", store.folder, " and ".join(foreign))
 
 
 def _describe(
     store: PairStore, pairs: Callable[[], Iterator[EditPair]], title: str, target: str, use: str, references: str = ""
 ) -> dict[str, bytes]:
     """{name: contents} of a README and, where there are pairs, a contact sheet. pairs: gives a new iterator per call, so
-    that a large store is never held in memory. references: what is said of them, if anything."""
+    that a large store is never held in memory. references: a sentence about them, or ""."""
     kinds = Counter(pair.operation or "other" for pair in pairs())
     count = kinds.total()
     lines = [

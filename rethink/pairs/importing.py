@@ -1,4 +1,4 @@
-"""Imports a dataset of another tool into a store. Nothing outside the dataset's folder is ever opened."""
+"""Import another tool's dataset into a store. Nothing outside the dataset's folder is ever opened."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ OnSkip = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Imported:
-    """What a dataset has brought. ids: of all its pairs that are in the store now; new: how many of them were not there before."""
+    """The result of an import. ids: of all its pairs that are in the store now. new: how many of them were added."""
 
     ids: tuple[str, ...]
     new: int
     skipped: int
 
     def only(self, store: PairStore) -> PairStore:
-        """The store, limited to these pairs: others may be in it from earlier, or from another dataset."""
+        """The store, limited to these pairs. It may hold others, from earlier or from another dataset."""
         return PairStore(store.folder, subset=self.ids)
 
 
@@ -41,11 +41,11 @@ def import_dataset(
     on_skip: OnSkip = lambda name, why: None,
     instruction: str = "",
 ) -> Imported:
-    """Read a dataset in another layout into the store held for writing.
+    """Read a dataset in another layout into the store, which is held for writing.
 
-    Pairs that are in the store already are not added again; what cannot be read is skipped, with the reason in the
-    store's report and to `on_skip(name, why)`. instruction: of those that have none. Raises RethinkError where there is
-    nothing in this layout.
+    Pairs that are already in the store are not added again. What cannot be read is skipped; the reason goes to the
+    store's report and to `on_skip(name, why)`. instruction: for pairs that have none. Raises RethinkError where the
+    dataset has nothing in this layout.
     """
     path = Path(path)
     if not path.exists():
@@ -57,7 +57,7 @@ def import_dataset(
     if not (found.ids or found.skipped):
         contents = Dataset(path).contents() if path.is_dir() else "it is a file"
         raise RethinkError(
-            f"import: {path} holds no pair in the layout of {name}: {contents}; choose the layout it has."
+            f"import: {path} has no pairs in the layout {name}: {contents}; choose the layout that it has."
         )
     return found
 
@@ -65,7 +65,7 @@ def import_dataset(
 def import_entries(
     store: PairStore, entries: Iterable[ImportedPair | Skipped], on_skip: OnSkip, instruction: str = ""
 ) -> Imported:
-    """Read entries into the store held for writing; see `import_dataset`."""
+    """Read entries into the store, which is held for writing; see `import_dataset`."""
     ids: dict[str, None] = {}
     new = skipped = 0
     reported = {(record.get("source"), record.get("why")) for record in store.skipped}

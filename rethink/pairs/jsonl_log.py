@@ -1,4 +1,4 @@
-"""Append-only files of JSON lines, and the lock to append to them."""
+"""Append-only files of JSON lines, and the lock that is held to write to them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _reported: set[tuple[str, int]] = set()  # (path, offset) of damaged lines that 
 
 
 class DiskFull(RethinkError):
-    """Nothing more can be written. It ends a run, which goes on where it stopped when it is started again."""
+    """Nothing more can be written. This ends a run, which resumes where it stopped when it is started again."""
 
 
 class NewerVersion(RethinkError):
-    """A record of a newer version, which this one cannot judge."""
+    """A record written by a newer version, which this one cannot check."""
 
 
 @contextmanager
 def disk_full_as_error(folder: Path) -> Iterator[None]:
-    """Raise DiskFull for an OSError that means a full disk, or one that nothing can be written to."""
+    """Raise DiskFull for an OSError that means a full or read-only disk."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
             if error.errno == errno.EROFS:
-                raise DiskFull(f"{folder} is on a disk that is read-only; choose another place.") from error
-            raise DiskFull(f"no room left in {folder}; make room and run again, it goes on.") from error
+                raise DiskFull(f"{folder} is on a read-only disk; choose another folder.") from error
+            raise DiskFull(f"no space left in {folder}; free some space and run again to resume.") from error
         raise
 
 
@@ -47,7 +47,7 @@ def fields_are(**kinds: type | tuple[type, ...]) -> Callable[[dict], None]:
     def check(record: dict) -> None:
         for name, kind in kinds.items():
             if not isinstance(record.get(name), kind):
-                raise RethinkError(f"its “{name}” is missing or of another type")
+                raise RethinkError(f"its “{name}” is missing or has the wrong type")
 
     return check
 
@@ -56,7 +56,7 @@ class JsonlLog:
     """An append-only file of JSON lines. A line torn by a kill is cut off when the file is opened for writing.
 
     check: raises RethinkError with the reason for a record that does not belong here. required: whether a damaged line is
-    an error that names it; otherwise it is skipped with one warning, since what it held will be computed again.
+    an error that names it. Otherwise it is skipped with one warning, since its contents will be computed again.
     """
 
     def __init__(self, path: Path, check: Callable[[dict], None] = lambda record: None, required: bool = False):
@@ -71,24 +71,22 @@ class JsonlLog:
             if not isinstance(record, RethinkError):
                 yield start, end, record
             elif self.required:
-                raise RethinkError(f"{self._damage(start, record)}; delete this one line, all others are kept.")
+                raise RethinkError(f"{self._damage(start, record)}; delete this one line and keep all others.")
             elif (str(self.path), start) not in _reported:
                 _reported.add((str(self.path), start))
-                _log.warning("%s, and is skipped. All other lines are used.", self._damage(start, record))
+                _log.warning("%s and is skipped. All other lines are used.", self._damage(start, record))
 
     def damage(self) -> list[str]:
         """A sentence for every line that is skipped."""
         return [
-            f"{self._damage(at, why)}, and is skipped."
-            for at, _, why in self._lines(0)
-            if isinstance(why, RethinkError)
+            f"{self._damage(at, why)} and is skipped." for at, _, why in self._lines(0) if isinstance(why, RethinkError)
         ]
 
     def _lines(self, offset: int) -> Iterator[tuple[int, int, dict | RethinkError]]:
         if not self.path.exists():
             return
         if not self.path.is_file():  # a pipe would block forever
-            raise RethinkError(f"pairs: {self.path} is no file; choose another store.")
+            raise RethinkError(f"pairs: {self.path} is not a file; choose another store.")
         with open(self.path, "rb") as lines:
             lines.seek(offset)
             while line := lines.readline(MAX_LINE):
@@ -119,7 +117,9 @@ class JsonlLog:
         return f"{self.path}: line {number} is damaged ({why})"
 
     def repair(self) -> None:
-        """Complete the last line where only its end is missing, or cut it off where it is torn. Needs the write lock.
+        """Complete the last line where only its line break is missing, or cut it off where it is torn.
+
+        Needs the write lock.
 
         Raises RethinkError for a file that Rethink did not write.
         """
@@ -151,9 +151,7 @@ class JsonlLog:
         return damaged
 
     def _foreign_error(self) -> RethinkError:
-        return RethinkError(
-            f"{self.path} holds what was not written by Rethink, and is left alone; choose another place."
-        )
+        return RethinkError(f"{self.path} was not written by Rethink and will not be changed; choose another path.")
 
     @staticmethod
     def _end_of_lines(file) -> int:
@@ -168,7 +166,7 @@ class JsonlLog:
         return 0
 
     def end_line(self) -> None:
-        """Where a write was cut off in the midst of a line, end it, so that the next one is whole. Needs no lock."""
+        """End a line in which a write was cut off, so that the next one is whole. Needs no lock."""
         if not self.path.is_file() or not self.path.stat().st_size:
             return
         with open(self.path, "rb") as lines:
@@ -203,7 +201,7 @@ def _is_json(line: bytes) -> bool:
 
 
 class LatestIndex:
-    """The latest record of every id in a log. Only offsets are held in memory: there may be millions."""
+    """The latest record of every id in a log. Only offsets are held in memory, since there may be millions."""
 
     def __init__(self, log: JsonlLog):
         self.log, self._offsets, self._end = log, {}, 0
@@ -234,16 +232,16 @@ class LatestIndex:
 
 @contextmanager
 def locked(path: Path, what: Path) -> Iterator[None]:
-    """Hold the lock file `path`, which is created where it is missing; the system releases it when the process dies.
+    """Hold the lock file `path`, created if missing. The system releases it when the process dies.
 
-    Raises RethinkError saying that `what` is in use, or cannot be written.
+    Raises RethinkError saying that `what` is in use or cannot be written.
     """
     with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(atomic.locked(path))
         except BlockingIOError as error:
-            raise RethinkError(f"another run is writing to {what}; wait for it, or choose another.") from error
+            raise RethinkError(f"another run is writing to {what}; wait until it ends, or choose another.") from error
         except OSError as error:
             raise RethinkError(f"cannot write to {what}: {error.strerror}.") from error
         yield

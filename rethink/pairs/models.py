@@ -1,4 +1,4 @@
-"""The models of a job: known by name before they are loaded, and loaded where they are used."""
+"""The models of a job: identified by name before they are loaded, and loaded where they are used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Model = TypeVar("Model")
 class ModelSource(Generic[Model]):
     """A model and how to load it, here or on another machine.
 
-    name: in records and ids. concurrency: how many questions it may be asked at once.
+    name: for records and ids. concurrency: how many questions it can be asked at once.
     """
 
     name: str
@@ -37,14 +37,15 @@ class ModelSource(Generic[Model]):
 
 
 def model_id(name: str) -> str:
-    """The name of a model without its folders on this machine, which do not identify it. LoRAs follow after " + ", a server after " @ "."""
+    """The name of a model without its folders on this machine, which do not identify it. LoRAs follow " + ", a server "
+    @ "."""
     model = name_anywhere(name)
     short = " + ".join(PurePosixPath(part.replace("\\", "/")).name for part in model.split(" + "))
     return short + name[len(model) :]
 
 
 class LazyClip:
-    """A CLIP that is loaded when there is something to measure: changing a threshold needs none."""
+    """A CLIP that is loaded once there is something to measure: changing a threshold does not need it."""
 
     def __init__(self, source: ModelSource[Clip]):
         self.name, self._load = source.name, source.load

@@ -1,4 +1,4 @@
-"""Pairs as they lie on a person's disk, as a store: opened where it is one, else read into one."""
+"""Open pairs on disk as a store: a store is opened as it is, a dataset in another layout is read into one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from .formats.dataset_folder import Dataset
 from .importing import Imported, OnSkip, import_entries
 from .store import PairStore, is_store
 
-# Those with a table or a zip first, which also have folders like those of the last; other formats have one of these layouts.
+# Layouts with a table or a zip come first: they also have folders like those of the last one. All other formats use one
+# of these layouts.
 TRIED = ("fal-zip", "imagefolder", "diffsynth", "instruct-pix2pix", "before-after")
 
 
@@ -25,10 +26,11 @@ def open_pairs(
     instruction: str = "",
     on_skip: OnSkip = lambda name, why: None,
 ) -> PairStore:
-    """The store in `folder`, or of one in `into` what `folder` has now, in the layout of another tool, found by trying.
+    """Open the store in `folder`, or read the dataset there into a store in `into`; its layout is found by trying.
 
-    after: the folder of the images after the edit, where `folder` has those before. instruction: of pairs that have none.
-    on_skip: called with what is no pair of the dataset that is read, and why. Raises RethinkError where there are no pairs, with the commonest reason.
+    The store is limited to the pairs that `folder` has now. after: the folder of the images after the edit, where
+    `folder` has those before it. instruction: for pairs that have none. on_skip: called with (name, reason) for every
+    entry of the dataset that is not a pair. Raises RethinkError, with the most common reason, where there are no pairs.
     """
     if after is None and is_store(folder):
         return PairStore.open_existing(folder)
@@ -44,10 +46,10 @@ def open_pairs(
             found, skipped = next((each for each in tried if each[0]), (None, []))
     if found is None:
         contents = Dataset(folder).contents() if folder.is_dir() else "it is a file"
-        reasons = "".join(f" (of what looks like one: {reason})" for reason, _ in why.most_common(1))
+        reasons = "".join(f" (most common problem: {reason})" for reason, _ in why.most_common(1))
         raise RethinkError(
-            f"pairs: {folder} holds no pair{reasons}; {contents}. Give a store of pairs, a folder with “before” and “after” in "
-            "it, or one of NAME_start and NAME_end; images of the same name belong together."
+            f"pairs: {folder} has no pairs{reasons}; {contents}. Give a pair store, a folder with the subfolders “before” "
+            "and “after”, or a folder of NAME_start and NAME_end images; images with the same name form a pair."
         )
     for name, reason in skipped:
         on_skip(name, reason)
@@ -57,8 +59,8 @@ def open_pairs(
 def _read(
     store: PairStore, entries: Iterable[ImportedPair | Skipped], why: Counter[str], instruction: str
 ) -> tuple[Imported | None, list[tuple[str, str]]]:
-    """What entries that a layout finds have brought, None where there is no pair among them; and (name, reason) of those that are
-    none. why: the reasons are counted there too."""
+    """Import a layout's entries: the result, None where no entry is a pair, and (name, reason) for those that are not.
+    why: also counts the reasons."""
     skipped: list[tuple[str, str]] = []
 
     def skip(name: str, reason: str) -> None:

@@ -1,6 +1,6 @@
-"""Keeps track of the files that Rethink wrote into a folder, so that nothing else is ever overwritten or removed.
+"""Keep track of the files that Rethink wrote into a folder, so that nothing else is ever overwritten or removed.
 
-A list next to them holds the digest of each; a file that was edited by hand is no longer ours.
+A list next to them holds the digest of each. A file that a user has edited is no longer ours.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ MAX_LISTED = 3  # names in a sentence
 
 
 def write_own(folder: Path, files: Mapping[str, bytes]) -> list[str]:
-    """Write files into a folder that may hold others. Returns the names of those that are not ours, and were left alone.
+    """Write files into a folder that may hold others. Returns the names of those that are not ours and were left alone.
 
-    Meanwhile the list holds both the old and the new digest, so that either file is known after a kill.
+    During the write the list holds both the old and the new digest, so that either file is recognized after a kill.
     """
     known = _read_list(folder)
     foreign = [name for name in files if os.path.lexists(folder / name) and not _is_own(folder, name, known)]
@@ -46,9 +46,11 @@ def list_files(folder: Path, *without: str) -> None:
 
 
 def require_own(folder: Path, input: str) -> None:
-    """Raises RethinkError naming the files in a folder that are not ours. input: what the message blames."""
+    """Raise RethinkError naming the files in a folder that are not ours. input: the name that begins the message."""
     if folder.is_symlink() or not (folder / LIST).is_file():
-        raise RethinkError(f"{input}: {folder} was not written by Rethink, and is left alone; choose another name.")
+        raise RethinkError(
+            f"{input}: {folder} was not written by Rethink and will not be changed; choose another name."
+        )
     known = _read_list(folder)
     files, folders = _contents(folder)
     homes = {parent.as_posix() for name in known for parent in Path(name).parents}
@@ -59,8 +61,8 @@ def require_own(folder: Path, input: str) -> None:
             f" and {len(others) - MAX_LISTED} more" if others[MAX_LISTED:] else ""
         )
         raise RethinkError(
-            f"{input}: {folder} holds what Rethink did not write, or what was changed since: {listed}. Everything is left as it is; "
-            "move that away, or choose another name."
+            f"{input}: {folder} holds files that Rethink did not write, or that were changed since: {listed}. "
+            "Nothing was touched; move them away, or choose another name."
         )
 
 

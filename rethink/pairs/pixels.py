@@ -35,8 +35,8 @@ def read_pixels(path: str | Path | IO[bytes], longest_side: int = 0) -> np.ndarr
 
 
 def read_mask(path: str | Path, shape: tuple[int, int]) -> np.ndarray:
-    """A mask file as bool [H, W] at `shape`, true where it selects more than half (see `image_files.read_selection`);
-    resized where it has another size. Raises RethinkError also for one that is rotated against the image."""
+    """A mask file as bool [H, W] at `shape`, true where it selects more than half (see `image_files.read_selection`).
+    A mask of another size is resized. Also raises RethinkError for one that is rotated relative to the image."""
     from PIL import Image
 
     selected, size = Image.fromarray(read_selection(path)), (shape[1], shape[0])
@@ -84,7 +84,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file under a temporary name, then rename it, so that it is never seen half written. Its name must identify
-    its contents: where it is open elsewhere, it stays."""
+    its contents: a file that is open elsewhere stays as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with atomic_write(path) as temporary:

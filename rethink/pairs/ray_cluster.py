@@ -1,7 +1,7 @@
-"""Runs stages on a Ray cluster: processes on this machine, or on many that share the folder of the store.
+"""Run stages on a Ray cluster: processes on this machine, or on several machines that share the store's folder.
 
-One process holds the store: it hands out shards of work and writes every line. The workers hold no state but their
-models. When one dies, another repeats its shard, in the end job by job, so that only a job that kills its workers fails.
+One process holds the store: it hands out shards of work and writes every line. The workers hold no state except their
+models. When one dies, another repeats its shard, in the end job by job, so that only a job that kills workers fails.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .inverse.drafts import PROCESS_DIED
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PREFETCH = 2  # shards per worker that are handed out ahead
-MAX_ATTEMPTS = 2  # at one shard
+MAX_ATTEMPTS = 2  # per shard
 
 Executor = Callable[[Iterator[Any]], Generator[Any, None, None]]
 
 
 @dataclass(frozen=True)
 class WorkerResources:
-    """The share of its machine that a worker takes, and how many jobs it claims at once."""
+    """The share of its machine that a worker uses, and how many jobs it takes at once."""
 
     cpus: float = 1.0
     gpus: float = 0.0
@@ -109,7 +109,7 @@ def ray_executor(
 
 
 def require_capacity(ray: Any, resources: WorkerResources) -> None:
-    """Raises RethinkError where no machine is large enough for a worker: Ray would wait forever."""
+    """Raise RethinkError where no machine is large enough for a worker: Ray would wait forever."""
     for kind, need in (("CPU", resources.cpus), ("GPU", resources.gpus)):
         most = max((node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"]), default=0)
         if need > most:
@@ -119,7 +119,7 @@ def require_capacity(ray: Any, resources: WorkerResources) -> None:
 
 
 def _worker_crash_errors(ray) -> tuple[type[Exception], ...]:
-    """What Ray raises when a worker is gone: killed, out of memory, or its machine lost."""
+    """The errors that Ray raises when a worker is gone: killed, out of memory, or its machine lost."""
     return ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError
 
 

@@ -8,11 +8,11 @@
       drawn.jsonl        captions whose candidates were drawn, with statistics
       seeds.jsonl        the seeds that runs were started with
       scores.jsonl       what the filters measured
-      verdicts.jsonl     accepted or rejected, and why; the last line of a pair counts
-      runs.jsonl         what was read of the runs that became pairs, see collect/run_log.py
+      verdicts.jsonl     accepted or rejected, and why; the last line for a pair counts
+      runs.jsonl         what was read from the runs that became pairs; see collect/run_log.py
       README.md          a summary, with contact-sheet.jpg; own_files.py keeps track of both
 
-A run may be killed at any point: the next one cuts off a torn line, and makes only the pairs that are missing.
+A run may be killed at any point: the next one cuts off a torn line and makes only the missing pairs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .pixels import encode_png, read_pixels, write_atomically
 SCHEMA = 1
 MANIFEST, LOCK = "manifest.jsonl", ".lock"
 RUN_LOG = "runs.jsonl"  # of collect/run_log.py
-BESIDE = ("images", "README.md", "contact-sheet.jpg")  # besides logs; what others put there stays
+BESIDE = ("images", "README.md", "contact-sheet.jpg")  # besides the logs; what others put there stays
 ID = re.compile("[0-9A-Za-z_-]{1,64}")
 TORN_IMAGE = re.compile(r"\.[0-9a-zA-Z_-]+-\w+\.\w+\.\d+\.part")  # of an image that was being written
 PLAIN_PATH = re.compile(r"(?!.*\.\.(/|$))[\w.,()+@~-][\w .,()+@~-]*(/[\w .,()+@~-]+)*")  # of an image, within the store
@@ -51,12 +51,13 @@ class EditPair:
 
     id: 16 hexadecimal digits, the same for the same source, number and config.
     input, target: image files relative to the store. The target of an inverse edit is the real image.
-    region: a mask file, white where the two may differ; "" where everything may.
+    region: a mask file, white where the two may differ; "": they may differ everywhere.
     operation, parameters, seed: how it was made. source, number: the image it came from, and its index among that
         image's pairs, from 0.
-    description: what the operation hid, as it stands in the instruction.
-    input_caption, target_caption: of pairs from captions; else "".
-    references: further images that the instruction speaks of, in their order: files as `input`. It calls the first of them image 2.
+    description: what the operation hid, as worded in the instruction.
+    input_caption, target_caption: of pairs from captions; otherwise "".
+    references: further images that the instruction mentions, in order, as files like `input`. The instruction calls the
+        first of them image 2.
     """
 
     id: str
@@ -80,13 +81,14 @@ class EditPair:
         return tuple(filter(None, (self.input, *self.references, self.target, self.region)))
 
     def to_json(self) -> dict:
-        """The pair as its line in the manifest, with the version of the layout. Without references, as before there were any."""
+        """The pair as its line in the manifest, with the layout version. Without references the field is left out, as
+        it was before there were any."""
         record = {"schema": SCHEMA, **asdict(self)}
         return record if self.references else {name: value for name, value in record.items() if name != "references"}
 
     @classmethod
     def from_json(cls, record: dict) -> EditPair:
-        """Raises RethinkError for a record that is no pair, is from a newer version, or points outside the store."""
+        """Raises RethinkError for a record that is not a pair, is from a newer version, or points outside the store."""
         check_pair(record)
         return cls.from_line(record)
 
@@ -109,30 +111,30 @@ KINDS |= {"references": list}
 
 
 def check_pair(record: dict) -> None:
-    """Raises RethinkError with the reason for a record that is no pair, or points outside the store."""
+    """Raise RethinkError with the reason for a record that is not a pair, or points outside the store."""
     version = record.get("schema", SCHEMA)
     if isinstance(version, int) and version > SCHEMA:
-        raise NewerVersion("pairs: a newer version of Rethink has written this store; update Rethink to read it.")
+        raise NewerVersion("pairs: this store was written by a newer version of Rethink; update Rethink to read it.")
     for name, kind in KINDS.items():
         if not isinstance(record[name], kind) if name in record else name in NEEDED:
-            raise RethinkError(f"it is no pair: its “{name}” is missing or of another type")
+            raise RethinkError(f"it is not a pair: its “{name}” is missing or has the wrong type")
     if version != SCHEMA or not ID.fullmatch(record["id"]):
-        raise RethinkError("it is no pair: its “id” or “schema” is not one of ours")
+        raise RethinkError("it is not a pair: its “id” or “schema” was not written by Rethink")
     text = "".join([record.get(name, "") for name in TEXTS])
     if not text.isprintable() and re.search(DAMAGE, text):
         raise RethinkError("it holds control characters or lone surrogates")
     references = record.get("references", ())
     if not all(isinstance(path, str) and path for path in references):
-        raise RethinkError("it is no pair: one of its “references” is no path")
+        raise RethinkError("it is not a pair: one of its “references” is not a path")
     for path in (record["input"], record["target"], record.get("region", ""), *references):
         if path and not PLAIN_PATH.fullmatch(path):
             raise RethinkError(f"the path “{show_name(path)}” leads out of the store, or is malformed")
 
 
 def check_scores(record: dict) -> None:
-    """Raises RethinkError with the reason for a record that holds no scores."""
+    """Raise RethinkError with the reason for a record that holds no scores."""
     if not isinstance(record.get("id"), str):
-        raise RethinkError("its “id” is missing or of another type")
+        raise RethinkError("its “id” is missing or has the wrong type")
     for name in NUMBERS & record.keys():
         if not isinstance(record[name], (int, float)):
             raise RethinkError(f"its “{name}” is not a number")
@@ -146,7 +148,7 @@ def is_safe_relative_path(path: str) -> bool:
 
 class Verdicts(dict[str, dict]):
     """id → {"id", "accepted", "why": [reasons], "by"}: the current verdict on every pair that has one. A person's verdict
-    outranks a filter's until it is withdrawn."""
+    takes precedence over a filter's until it is withdrawn."""
 
     def __init__(self, log: JsonlLog):
         super().__init__()
@@ -199,7 +201,7 @@ class PairStore:
         """A store that exists. Raises RethinkError where there is none."""
         store = cls(folder)
         if not store.manifest.path.is_file():
-            raise RethinkError(f"pairs: {folder} holds no manifest.jsonl; give the folder of a pair store.")
+            raise RethinkError(f"pairs: {folder} has no manifest.jsonl; give the folder of a pair store.")
         return store
 
     def __iter__(self) -> Iterator[EditPair]:
@@ -210,17 +212,17 @@ class PairStore:
             if self.subset is None or record["id"] in self.subset:
                 yield EditPair.from_line(record)
         if empty and (damage := self.manifest.damage()):
-            raise RethinkError(f"pairs: {self.folder} is no store of pairs: {damage[0]}")
+            raise RethinkError(f"pairs: {self.folder} is not a pair store: {damage[0]}")
 
     def __contains__(self, id: str) -> bool:
         return id in self._ids
 
     @contextmanager
     def writing(self) -> Iterator[PairStore]:
-        """Hold the write lock, which one run at a time can, and repair what a killed run left.
+        """Hold the write lock, which only one run can at a time, and repair what a killed run left.
 
         Raises RethinkError where another run holds it, the folder cannot be created, a newer version has written to it,
-        or it holds no store but other files.
+        or it holds other files instead of a store.
         """
         self._refuse_foreign_files()
         with locked(self.folder / LOCK, self.folder):
@@ -237,28 +239,31 @@ class PairStore:
         return self.manifest, self.skipped, self.spots, self.drawn, self.seeds, self.scores, self.verdicts
 
     def _refuse_foreign_files(self) -> None:
-        """Raises RethinkError where a user's files, or another tool's, lie: nothing is put among them, or appended to those
-        that have a name of ours. A store that was killed before its first pair has our names alone, and a lock."""
+        """Raise RethinkError where the folder holds files of the user or of another tool: nothing is put among them, or
+        appended to those with one of our names. A store that was killed before its first pair has only our names, and
+        a lock."""
         if next(iter(PairStore(self.folder)), None) or self.manifest.path.exists() or not self.folder.is_dir():
             return
         names = {file.name for file in self.folder.iterdir() if not file.name.startswith(".")} - SYSTEM_FILES
         logs = [*(log.path.name for log in self._logs()), RUN_LOG]
         if other := sorted(names.difference(logs, BESIDE)):
-            raise RethinkError(f"pairs: {self.folder} holds no pairs, but {show_name(other[0])}; choose a new folder.")
+            raise RethinkError(
+                f"pairs: {self.folder} has no pairs but holds {show_name(other[0])}; choose a new folder."
+            )
         if (foreign := [name for name in logs if name in names]) and not (self.folder / LOCK).exists():
             raise RethinkError(
-                f"pairs: {self.folder} holds a {foreign[0]} that is not a store's; choose another folder."
+                f"pairs: {self.folder} holds a {foreign[0]} that does not belong to a store; choose another folder."
             )
 
     def add(self, pair: EditPair) -> None:
-        """Append a pair whose images are written. A pair that is in the store already stays as it is."""
+        """Append a pair whose images are written. A pair that is already in the store stays as it is."""
         if pair.id not in self._ids:
             self.manifest.append(pair.to_json())
             self._ids.add(pair.id)
 
     def merge_from(self, other: PairStore) -> int:
-        """Copy another store's accepted pairs, with their scores, and its verdicts, into this one, which is held for
-        writing. Returns how many pairs are new.
+        """Copy another store's accepted pairs, with their scores, and its verdicts into this one, which is held for
+        writing. Returns the number of new pairs.
 
         Raises RethinkError naming an image that is missing.
         """
@@ -282,7 +287,7 @@ class PairStore:
         return f"images/{id[:2]}/{id}-{role}{ending}"
 
     def write_image(self, relative: str, pixels: np.ndarray) -> None:
-        """Write uint8 [H, W, 3] or bool [H, W] as a PNG that appears whole. Raises DiskFull."""
+        """Write uint8 [H, W, 3] or bool [H, W] as a PNG, atomically. Raises DiskFull."""
         self._write(relative, encode_png(pixels))
 
     def _write(self, relative: str, data: bytes) -> None:
@@ -290,8 +295,8 @@ class PairStore:
             write_atomically(self.folder / relative, data)
 
     def file(self, relative: str) -> Path:
-        """The absolute path of an image. Raises RethinkError for a link that leads out of the store, and for what is no
-        file."""
+        """The absolute path of an image. Raises RethinkError for a link that leads out of the store, and for anything
+        that is not a file."""
         path = self.folder / relative
         if not (is_within(path, self.folder / "images") or is_within(path, self.folder)):
             raise RethinkError(f"pairs: {path} is a link that leads out of the store.")
@@ -319,8 +324,8 @@ class PairStore:
         return (pair for pair in self if pair.id not in rejected)
 
     def set_verdict(self, id: str, accepted: bool | None) -> None:
-        """Record a person's verdict on a pair; None withdraws it. It is one appended line and needs no lock: pairs can be
-        reviewed while they are being made."""
+        """Record a person's verdict on a pair; None withdraws it. This appends one line and needs no lock, so pairs can
+        be reviewed while they are being made."""
         self.verdicts.append({"id": id, "accepted": accepted, "why": [], "by": "person"})
 
     def current_verdicts(self) -> Verdicts:

@@ -1,4 +1,4 @@
-"""Writes a folder that appears complete or not at all, also in place of an earlier one, even if killed at any moment.
+"""Write a folder that appears complete or not at all, also in place of an earlier one, even if killed at any moment.
 
 .NAME.part/              while it is being written, with the marker `UNFINISHED`
 .NAME.part/              complete, until it is renamed to NAME
@@ -23,7 +23,7 @@ from .own_files import LIST, REPLACED, UNFINISHED, list_files, remove_own, requi
 from .store import LOCK, is_store
 
 _log = logging.getLogger(__name__)
-_move_lock = threading.Lock()  # ComfyUI lists its datasets on other threads than it runs
+_move_lock = threading.Lock()  # ComfyUI lists datasets on other threads than the one that runs nodes
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def whole_folder(folder: Path, replace: bool = False) -> Iterator[Path]:
             yield temporary
             list_files(temporary, LOCK)
             if replacing and stamps(folder) != before:
-                raise RethinkError(f"replace: {folder} changed in the meantime, and is left as it is; run again.")
+                raise RethinkError(f"replace: {folder} changed in the meantime and was left as it is; run again.")
         (temporary / LOCK).unlink()
         with _move_lock:
             (temporary / UNFINISHED).unlink()  # from here on it is complete, whoever renames it
@@ -62,10 +62,10 @@ def finish_export(folder: Path) -> None:
         if (temporary / LIST).is_file() and not (temporary / UNFINISHED).exists():
             if not os.path.lexists(folder):
                 move(temporary, folder)
-                _log.warning("%s is whole again: the run that wrote it was killed just before the end.", folder)
+                _log.warning("%s has been completed: the run that wrote it was killed just before the end.", folder)
             elif (temporary / REPLACED).exists():
                 raise RethinkError(
-                    f"export: an earlier run was killed, and {temporary / REPLACED} holds the folder it was replacing; move it away."
+                    f"export: an earlier run was killed, and {temporary / REPLACED} holds the folder that it was replacing; move it away."
                 )
             else:
                 remove_own(temporary)
@@ -93,7 +93,7 @@ def require_free(folder: Path, replace: bool) -> bool:
     if not replace:
         raise RethinkError(f"export: {folder} already exists; choose another folder, or delete it.")
     if is_store(folder):
-        raise RethinkError(f"replace: {folder} is a pair store, which is only added to; choose another name.")
+        raise RethinkError(f"replace: {folder} is a pair store, which can only be added to; choose another name.")
     require_own(folder, "replace")
     return True
 
@@ -105,12 +105,12 @@ def _temporary_for(folder: Path) -> Path:
 def _claim(temporary: Path) -> None:
     """Create the temporary folder, or take over that of a killed export. Raises RethinkError where it is anything else."""
     if temporary.is_symlink():
-        raise RethinkError(f"export: {temporary} is in the way, a link; move it away, or choose another name.")
+        raise RethinkError(f"export: {temporary} is in the way and is a link; move it away, or choose another name.")
     temporary.mkdir(parents=True, exist_ok=True)
     names = set(os.listdir(temporary)) - {LOCK}
     if names and UNFINISHED not in names:
         raise RethinkError(
-            f"export: {temporary} is in the way, and not Rethink's; move it away, or choose another name."
+            f"export: {temporary} is in the way and was not written by Rethink; move it away, or choose another name."
         )
     (temporary / UNFINISHED).touch()
 
@@ -136,9 +136,11 @@ def _move(temporary: Path, folder: Path, replacing: bool) -> None:
 
 
 def _remove_replaced(replaced: Path) -> None:
-    """Remove what was replaced; files that someone added at that very moment are kept."""
+    """Remove what was replaced. Files that someone added in the meantime are kept."""
     try:
         if replaced.is_dir() and not replaced.is_symlink() and not remove_own(replaced):
             _log.warning("%s holds files that Rethink did not write; they are kept.", replaced)
     except OSError as error:
-        _log.warning("%s cannot be removed now (%s); the next export here will do it.", replaced, error.strerror)
+        _log.warning(
+            "%s cannot be removed now (%s); the next export to this folder will remove it.", replaced, error.strerror
+        )

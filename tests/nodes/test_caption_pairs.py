@@ -172,6 +172,6 @@ def test_another_seed_draws_anew_and_says_what_the_first_has_left(draw, classes)
     assert "seed" not in report
     second, report = draw(seed=6)
     assert second.subset.isdisjoint(first.subset)
-    assert report.endswith("2 pairs of the same kind were made with seed 5; to go on with them, give that seed.")
+    assert report.endswith("2 pairs of the same kind were made with seed 5; to continue with them, use that seed.")
     assert draw()[0].subset == first.subset
     assert "seed" not in draw(seed=7, sampler="ddim")[1], "other settings are other work"

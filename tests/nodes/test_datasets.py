@@ -231,7 +231,7 @@ def test_a_dataset_that_a_kill_has_left_hidden_is_offered_again(classes, part, p
     (models.datasets / "out").rename(models.datasets / "new" / inner)
     (models.datasets / "new").rename(models.datasets / ".out.part")
     described = json.dumps(classes["RethinkLoadEditDataset"].describe())
-    assert '"out"' in described and "is whole again" in caplog.text
+    assert '"out"' in described and "has been completed" in caplog.text
     assert (models.datasets / "out/dataset.yaml").exists() and not list(models.datasets.glob(".*"))
     assert not (models.datasets / "out" / inner).exists()
 

@@ -195,7 +195,7 @@ def test_a_command_says_what_another_seed_has_left(synthesize, command, photos, 
     synthesize(pairs=1)
     command("synthesize", photos, models.datasets / "pairs", "--operations", "cover", "--seed", 8)
     said = capsys.readouterr().out
-    assert "3 pairs of the same kind were made with seed 7; to go on with them, give that seed." in said
+    assert "3 pairs of the same kind were made with seed 7; to continue with them, use that seed." in said
 
 
 def test_captions(node, command, thinker, results, models, tmp_path):

@@ -54,7 +54,7 @@ def test_one_empty_mask_of_several_leaves_out_its_picture(synthesize, photo):
 
 def test_an_empty_folder_is_said_to_be_empty(synthesize, results, RethinkError):
     (results.input / "none").mkdir()
-    with pytest.raises(RethinkError, match="^pictures.folder: .*none holds no image; put some into it"):
+    with pytest.raises(RethinkError, match="^pictures.folder: .*none holds no images; add some"):
         synthesize(folder="input/none")
 
 

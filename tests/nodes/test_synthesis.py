@@ -238,7 +238,7 @@ def test_another_seed_makes_others_and_says_what_a_run_with_the_first_has_left(s
     pairs, report = synthesize(pairs=6, seed=8)
     assert len(pairs.subset) == 6 and before.isdisjoint(pairs.subset)
     assert report.splitlines()[1] == (
-        f"{len(before)} pairs of the same kind were made with seed 7; to go on with them, give that seed."
+        f"{len(before)} pairs of the same kind were made with seed 7; to continue with them, use that seed."
     )
     assert "seed" not in synthesize("pixelate", seed=9)[1], "another operation in one dataset is no stray"
     assert "seed" not in synthesize(image=torch.rand(1, 32, 32, 3), seed=9)[1], "nor are pairs of other pictures"

@@ -1,6 +1,6 @@
 """The dataset layouts of other tools: one file each, with its description, writer and reader.
 
-Every module in this folder that defines FORMAT is found by that; there is no other list of them.
+Every module in this folder that defines FORMAT is found; there is no other list of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FORMATS = _find_formats()
 
 
 def get_format(name: str) -> Format:
-    """Raises RethinkError naming the known ones."""
+    """The format of this name. Raises RethinkError naming the known ones."""
     if name not in FORMATS:
-        raise RethinkError(f"format: there is no {name!r}; choose among {', '.join(FORMATS)}.")
+        raise RethinkError(f"format: there is no {name!r}; choose one of {', '.join(FORMATS)}.")
     return FORMATS[name]

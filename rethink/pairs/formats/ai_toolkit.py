@@ -1,4 +1,4 @@
-"""ai-toolkit: targets with their captions, controls with the same stems, and a piece of its config."""
+"""ai-toolkit: targets with their captions, controls with the same stems, and an entry for its config."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ FORMAT = Format(
         "`target/` (folder_path) holds the TARGET with the instruction beside it, `control/` (control_path) "
         "what the model gets as input."
     ),
-    use="copy `dataset.yaml` into `datasets:` of the config.",
+    use="copy the entry in `dataset.yaml` into `datasets:` of the config.",
     write=write_ai_toolkit,
     read=read_folders,
-    references="`control-2/`, `control-3/`, … (further folders of control_path) hold them under the same names.",
+    references="`control-2/`, `control-3/`, … (more folders of control_path) hold them under the same names.",
 )

@@ -1,5 +1,5 @@
-"""Images before and after: two folders with equal names, or one folder in which names end in who they are. What people who
-have edited by hand have."""
+"""Images before and after an edit: two folders with equal names, or one folder in which the end of a name tells the
+side. This is what people have who edited manually."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .control_folders import MARKS, group_by_stem, open_references, read_referen
 from .core import Example, Format, ImportedPair, Skipped, is_image, read_text
 from .dataset_folder import Dataset, Names
 
-# What the side before and the side after are called, as folders and as endings of names.
+# Names of the before and the after side, as folders and as endings of file names.
 SIDES = (
     *(("before", "after"), ("start", "end"), ("input", "target"), ("source", "edited"), ("control", "target")),
     *(("source", "target"), ("input", "output"), ("original", "edited")),
@@ -29,8 +29,8 @@ def write_before_after(items: Iterable[Example], folder: Path, home: Path) -> in
 
 
 def read_before_after(folder: Path) -> Iterator[ImportedPair | Skipped]:
-    """Two folders side by side, whatever they are called of `SIDES`, else one folder of `NAME_start`, `NAME_end` and, as references,
-    `NAME_start2`, `NAME_start3`, …"""
+    """Two folders side by side with any of the names in `SIDES`, otherwise one folder of `NAME_start`, `NAME_end` and,
+    as references, `NAME_start2`, `NAME_start3`, …"""
     if folder.is_file():
         raise NotADirectoryError(folder)
     dataset = Dataset(folder)
@@ -43,8 +43,8 @@ def read_before_after(folder: Path) -> Iterator[ImportedPair | Skipped]:
 
 
 def pair_folders(before: Dataset, after: Dataset, around: Dataset | None = None) -> Iterator[ImportedPair | Skipped]:
-    """Images with the same name in two folders; a text lies beside either. around: the folder with the text for all, and with
-    references in folders called as that of the inputs, with a number."""
+    """Pair images with the same name in two folders; the text is beside either of them. around: the folder that holds
+    the text for all pairs, and references in folders named like that of the inputs, with a number."""
     sides = [group_by_stem(dataset.images("")) for dataset in (before, after)]
     stems, paired = Names(sides[0]), set()
     further = open_references(around.folder, before.folder.name, after.folder.name) if around else []
@@ -95,7 +95,7 @@ def _pair_by_endings(dataset: Dataset) -> Iterator[ImportedPair | Skipped]:
 
 
 def _roots(stem: str) -> Iterator[tuple[str, str]]:
-    """(name of a pair, stem of its target) for all that the stem of its input may be."""
+    """(name of a pair, stem of its target) for every pair that an input with this stem may belong to."""
     for before, after in SIDES:
         for mark in "_-":
             if stem.casefold().endswith(f"{mark}{before}"):
@@ -110,7 +110,7 @@ def _single(images: dict[str, list[str]], stem: str) -> str:
 
 
 def _first_text(places: Iterable[tuple[Dataset, str]]) -> tuple[str, str, str]:
-    """The text of the first of several files that there is."""
+    """The text of the first of these files that exists."""
     texts = (read_text(dataset.text(path), "caption") for dataset, path in places)
     return next((text for text in texts if text.strip()), ""), "", ""
 
@@ -119,7 +119,7 @@ FORMAT = Format(
     name="before-after",
     title="Before and after",
     target="`after/` holds the TARGET with the instruction beside it, `before/` what the model gets as input.",
-    use="`python -m rethink train-lora FOLDER`; images of the same name belong together.",
+    use="`python -m rethink train-lora FOLDER`; images with the same name form a pair.",
     write=write_before_after,
     read=read_before_after,
     references="`before-2/`, `before-3/`, … hold them under the same names.",

@@ -1,5 +1,5 @@
-"""Two folders with the same stems, `target` with a caption per image, and `control`: what several trainers read. References are
-in further folders with the same stems, or numbered beside the input."""
+"""Two folders with the same stems, as several trainers read them: `target` with a caption per image, and `control`.
+References are in further folders with the same stems, or numbered beside the input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PlaceReference = Callable[[str, str, int], tuple[str, str]]
 
 
 def in_its_folder(side: str, stem: str, number: int) -> tuple[str, str]:
-    """`control-2`, `control-3`, …: a folder for the first reference of all pairs, and so on."""
+    """`control-2`, `control-3`, …: one folder for the first reference of every pair, one for the second, and so on."""
     return f"{side}-{number + 1}", stem
 
 
@@ -38,7 +38,7 @@ def write_folders(
     target: str = "target",
     place: PlaceReference = in_its_folder,
 ) -> int:
-    """`target/N.png` with `target/N.txt`, and `control/N.png`: next to each other, since trainers walk into subfolders."""
+    """`target/N.png` with `target/N.txt`, and `control/N.png`: side by side, since trainers walk into subfolders."""
     count = 0
     for item in items:
         count += 1
@@ -58,7 +58,7 @@ def write_pair(
 
 
 def reference_folders(folder: Path, input: str = "control", target: str = "target") -> list[str]:
-    """`control-2`, `control-3`, … as `write_folders` has made them."""
+    """`control-2`, `control-3`, … as `write_folders` made them."""
     found = Dataset(folder).names().find_numbered(input, target, MARKS)
     return [name for name in found if (folder / name).is_dir()]
 
@@ -66,7 +66,7 @@ def reference_folders(folder: Path, input: str = "control", target: str = "targe
 def read_folders(folder: Path, numbered: bool = False) -> Iterator[ImportedPair | Skipped]:
     """`target` with a text file per image, and `control` with the same stems; references in `control-2`, …
 
-    numbered: they are in `control`, too, as musubi-tuner has them: `N_0`, `N_1`, … belong to `N`, after an `N` itself.
+    numbered: references are also in `control`, as in musubi-tuner: `N_0`, `N_1`, … belong to `N`, after `N` itself.
     """
     dataset = Dataset(folder)
     targets, controls = dataset.images("target"), group_by_stem(dataset.images("control"))
@@ -90,13 +90,13 @@ def read_folders(folder: Path, numbered: bool = False) -> Iterator[ImportedPair 
 
 
 def open_references(folder: Path, input: str = "control", target: str = "target") -> list[ReferenceFolder]:
-    """The folders of references beside the one of the inputs."""
+    """The folders of references beside that of the inputs."""
     return [ReferenceFolder(folder / name) for name in reference_folders(folder, input, target)]
 
 
 def read_references(folders: Iterable[ReferenceFolder], stem: str) -> list[Reader]:
-    """Readers of the references of a pair, in their order. Raises RethinkError where one is missing before another: that would be
-    taken for it."""
+    """Readers of the references of a pair, in order. Raises RethinkError where one is missing before a later one, which
+    would be taken for it."""
     found: list[Reader] = []
     without = ""
     for folder in folders:
@@ -109,7 +109,7 @@ def read_references(folders: Iterable[ReferenceFolder], stem: str) -> list[Reade
 
 
 class ReferenceFolder:
-    """A folder with a reference of every pair, or of some of them, by the pair's stem."""
+    """A folder with one reference for every pair, or for some, by the pair's stem."""
 
     def __init__(self, folder: Path):
         self.name = folder.name
@@ -118,7 +118,7 @@ class ReferenceFolder:
         self._stems = Names(self._images)
 
     def readers(self, stem: str) -> list[Reader]:
-        """Of the image of this stem, where there is one. Raises RethinkError for several."""
+        """The reader of the image with this stem, where there is one. Raises RethinkError for several."""
         found = self._stems.find(stem)
         return [self._dataset.image(single_name(self._images, found, self.name))] if found else []
 
@@ -139,7 +139,7 @@ def single_name(images: dict[str, list[str]], stem: str, folder: str) -> str:
 
 
 def _numbered(controls: Iterable[str], targets: Iterable[str]) -> dict[str, list[str]]:
-    """{stem of a target: the stems of its numbered controls, in their order}. One that is another target's own is not among them."""
+    """{stem of a target: the stems of its numbered controls, in order}, without those that belong to another target."""
     own = {os.path.splitext(target)[0] for target in targets}
     found: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for stem in controls:

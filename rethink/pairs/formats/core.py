@@ -1,4 +1,4 @@
-"""What a format is, a pair to export, and an imported one."""
+"""A format, a pair to export, and an imported pair."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Example:
 
     @property
     def stem(self) -> str:
-        """The stem of its files. All have one length: musubi-tuner takes `a_1` for another image of `a`."""
+        """The stem of its files. All have the same length: musubi-tuner takes `a_1` for another image of `a`."""
         return f"{self.number:08d}"
 
 
@@ -40,8 +40,8 @@ class Example:
 class ImportedPair:
     """A pair of another tool's dataset, read lazily.
 
-    name: where it was found. input, target, references: read the image files. texts: reads the instruction and both captions,
-    "" for those that are missing. Each raises RethinkError with the reason for what cannot be read.
+    name: where it was found. input, target, references: read the image files. texts: reads the instruction and both
+    captions, "" for those that are missing. Each raises RethinkError with the reason for what cannot be read.
     """
 
     name: str
@@ -67,12 +67,13 @@ Read = Callable[[Path], Iterator[ImportedPair | Skipped]]
 class Format:
     """A dataset layout of another tool.
 
-    name: what users choose it by; it never changes. title: whose layout. target: which image is the target, in plain
-        words. use: how to point the trainer at it.
+    name: the name that users choose; it never changes. title: whose layout it is. target: which image is the target, in
+        plain words. use: how to point the trainer at it.
     write(examples, folder, home): writes a dataset into an empty folder, which is moved to `home` at the end; returns how
         many pairs. Each was checked against the loading code of its trainer.
     read(path): the pairs in a dataset. Nothing outside it is ever opened.
-    references: where a pair's references are, in plain words. "": it has no place for them, and gets no pair that has some.
+    references: where a pair's references are, in plain words. "": the layout has no place for them, and pairs that have
+        some are not written.
     """
 
     name: str
@@ -85,7 +86,7 @@ class Format:
 
 
 def read_text(value: object, what: str) -> str:
-    """The text in a field of a record; "" for None. Raises RethinkError, naming the field, for anything but text."""
+    """The text in a field of a record; "" for None. Raises RethinkError naming the field for anything but text."""
     return check_text("" if value is None else value, f"its {what}")
 
 

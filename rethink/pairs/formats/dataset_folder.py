@@ -1,4 +1,4 @@
-"""Finds the files that a dataset names, also in other spellings and other systems' paths, never outside its folder."""
+"""Find the files that a dataset names, also in other spellings and other systems' paths, but never outside its folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...text_files import MOST_BYTES, decode_text, read_bytes, show_name
 from ..store import is_safe_relative_path
 from .core import MAX_IMAGE_BYTES, Reader, is_image, raise_missing
 
-LAST_GAP = 10  # as many inputs as any editor takes: up to this number, one of them may be missing
+LAST_GAP = 10  # the most inputs that any editor takes: up to this number, the search continues past a gap
 
 
 class Names:
@@ -49,10 +49,10 @@ class Names:
         return ""
 
     def find_numbered(self, name: str, other: str, marks: Iterable[str] = ("",)) -> list[str]:
-        """`NAME2`, `NAME3`, … as far as they are here, in that order: further inputs, beside the one that is called `name`.
+        """`NAME2`, `NAME3`, … in that order, as far as they exist: further inputs, beside the one called `name`.
 
-        other: what the target is called. Where it has the number too, the two are a pair of their own. marks: what may stand
-        before the number.
+        other: the name of the target. Where that exists with the same number, the two are a pair of their own. marks:
+        what may precede the number.
         """
         numbered = []
         for number in count(2):
@@ -65,8 +65,8 @@ class Names:
         return numbered
 
     def find_references(self, name: str, other: str, marks: Iterable[str] = ("",)) -> list[str]:
-        """Those of `find_numbered`, for files of one pair. Raises RethinkError where one is missing before another, which would be
-        taken for it."""
+        """`find_numbered` for the files of one pair. Raises RethinkError where one is missing before a later one, which
+        would be taken for it."""
         found = self.find_numbered(name, other, marks)
         for number, each in enumerate(found, 2):
             last = re.search(r"\d+$", each)
@@ -89,7 +89,7 @@ def _folded(name: str) -> str:
 
 
 class Dataset:
-    """The folder of a dataset, whose files are found by the names that others wrote, and never outside it."""
+    """The folder of a dataset, whose files are found by the names that other tools wrote, and never outside it."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -112,7 +112,7 @@ class Dataset:
         return [name for name in self.names(folder) if is_image(name)]
 
     def contents(self) -> str:
-        """What is in it, for a message to a user who expected something else."""
+        """What it contains, for a message to a user who expected something else."""
         listed = [show_name(name, 40) for name in self.names()]
         more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
         return f"it holds {', '.join(listed[:6])}{more}" if listed else "it is empty"
@@ -166,8 +166,8 @@ def _join(folder: str, name: str) -> str:
 
 
 def _tails(path: str) -> list[str]:
-    """What an absolute path may be within the dataset: all its suffixes, the longest first; of what has backslashes those alone that
-    name no place outside, which Windows would ask a network for."""
+    """What an absolute path may be within the dataset: all its suffixes, longest first. With backslashes, only those
+    that name no place outside, for which Windows would ask the network."""
     parts = [part for part in path.split("/") if part and not part.endswith(":")]
     tails = ["/".join(parts[start:]) for start in range(len(parts))]
     return [] if ".." in parts else list(filter(is_safe_relative_path, tails))

@@ -18,7 +18,7 @@ INPUTS, IMAGE, PROMPT = ("edit_image", "kontext_images"), ("image",), ("prompt",
 def write_diffsynth(items: Iterable[Example], folder: Path, home: Path) -> int:
     """`metadata.csv`; the input is in both columns that the trainer's examples use, for Qwen-Image-Edit and for Kontext.
 
-    A CSV has no lists: where pairs have references, there is `metadata.jsonl` in its place, with a list of inputs for all.
+    A CSV has no lists: where pairs have references, `metadata.jsonl` replaces it, with a list of inputs for every pair.
     """
     count = with_references = 0
     plain, lists = folder / "metadata.csv", folder / "metadata.jsonl"
@@ -48,9 +48,9 @@ FORMAT = Format(
     target="column `image` (`target/`) is the TARGET, `edit_image` (`control/`) what the model gets as input.",
     use=(
         "`--dataset_base_path FOLDER --dataset_metadata_path FOLDER/metadata.csv --data_file_keys image,edit_image "
-        "--extra_inputs edit_image`; for Kontext `kontext_images` in place of `edit_image`."
+        "--extra_inputs edit_image`; for Kontext, use `kontext_images` instead of `edit_image`."
     ),
     write=write_diffsynth,
     read=read_diffsynth,
-    references="`metadata.jsonl`, in place of `metadata.csv`, lists them after the input in `edit_image`.",
+    references="`metadata.jsonl`, which replaces `metadata.csv`, lists them after the input in `edit_image`.",
 )

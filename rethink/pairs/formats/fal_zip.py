@@ -1,4 +1,4 @@
-"""The zips of fal and Replicate. Both an entry's declared size and the size of what it unpacks to are limited."""
+"""The zips of fal and Replicate. Both the declared and the unpacked size of an entry are limited."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .core import (
 )
 from .dataset_folder import Names
 
-SAFE_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others expand a few bytes to gigabytes at once
+SAFE_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # others can expand a few bytes to gigabytes at once
 SIDES = ("_start", "_end")
 
 

@@ -18,7 +18,7 @@ REFERENCES = "reference_images_file_names"
 def write_imagefolder(items: Iterable[Example], folder: Path, home: Path) -> int:
     """`metadata.jsonl` with `*_file_name` columns, which HF `datasets` turns into image columns without that suffix.
 
-    Where pairs have references, all rows have a list of them, maybe an empty one, as a column has no gaps there.
+    Where any pair has references, every row has a list of them, possibly empty, since the column must not have gaps.
     """
     count = with_references = 0
     plain, lists = folder / "metadata.jsonl", folder / "lists.jsonl"
@@ -57,5 +57,5 @@ FORMAT = Format(
     ),
     write=write_imagefolder,
     read=read_imagefolder,
-    references=f"the files that `{REFERENCES}` lists; HF `datasets` makes the column `reference_images` of it.",
+    references=f"the files listed in `{REFERENCES}`, which HF `datasets` turns into the column `reference_images`.",
 )

@@ -8,14 +8,14 @@ from pathlib import Path
 from .control_folders import read_folders, reference_folders, write_pair
 from .core import Example, Format, ImportedPair, Skipped, write_json
 
-GROUP = "references-"  # and how many of them every pair in this folder has
+GROUP = "references-"  # followed by how many of them every pair in this folder has
 
 
 def write_simpletuner(items: Iterable[Example], folder: Path, home: Path) -> int:
     """The folders of `write_folders`, and `multidatabackend.json` with their final paths, in `home`.
 
-    Every target needs a file in each data set that it is conditioned on: pairs with so many references have those folders in
-    a folder of their own, `references-1` and so on.
+    Every target needs a file in each dataset that it is conditioned on. So pairs with references have these folders in
+    a folder for their number of references: `references-1`, `references-2`, …
     """
     count = 0
     for item in items:
@@ -42,7 +42,7 @@ def _group(references: int) -> str:
 
 
 def _backends(folder: Path, home: Path, name: str = "") -> list[dict]:
-    """The targets in a folder, and the inputs and references that they are conditioned on. name: of the group, after their ids."""
+    """The targets in a folder, and the inputs and references they are conditioned on. name: the group, appended to ids."""
     size = {"resolution": 1024, "resolution_type": "pixel_area"}
     sources = {f"source{name}": "control"}
     sources |= {f"source-{number}{name}": side for number, side in enumerate(reference_folders(folder), 2)}
@@ -63,7 +63,7 @@ def _source(id: str, home: Path, side: str, edited: str) -> dict:
         "id": id,
         "type": "local",
         "dataset_type": "conditioning",
-        "conditioning_type": "reference_strict" if side == "control" else "reference_loose",  # of a shape of its own
+        "conditioning_type": "reference_strict" if side == "control" else "reference_loose",  # may have another shape
         "source_dataset_id": edited,
         "instance_data_dir": str(home / side),
         "caption_strategy": None,

@@ -17,7 +17,8 @@ def read_table_pairs(
     folder: Path, tables: tuple[str, ...], *columns: tuple[str, ...], references: str = ""
 ) -> Iterator[ImportedPair | Skipped]:
     """The pairs of the first table that exists. columns: of the input, the target and the instruction, each with its
-    alternative names. Several inputs are the input and its references. references: a column that has more of them, or has not.
+    alternative names. Of several inputs, the first is the input and the others are references. references: an optional
+    column with more of them.
 
     Raises RethinkError where there is no table, or a column is missing."""
     dataset = Dataset(folder)

@@ -25,7 +25,7 @@ from ...text_files import (
 SEPARATORS = ",;\t|"
 MAX_ROW_LINES = 50  # of a CSV row: a quotation mark that is never closed would swallow all the rest
 SAMPLE = 20  # records that tell which columns a table has
-MAX_MALFORMED = 1000  # rows after which a table is given up: recovering takes time
+MAX_MALFORMED = 1000  # rows after which reading a table stops: recovering takes time
 GAVE_UP = RethinkError(f"the table is malformed in more than {MAX_MALFORMED:,} places, and was read no further")
 NEXT_RECORD = re.compile(r"[\r\n][ \t]*\{")
 
@@ -84,7 +84,7 @@ def _columns_in(line: str, separator: str, known: set[str]) -> tuple[int, int]:
 
 
 def _split_rows(lines: deque, source: Iterator, separator: str) -> Iterator[tuple[int, list[str] | RethinkError]]:
-    """Of a row that cannot be parsed only the first line is skipped: the next row may begin right after it."""
+    """Split lines into rows. Where a row cannot be parsed, skip only its first line: the next row may begin after it."""
     malformed = 0
     while malformed <= MAX_MALFORMED:
         lines.extend(islice(source, MAX_ROW_LINES - len(lines)))
@@ -159,7 +159,7 @@ def _json_list(text: str) -> Iterator[Row]:
 
 
 def _json_pieces(text: str) -> Iterator[Row]:
-    """The records of a malformed list, one by one; after a malformed one, from the next line that begins with a record."""
+    """The records of a malformed list, one by one. After a malformed one, continue at the next line that begins one."""
     malformed, line, counted, place = 0, 1, 0, text.find("{")
     record: Any
     while place >= 0:

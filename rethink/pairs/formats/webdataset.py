@@ -20,7 +20,7 @@ SHARD = 1000  # pairs
 
 
 def write_webdataset(items: Iterable[Example], folder: Path, home: Path) -> int:
-    """`pairs-000000.tar`, …: of every pair KEY.input.png, KEY.reference2.png, …, KEY.target.png, KEY.txt and KEY.json in a row."""
+    """`pairs-000000.tar`, … with KEY.input.png, KEY.reference2.png, …, KEY.target.png, KEY.txt and KEY.json per pair."""
     count = 0
     shard = None
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
 """Edits from captions: a caption → an instruction and the caption after the edit (InstructPix2Pix, section 3.1.1).
 
-The paper fine-tuned a language model on 700 examples; here any chat writes edits from a few. The paper's rejection rules
-and delimiters are kept, so that records and fine-tuning files are interchangeable.
+The paper fine-tuned a language model on 700 examples. Here any chat writes edits from a few examples. The paper's
+rejection rules and delimiters are kept, so that records and fine-tuning files are interchangeable.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class CaptionEdit:
 
 @dataclass(frozen=True)
 class CaptionProgress:
-    """seen: captions read. made, rejected: captions with and without an edit, in this run. seconds: since its start."""
+    """seen: captions read. made, rejected: captions of this run with and without an edit. seconds: since its start."""
 
     seen: int
     made: int
@@ -68,12 +68,12 @@ class CaptionProgress:
 
 
 def built_in_edits() -> list[CaptionEdit]:
-    """The examples for the thinker where the user has none."""
+    """The examples for the thinker if the user gives none."""
     return read_caption_edits(Path(__file__).with_name("example_edits.jsonl"))
 
 
 def read_caption_edits(path: str | Path) -> list[CaptionEdit]:
-    """JSON lines {"input", "edit", "output"}, or what `captions_to_edits` writes, which says "caption" for "input".
+    """Read JSON lines {"input", "edit", "output"}, or the output of `captions_to_edits` ("caption" for "input").
 
     Raises RethinkError naming a line that is neither.
     """
@@ -91,7 +91,7 @@ def read_caption_edits(path: str | Path) -> list[CaptionEdit]:
 
 
 def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
-    """(caption, url) from a text file with a caption per line, or from JSON lines {"caption", "url"}."""
+    """Read (caption, url) from a text file with one caption per line, or from JSON lines {"caption", "url"}."""
     if str(path).endswith(".jsonl"):
         for record in read_jsonl(path, "captions"):
             if not isinstance(record.get("caption"), str):
@@ -104,9 +104,9 @@ def read_captions(path: str | Path) -> Iterator[tuple[str, str]]:
 
 
 def caption_to_edit(chat: ChatFn, caption: str, examples: Sequence[CaptionEdit], seed: int) -> CaptionEdit:
-    """Ask the chat for an edit of a caption, after `EXAMPLES` examples drawn by the seed.
+    """Ask the chat for an edit of a caption, after showing `EXAMPLES` examples drawn by the seed.
 
-    Raises RethinkError with the reason when `MAX_ATTEMPTS` answers were rejected.
+    Raises RethinkError with the reason when `MAX_ATTEMPTS` answers have been rejected.
     """
     return ask(chat, _messages(caption, examples, seed), [], seed, partial(read_answer, caption), MAX_ATTEMPTS)
 
@@ -121,7 +121,7 @@ def _messages(caption: str, examples: Sequence[CaptionEdit], seed: int) -> list[
 
 
 def read_answer(caption: str, answer: str) -> CaptionEdit:
-    """The edit in an answer. Raises RethinkError with the paper's reasons to reject it, and for a refusal."""
+    """The edit in an answer. Raises RethinkError for the paper's reasons to reject it, and for a refusal."""
     from ...thinkers.answer_text import prompt_words, strip_fence
 
     answer = strip_fence(strip_reasoning(answer)).strip().removesuffix("END").strip()
@@ -168,9 +168,9 @@ def captions_to_edits(
     """Append {"caption", "edit", "output", "url"} for every distinct caption that is not yet in `output`.
 
     Rejected captions go to a file next to it, with the reason, and are not asked about again; delete that file to retry
-    them. Captions at which the thinker failed go there too, but the next run asks again.
+    them. Captions on which the thinker failed go there too, but the next run asks about them again.
     executor: turns (caption, url) into the results of `edit_record` in other processes, with no `chat` needed here; None:
-        all here. map_fn: `map`, or what asks about several captions at once.
+        all here. map_fn: `map`, or a function that asks about several captions at once.
     """
     output = Path(output)
     done, rejected = edit_logs(output)
@@ -220,7 +220,7 @@ def write_fine_tuning_file(edits: Iterable[CaptionEdit], path: str | Path) -> in
         for t in edits
     ]
     if Path(path).is_file() and not set(next(read_jsonl(path, "fine-tuning"), RECORD)) >= RECORD:
-        raise RethinkError(f"fine-tuning: {path} holds something else, and is left as it is; choose another file.")
+        raise RethinkError(f"fine-tuning: {path} holds something else and was left as it is; choose another file.")
     try:
         Path(path).write_text("".join(lines), encoding="utf-8")
     except OSError as error:

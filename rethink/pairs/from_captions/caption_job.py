@@ -1,4 +1,4 @@
-"""The job of inventing edits for captions: what the node and the command share."""
+"""The job of inventing edits for captions, which the node and the command share."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from .caption_edits import (
 class CaptionJob:
     """Have a thinker invent an edit for every caption: an instruction, and the caption after the edit.
 
-    captions: a file of them, or the captions themselves. output: the file of the edits, new or existing; captions in it
-    are not asked about again. examples: for the thinker; empty: the built-in ones. fine_tuning: a file to write the
-    examples to, for fine-tuning a language model, or None.
+    captions: a file of captions, or the captions themselves. output: the file of the edits, new or existing; captions
+    in it are not asked about again. examples: for the thinker; empty: the built-in ones. fine_tuning: a file to write
+    the examples to, for fine-tuning a language model, or None.
     """
 
     captions: Path | Sequence[str]
     output: Path
     thinker: ModelSource[ChatFn]
     examples: tuple[CaptionEdit, ...] = ()
-    seed: int = option(0, "Examples and answers are drawn from it.", low=0, high=MAX_SEED)
+    seed: int = option(0, "Determines the examples and answers drawn.", low=0, high=MAX_SEED)
     fine_tuning: Path | None = None
 
     def __post_init__(self):
         check_limits(self)
         if not isinstance(self.captions, Path) and not self.captions:
-            raise RethinkError("captions: is empty; write one caption a line, for example “a dog on a beach”.")
+            raise RethinkError("captions: is empty; write one caption per line, for example “a dog on a beach”.")
 
     def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> CaptionReport:
         """Ask about the captions that are not in the output yet; a run that was stopped resumes."""

@@ -1,4 +1,4 @@
-"""The job of drawing pairs from pairs of captions: what the node and the command share."""
+"""The job of drawing pairs from pairs of captions, which the node and the command share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PromptToPromptJob:
     """Draw pairs of images for pairs of captions, identical except for the edit, and keep the best.
 
     editor: a text-to-image model; `with editor.pipeline() as pipeline` gives its Stable Diffusion pipeline. clip: selects
-    candidates. store: the folder of the pairs, new or existing; captions that were drawn for are not drawn for again.
+    candidates. store: the folder of the pairs, new or existing; captions that are finished there are not drawn again.
     """
 
     captions: tuple[CaptionEdit, ...]
@@ -42,8 +42,8 @@ class PromptToPromptJob:
     selection: Selection = field(default_factory=Selection)
     seed: int = option(
         0,
-        "Every candidate has a 32-bit seed of its own, drawn from this. The same seed goes on with a run that was stopped; "
-        "another one draws others beside its pairs.",
+        "Every candidate gets its own 32-bit seed, drawn from this one. The same seed resumes a run that was stopped; "
+        "another seed adds other pairs.",
         low=0,
         high=MAX_SEED,
     )
@@ -52,7 +52,7 @@ class PromptToPromptJob:
         check_limits(self)
 
     def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> PromptToPromptReport:
-        """Draw for the captions that were not drawn for yet; a run that was stopped resumes."""
+        """Draw the captions that have not been drawn yet. A run that was stopped resumes."""
         with engine.started() as executor_for, PairStore(self.store).writing() as store:
             sampler = self._sampler(store)
             known = {record["id"] for record in store.drawn}
@@ -84,7 +84,7 @@ class PromptToPromptJob:
         return json.dumps([self.editor.name, asdict(self.config), asdict(self.selection)])
 
     def _sampler(self, store: PairStore) -> CandidateSampler:
-        """A sampler without models, which knows the ids."""
+        """A sampler without models, which can tell the ids."""
         return CandidateSampler(store, None, None, self.config, self.selection, self.seed, self.editor.name)
 
     def _open_sampler(self, store: PairStore, models: ExitStack) -> CandidateSampler:
@@ -103,7 +103,7 @@ class PromptToPromptJob:
 @dataclass(frozen=True)
 class PromptToPromptReport:
     """The result of a job. pairs: the store, limited to the pairs of the job's captions, drawn now or before. skipped: why
-    captions were skipped. stray_seeds: a line about every other seed that left pairs of the same kind."""
+    captions were skipped. stray_seeds: a line for every other seed that left pairs of the same kind."""
 
     pairs: PairStore
     stats: SelectionStats
@@ -123,7 +123,7 @@ class PromptToPromptReport:
 
 
 class _Watch:
-    """Turns the steps and captions of a run into its progress. drawn: how many of the captions need no work."""
+    """Turn the steps and captions of a run into its progress. drawn: how many of the captions need no work."""
 
     def __init__(self, on_progress: OnProgress, total: int, drawn: int):
         self._on_progress, self._total, self._drawn = on_progress, total, drawn

@@ -38,20 +38,20 @@ class P2PConfig:
 
     method: str = option(
         "self",
-        "What the second image takes from the first. self: self-attention, as InstructPix2Pix did. replace: cross-attention, "
-        "for exchanged words. refine: cross-attention, for added words.",
+        "What the second image takes from the first. self: self-attention, as in InstructPix2Pix. replace: "
+        "cross-attention, for replaced words. refine: cross-attention, for added words.",
         choices=METHODS,
     )
     steps: int = option(100, "Denoising steps.", low=1, high=1000)
     sampler: str = option(
         "euler_ancestral",
-        "The sampler. The paper's is euler_ancestral.",
+        "The sampler. The paper uses euler_ancestral.",
         choices=tuple(SAMPLERS),
         advanced=True,
     )
     threshold: tuple[float, float] = option(
         (0.1, 0.9),
-        "Fraction of the steps in which attention is shared; drawn for every candidate.",
+        "Fraction of the steps in which attention is shared. Drawn for every candidate.",
         low=0,
         high=1,
         step=0.05,
@@ -59,7 +59,7 @@ class P2PConfig:
     )
     guidance: tuple[float, float] = option(
         (7.5, 15.0),
-        "How closely the captions are followed; drawn for every candidate.",
+        "Guidance scale: how closely to follow the captions. Drawn for every candidate.",
         low=0,
         high=100,
         step=0.05,
@@ -108,7 +108,7 @@ def generate(
     """Draw one pair of images per seed, all as one batch.
 
     pipeline: a StableDiffusionPipeline or StableDiffusionXLPipeline, used for its modules and left as it was.
-    on_step: called with (step 1…total, total); what it raises ends the run.
+    on_step: called with (step 1…total, total); an exception from it ends the run.
     A pair does not depend on the other seeds of the batch. Raises RethinkError for captions that are equal.
     """
     with _sampling(pipeline, caption, edited_caption, seeds, config) as (predict, schedule, noise, draws):
@@ -177,7 +177,7 @@ def _sampling(
     """(predict(model input, index) → the guided model output, schedule, noise [2 · seeds, …], draws)."""
     if caption.strip() == edited_caption.strip():
         raise RethinkError("edited_caption: equals the caption; it must describe the edited image.")
-    unet, device = pipeline.unet, pipeline._execution_device  # the device of an offloaded model's weights is another
+    unet, device = pipeline.unet, pipeline._execution_device  # the weights of an offloaded model are on another one
     side = unet.config.sample_size
     draws = [_draw(seed, (1, unet.config.in_channels, side, side), config) for seed in seeds]
     schedule = Schedule(config.sampler, pipeline.scheduler, config.steps)
@@ -260,7 +260,7 @@ def _candidates(vae: Any, draws: list[_Draw], latents: Tensor) -> Candidates:
 
 
 def _decode(vae: Any, latents: Tensor) -> Tensor:
-    """IMAGE [rows, H, W, 3], decoded one row at a time: the VAE's activations are the peak of memory."""
+    """IMAGE [rows, H, W, 3], decoded one row at a time: the VAE's activations determine the peak memory."""
     overflows = vae.config.get("force_upcast") and vae.dtype == torch.float16  # Stable Diffusion XL's does
     if overflows:
         vae.float()

@@ -1,5 +1,5 @@
-"""From pairs of captions to the pairs worth keeping: many candidates each, hopeless ones dropped after a quick preview,
-the best kept by CLIP (InstructPix2Pix, section 3.1.2)."""
+"""From pairs of captions to the pairs worth keeping: draw many candidates for each, drop hopeless ones after a quick
+preview, and keep the best by CLIP (InstructPix2Pix, section 3.1.2)."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ SCORES = ("clip_sim_image", "clip_sim_0", "clip_sim_1", "clip_sim_dir")
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """Candidates get a preview in `steps` steps; those whose preview misses a threshold by more than that score's slack are
-    dropped. With fewer than about ten steps a preview tells little."""
+    """Preview candidates in `steps` steps, and drop those whose preview misses a threshold by more than that score's
+    slack. With fewer than about ten steps, a preview says little."""
 
     steps: int
     image: float
@@ -45,7 +45,7 @@ class EarlyStop:
 
 
 def _threshold(name: str) -> float:
-    """An option with the default, help and limits of the same threshold of filters."""
+    """An option with the default, help and limits of the filter's threshold of the same name."""
     known = option_of(Thresholds, name)
     return option(known.default, known.help, low=known.low, high=known.high, step=known.step, advanced=True)
 
@@ -54,30 +54,30 @@ def _threshold(name: str) -> float:
 class Selection:
     """Which candidates are kept.
 
-    candidates: per pair of captions. batch: how many are drawn at once. image, caption, direction: the least CLIP cosines
-        of a kept pair; best: how many are kept, by direction (all as in the released InstructPix2Pix).
-    looks: previews in turn, each of the candidates that remain. Those with more than half of the config's steps are
+    candidates: per pair of captions. batch: how many are drawn at once. image, caption, direction: the minimum CLIP
+        cosines of a kept pair. best: how many are kept, by direction (all as in the released InstructPix2Pix).
+    looks: successive previews, each of the remaining candidates. Previews with more than half of the config's steps are
         skipped; without any, no candidate is dropped early.
-    audited: the fraction of dropped candidates that is drawn to the end anyway, to measure how often dropping is wrong.
+    audited: the fraction of dropped candidates that are drawn in full anyway, to measure how often dropping is wrong.
     """
 
     candidates: int = option(
-        100, "Candidates per pair of captions, of which the best are kept. The paper: 100.", low=1, high=10000
+        100, "Candidates per pair of captions; the best are kept. The paper draws 100.", low=1, high=10000
     )
-    batch: int = option(8, "Candidates drawn at once. Lower it if memory runs out.", low=1, high=64)
+    batch: int = option(8, "Candidates drawn at once. Lower it if you run out of memory.", low=1, high=64)
     image: float = _threshold("image")
     caption: float = _threshold("caption")
     direction: float = _threshold("direction")
     best: int = option(
         4,
-        "Keep this many per pair of captions, those of the best direction. The paper: 4.",
+        "Keep this many per pair of captions, those with the best direction. The paper keeps 4.",
         low=1,
         high=1000,
     )
     looks: tuple[EarlyStop, ...] = (EarlyStop(10, 0.15, 0.04, 0.15),)
     audited: float = option(
         0.05,
-        "Fraction of the candidates dropped early that is drawn anyway, to see how often dropping is wrong.",
+        "Fraction of the candidates dropped early to draw anyway, to measure how often dropping is wrong.",
         low=0,
         high=1,
         step=0.01,
@@ -95,11 +95,11 @@ class Selection:
 
 @dataclass(frozen=True)
 class SelectionStats:
-    """What became of the candidates.
+    """Counts of the candidates by outcome.
 
-    drawn: in total. dropped: early. audited: dropped, but drawn to the end; false_rejects: those of them that reach every
-    threshold. passed: reach every threshold. kept: the best of those. captions, skipped: pairs of captions in total, and
-    without candidates. seconds: since the start.
+    drawn: in total. dropped: early. audited: dropped, but drawn in full. false_rejects: audited ones that reach every
+    threshold. passed: all that reach every threshold. kept: the best of those. captions, skipped: pairs of captions in
+    total, and without candidates. seconds: since the start.
     """
 
     captions: int = 0
@@ -116,7 +116,7 @@ class SelectionStats:
         return SelectionStats(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def to_json(self) -> dict[str, Any]:
-        """The numbers under the names that they have in a store."""
+        """The numbers, under their names in a store."""
         return {STORED_NAMES.get(name, name): number for name, number in asdict(self).items()}
 
     @property
@@ -138,9 +138,9 @@ class SampledPairs:
 
 @dataclass(frozen=True)
 class CandidateSampler:
-    """Draws the candidates of a pair of captions and writes the images of those that are kept. It is stateless: everything
-    follows from the captions, the seed, the configs and the model; with another model, or another LoRA, the same captions
-    are drawn for anew."""
+    """Draw the candidates of a pair of captions and write the images of those that are kept. It is stateless:
+    everything follows from the captions, the seed, the configs and the model. With another model or LoRA, the same
+    captions are drawn again."""
 
     store: PairStore
     pipeline: Any
@@ -153,7 +153,7 @@ class CandidateSampler:
     def __call__(
         self, caption_edit: CaptionEdit, on_step: Callable[[int, int], None] = lambda step, total: None
     ) -> SampledPairs:
-        """Raises what `on_step` raises, and OutOfMemoryError; any other error is the reason to skip these captions."""
+        """Raises what `on_step` raises, and OutOfMemoryError. Any other error is the reason to skip these captions."""
         id, started, interrupts = self.id(caption_edit), time.monotonic(), []
 
         def step(done: int, total: int) -> None:
@@ -183,13 +183,13 @@ class CandidateSampler:
         return self.ids(caption_edit)[0]
 
     def ids(self, caption_edit: CaptionEdit) -> tuple[str, str]:
-        """The id, and its older form without the model, which is in stores that the command line wrote earlier."""
+        """The id, and its older form without the model, which older stores of the command line contain."""
         settings = json.dumps([asdict(self.config), asdict(self.selection), self.seed, asdict(caption_edit)])
         older = hashlib.sha256(settings.encode()).hexdigest()[:16]
         return hashlib.sha256(f"{self.model} {older}".encode()).hexdigest()[:16], older
 
     def is_drawn(self, caption_edit: CaptionEdit, known: Container[str]) -> bool:
-        """Whether the id of a caption edit is among these."""
+        """Whether the id of a caption edit is among the known ones."""
         return any(id in known for id in self.ids(caption_edit))
 
     def seeds(self, caption_edit: CaptionEdit) -> list[int]:
@@ -204,7 +204,7 @@ class CandidateSampler:
     def _choose(
         self, caption_edit: CaptionEdit, on_step
     ) -> tuple[list[tuple[dict, np.ndarray, np.ndarray]], SelectionStats]:
-        """(the best [(parameters, before, after), …], stats). It goes batch by batch and holds only the best in memory."""
+        """(the best [(parameters, before, after), …], stats). Works by batches and holds only the best in memory."""
         clip = self.clip
         assert clip is not None, "a sampler without models is for ids only"
         texts = clip.texts([caption_edit.input, caption_edit.output])
@@ -276,7 +276,7 @@ def _batches(seeds: list[int], size: int) -> list[list[int]]:
 
 
 def _candidate(made: Candidates, i: int, scores: dict[str, float]) -> tuple[dict, np.ndarray, np.ndarray]:
-    """What the released InstructPix2Pix code records of a candidate, under its names, and the images."""
+    """What the released InstructPix2Pix code records about a candidate, under its names, and the images."""
     found = {
         "seed": made.seeds[i],
         "p2p_threshold": round(made.thresholds[i], 5),
@@ -300,11 +300,11 @@ def draw_pairs(
     on_step: Callable[[int, int], None] = lambda step, total: None,
     on_progress: Callable[[SelectionStats], None] = lambda stats: None,
 ) -> SelectionStats:
-    """Draw for every caption edit that was not drawn for yet; the best go into the store, which is held for writing.
+    """Draw every caption edit that has not been drawn yet. The best go into the store, which is held for writing.
 
     executor: turns caption edits into SampledPairs in other processes, in any order; None: all here, with `on_step` called
         after (step 1…total, total) of each.
-    A killed run resumes with the captions that it had not finished, and makes the same pairs.
+    A killed run resumes with the captions that it had not finished and makes the same pairs.
     """
     total, started = SelectionStats(), time.monotonic()
     pending = _not_drawn(store, caption_edits, sampler)
@@ -324,7 +324,7 @@ def draw_pairs(
 def _not_drawn(
     store: PairStore, caption_edits: Iterable[CaptionEdit], sampler: CandidateSampler
 ) -> Iterator[CaptionEdit]:
-    """The caption edits that were not drawn for yet, without duplicates."""
+    """The caption edits that have not been drawn yet, without duplicates."""
     known = {record["id"] for record in store.drawn}
     for caption_edit in caption_edits:
         if not sampler.is_drawn(caption_edit, known):

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from ...editors.protocol import LoraReport
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
-PARTS = ("text_encoder", "text_encoder_2", "vae", "unet")  # of those pipelines, that a LoRA may change
+PARTS = ("text_encoder", "text_encoder_2", "vae", "unet")  # of these pipelines, which a LoRA may change
 
 
 @dataclass
 class TextToImageModel:
-    """A text-to-image pipeline with the part of an editor's interface that drawing pairs needs."""
+    """A text-to-image pipeline with those parts of an editor's interface that drawing pairs needs."""
 
     name: str
     pipe: Any
@@ -74,8 +74,8 @@ def load_text_to_image(folder: str | Path, device: str = "cpu") -> Any:
 
 
 def optimize_pipeline(pipeline: Any, device: str = "cpu") -> Any:
-    """The pipeline on its device in the precision that is fast there: fp16 on a GPU; on a CPU fp32, with the U-Net in bf16
-    where the processor has instructions for it. Memory format is channels-last, as in `load_editor`."""
+    """The pipeline on its device, in the precision that is fast there: fp16 on a GPU; fp32 on a CPU, with the U-Net in
+    bf16 where the processor has instructions for it. The memory format is channels-last, as in `load_editor`."""
     import torch
 
     pipeline.set_progress_bar_config(disable=True)
@@ -90,7 +90,7 @@ def optimize_pipeline(pipeline: Any, device: str = "cpu") -> Any:
 
 @contextmanager
 def text_to_image(editor: Any) -> Iterator[Any]:
-    """The text-to-image pipeline inside an editor, with its LoRAs. Raises RethinkError where the editor is none."""
+    """The text-to-image pipeline inside an editor, with its LoRAs. Raises RethinkError where the editor has none."""
     context = cast(AbstractContextManager[Any], getattr(editor, "pipeline", nullcontext)())
     with context as pipeline:
         unet = getattr(pipeline, "unet", None)

@@ -1,4 +1,4 @@
-"""Images from a connection instead of a folder, written as the files that synthesis reads."""
+"""Images from a connection instead of a folder, written to the files that synthesis reads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def read_boxes(boxes: Any, images: Tensor) -> list[tuple[NamedBox, ...]]:
     boxes = [boxes] if isinstance(boxes, dict) else boxes or []
     frames = boxes if boxes and all(isinstance(frame, list) for frame in boxes) else [boxes]
     if len(frames) not in (1, len(images)):
-        raise RethinkError(f"boxes: there are boxes for {len(frames)} images, but {len(images)} images.")
+        raise RethinkError(
+            f"boxes: got boxes for {len(frames)} images, but {len(images)} images; give a list per image."
+        )
     height, width = images.shape[1:3]
     frames = frames * len(images) if len(frames) == 1 else frames
     return [tuple(_named_box(box, width, height) for box in frame) for frame in frames]

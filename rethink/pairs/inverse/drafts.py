@@ -1,6 +1,6 @@
 """From an image to drafts of pairs: damaged by an operation or an editor, on disk, and still without an instruction.
 
-A maker may work in any process, next to others: everything it draws follows from the config, the source's name and the
+A maker can run in any process, beside others: everything it draws follows from the config, the source's name and the
 number of the pair.
 """
 
@@ -54,7 +54,7 @@ class SynthesisConfig:
     """What is made from every image.
 
     operations: ids of `OPERATIONS`, equally likely. ranges: {operation: {parameter: value, [low, high] or [choices]}}.
-    wording: what else the instructions depend on, so that pairs that differ in it alone get different ids.
+    wording: what else the instructions depend on, so that pairs that differ only in that get different ids.
     """
 
     operations: tuple[str, ...] = MASK_FREE
@@ -62,17 +62,21 @@ class SynthesisConfig:
     pairs: int = option(1, "Pairs per image.", low=1, high=1000)
     seed: int = option(
         0,
-        "Places, strengths and wording are drawn from it. The same seed makes the same pairs, and goes on with those of a "
-        "run that was stopped; another one makes others beside them.",
+        "Determines places, strengths and wording. The same seed makes the same pairs and resumes a run that was "
+        "stopped; another seed adds other pairs.",
         low=0,
         high=MAX_SEED,
     )
     longest_side: int = option(
-        2048, "Larger images are scaled down to this many pixels. 0: never.", low=0, high=16384, advanced=True
+        2048,
+        "Scale larger images down to this many pixels on the longest side. 0: never.",
+        low=0,
+        high=16384,
+        advanced=True,
     )
     area: tuple[float, float] = option(
         (0.03, 0.2),
-        "Share of the image that is worked on, where the place is drawn from the seed.",
+        "Fraction of the image to damage where the place is drawn from the seed.",
         low=0.001,
         high=0.8,
         step=0.01,
@@ -88,7 +92,7 @@ class SynthesisConfig:
         check_limits(self)
 
     def key(self) -> str:
-        """What the pairs depend on. Not how many: asking for more leaves the existing ones as they are."""
+        """What the pairs depend on, except their number: asking for more leaves the existing ones as they are."""
         return self.image_key() + self.wording
 
     def image_key(self) -> str:
@@ -102,8 +106,7 @@ class SynthesisConfig:
 
 
 def _canonical_ranges(id: str, ranges: Mapping[str, Any]) -> dict[str, Any]:
-    """The ranges of an operation in one form, however they were spelled: 0.5 for [0.5, 0.5], 1 for 1.0, nothing for what
-    is the default anyway."""
+    """The ranges of an operation in one form, however written: 0.5 for [0.5, 0.5], 1 for 1.0, nothing for a default."""
     whole, narrowed = get_operation(id).ranges, get_operation(id).narrow(ranges)
     return {name: _canonical_value(ranges[name]) for name in whole if name in ranges and narrowed[name] != whole[name]}
 
@@ -116,7 +119,7 @@ def _canonical_value(value: Any) -> Any:
 
 
 def pair_id(key: str, source: Source, number: int) -> str:
-    """The id of one pair of a source. Whether it has a mask, and which boxes, is part of it, as the config's key is."""
+    """The id of one pair of a source. It depends on the config's key, whether there is a mask, and the boxes."""
     where = [bool(source.mask), [asdict(named) for named in source.boxes]]
     return _digest(key, source.name, number, *(where if any(where) else ()))
 
@@ -128,7 +131,7 @@ def _digest(*parts) -> str:
 
 @dataclass(frozen=True)
 class Draft:
-    """A pair without its instruction. skipped: why there is none, or ""; failed: whether because no thinker, or no editor, answered."""
+    """A pair without its instruction. skipped: why there is no pair, or "". failed: no thinker or editor answered."""
 
     id: str
     number: int
@@ -179,7 +182,7 @@ class LoadedSource:
 
 @dataclass(frozen=True)
 class DraftMaker:
-    """Makes the drafts of a source. Only a full disk ends a run: any other error skips the image and gives the reason.
+    """Make the drafts of a source. Only a full disk ends a run: any other error skips the image and gives the reason.
 
     key: everything the pairs depend on. make_draft: (source in memory, source, number, id) → one draft.
     """
@@ -247,11 +250,11 @@ def editor_maker(
     settings: Settings,
     default: Description = UNDESCRIBED,
 ) -> DraftMaker:
-    """The maker that lets an editor, loaded for the first draft, do the inverse edit ("remove the hat"). default: what
-    undoing it brings back, where the source's box has no description.
+    """The maker that has an editor make the inverse edit ("remove the hat"); the editor is loaded for the first draft.
 
-    Where the editor changed nothing but what its autoencoder blurs, and outside the source's mask or box, the pixels are
-    the source's own, bit for bit: what is learned is the edit, not the editor's artifacts.
+    default: what undoing the edit brings back, where the source's box has no description.
+    Where the editor changed nothing beyond its autoencoder's blur, and outside the source's mask or box, the pixels are
+    the source's own, bit for bit: the model learns the edit, not the editor's artifacts.
     """
     key = json.dumps([inverse, name_anywhere(editor.name), str(settings), config.key()])
     load = cache(editor.load)
@@ -330,6 +333,6 @@ def _write_images(store: PairStore, loaded: LoadedSource, result: OperationResul
 
 
 def failed_drafts(key: str, job: tuple[Source, Sequence[int]], why: str) -> list[Draft]:
-    """The drafts of a job that failed as a whole, such as by the death of its process."""
+    """The drafts of a job that failed as a whole, for example because its process died."""
     source, numbers = job
     return [Draft(pair_id(key, source, number), number, source.name, skipped=why) for number in numbers]

@@ -85,8 +85,8 @@ class InstructionWriter:
     chat: describes what was hidden; None: only the user's own description is used. paraphrase: the chat rewords the
         instruction.
     templates: {operation id: [template, …]}, which replace the built-in ones.
-    user_description: of every pair that has none of its own.
-    map_fn: `map`, or what asks the chat about several pairs at once.
+    user_description: for every pair that has none of its own.
+    map_fn: `map`, or a function that asks the chat about several pairs at once.
     """
 
     chat: ChatFn | None = None
@@ -107,7 +107,7 @@ class InstructionWriter:
             for template in templates:
                 if unknown := sorted(_names(template) - known - {"place"}):
                     raise RethinkError(
-                        f"templates: {template!r} uses {{{unknown[0]}}}; {id} knows {', '.join(sorted(known | {'place'}))}."
+                        f"templates: {template!r} uses {{{unknown[0]}}}; {id} provides {', '.join(sorted(known | {'place'}))}."
                     )
         if self.paraphrase and self.chat is None:
             raise RethinkError("paraphrase: needs a thinker.")
@@ -122,7 +122,7 @@ class InstructionWriter:
         seed: int,
     ) -> tuple[str, Description]:
         """(instruction, description). known: the user's description of this pair, which takes precedence over the chat's.
-        load_images: called only where the chat is asked.
+        load_images: called only if the chat is asked.
 
         Raises RethinkError with the reason when the chat gives no usable answer (see `ask`).
         """
@@ -151,7 +151,7 @@ def find_templates(operation_id: str, words: Mapping[str, str]) -> Sequence[str]
 
 def compose(templates: Sequence[str], words: Mapping[str, str], description: Description, seed: int) -> str:
     """One of the templates whose names are all known, followed by what is hidden. Templates with {place} are preferred
-    where the place has a name; without a description, some lose their capital and full stop, as people write."""
+    where the place has a name. Without a description, some lose their capital and period, as people write."""
     rng = np.random.default_rng([seed, 0xD0])
     known = {**words, "place": description.place} if description.place else dict(words)
     fitting = [t for t in templates if _names(t) <= set(known)]
@@ -259,7 +259,7 @@ def is_non_latin(text: str) -> bool:
 
 
 def leaks_filename(instruction: str, source: str) -> bool:
-    """Whether an instruction gives away the file name of its image."""
+    """Whether an instruction reveals the file name of its image."""
     stem = PurePath(source.replace("\\", "/")).stem.casefold()
     distinctive = len(stem) >= 5 and (re.search(r"\d", stem) or re.search(r"[_\-]", stem))
     return bool(distinctive) and stem in instruction.casefold()

@@ -1,4 +1,4 @@
-"""The job of making pairs by inverse edits: what the node and the command share."""
+"""The job of making pairs by inverse edits, which the node and the command share."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ MAX_REASONS = 12  # in a report
 class SynthesisJob:
     """Damage real images, so that a model learns to undo the damage.
 
-    images: a folder, or single sources. store: the folder of the pairs, new or begun; pairs that exist are not made again.
-    config: what is drawn; this job sets its wording. editor: does `inverse` in place of an operation.
-    thinker: a vision-language model that finds, describes and paraphrases.
+    images: a folder, or single sources. store: the folder of the pairs, new or existing; its pairs are not made again.
+    config: what is drawn; this job sets its wording. editor: makes the edit `inverse` instead of an operation.
+    thinker: a vision-language model that finds places, describes them and paraphrases.
     templates: {operation: [template, …]}, which replace the built-in ones.
     """
 
@@ -52,22 +52,22 @@ class SynthesisJob:
     thinker: ModelSource[ChatFn] | None = None
     inverse: str = option(
         "",
-        "The easy edit: what the editor does to the real image. The pair teaches the way back, e.g. “remove the hat”.",
+        "The easy edit that the editor makes to the real image, e.g. “remove the hat”. The pair teaches to undo it.",
     )
     find: str = option(
         "",
-        "What the thinker should find in the images, e.g. “a face”: the place to damage. Empty: by mask, boxes or seed.",
+        "What the thinker should find in the images to damage, e.g. “a face”. Empty: the mask, boxes or seed decide.",
     )
     place: str = option(
         "",
-        "The name of the place, in your own words, e.g. “the man's face”. Empty: the thinker names it, if there is one.",
+        "The place in your own words, e.g. “the man's face”. Empty: the thinker names it, if there is one.",
     )
     description: str = option(
         "",
-        "What is hidden there, in your own words, for every pair, e.g. “A red woolen hat.” Empty: the thinker "
+        "What is hidden there in every pair, in your own words, e.g. “A red woolen hat.” Empty: the thinker "
         "describes it, if there is one.",
     )
-    paraphrase: bool = option(False, "The thinker rewords every instruction.", advanced=True)
+    paraphrase: bool = option(False, "Have the thinker reword every instruction.", advanced=True)
     templates: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -75,9 +75,9 @@ class SynthesisJob:
             object.__setattr__(self, name, getattr(self, name).strip())
         check_limits(self)
         if self.editor and not self.inverse:
-            raise RethinkError("inverse: is empty; say what the editor should take away, for example “remove the hat”.")
+            raise RethinkError("inverse: is empty; tell the editor what to take away, for example “remove the hat”.")
         if self.inverse and not self.editor:
-            raise RethinkError("inverse: needs an editor that does it.")
+            raise RethinkError("inverse: needs an editor that makes this edit.")
         for name in ("find", "paraphrase"):
             if getattr(self, name) and self.thinker is None:
                 raise RethinkError(f"{name}: needs a thinker.")
@@ -98,7 +98,7 @@ class SynthesisJob:
         from .synthesis import synthesize
 
         map_fn = thread_map(self.thinker.concurrency) if self.thinker else map
-        # Models of other machines are opened there; those of this one are opened first, so that a fault in them is reported.
+        # Models on other machines are opened there. Those on this one are opened first, to report their errors.
         job = replace(self, editor=self.editor.load_now()) if self.editor and engine.is_local else self
         chat = self.thinker.load() if self.thinker and (self.find or engine.is_local) else None
         with engine.started() as executor_for, PairStore(self.store).writing() as store:
@@ -126,7 +126,7 @@ class SynthesisJob:
 
     @property
     def _wording(self) -> str:
-        """What the instructions depend on besides the config. Not which thinker: it may have moved to another server."""
+        """What the instructions depend on besides the config. Not the thinker: it may have moved to another server."""
         words = (self.thinker is not None, self.paraphrase, self.find or None, self.place, self.description)
         templates = {id: list(templates) for id, templates in self.templates.items()}
         return str((*words, templates)) if any((*words, templates)) else ""
@@ -150,7 +150,7 @@ class SynthesisJob:
     def _executor(
         self, store: PairStore, maker: DraftMaker, executor_for: ExecutorFor, engine: Engine
     ) -> Executor | None:
-        """Makes drafts on other machines or in other processes; None: they are made here."""
+        """The executor that makes drafts on other machines or in other processes; None: they are made here."""
         from .processes import process_executor
         from .sources import ImageFolder
 
@@ -162,7 +162,7 @@ class SynthesisJob:
         return process_executor(engine.processes, store, self._config) if in_processes else None
 
     def _describe(self, store: PairStore, executor_for: ExecutorFor) -> Executor | None:
-        """Describes drafts on other machines; None: they are described here."""
+        """The executor that describes drafts on other machines; None: they are described here."""
         if self.thinker is None:
             return None
         return executor_for("describe", partial(_open_writer, self, store.folder), _not_described)
@@ -176,7 +176,7 @@ class SynthesisJob:
         return LocatedSources(self.images, chat, self.find, store.spots, self.config.longest_side, map_fn)
 
     def _is_from(self, store: PairStore, sources: Sources, seeds: Iterable[int]) -> Callable[[EditPair, int], bool]:
-        """Tells whether a pair is one that this job makes from its sources with another seed."""
+        """A function that tells whether this job makes a pair from its sources with another seed."""
         from .sources import Source
 
         by_name = {source.name: source for source in sources if isinstance(source, Source)}
@@ -191,8 +191,8 @@ class SynthesisJob:
 
 @dataclass(frozen=True)
 class SynthesisReport:
-    """The result of a job. pairs: the store, narrowed to the pairs the job asked for, made now or before.
-    stray_seeds: a line about every other seed that left pairs of the same kind."""
+    """The result of a job. pairs: the store, limited to the pairs the job asked for, made now or before.
+    stray_seeds: a line for every other seed that left pairs of the same kind."""
 
     pairs: PairStore
     progress: SynthesisProgress
@@ -201,7 +201,7 @@ class SynthesisReport:
 
     @property
     def reasons(self) -> list[str]:
-        """Why images or pairs were skipped, the commonest first."""
+        """Why images or pairs were skipped, the most common reason first."""
         return [f"{count} × {reason}" for reason, count in count_reasons(self.progress.reasons)[:MAX_REASONS]]
 
     def __str__(self) -> str:

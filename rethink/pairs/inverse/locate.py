@@ -1,4 +1,4 @@
-"""Where something is in an image, according to a vision-language model: the boxes that pairs are made from."""
+"""Find things in an image with a vision-language model: the boxes that pairs are made from."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def locate_boxes(chat: ChatFn, pixels: np.ndarray, what: str, seed: int) -> tupl
 
 
 def read_boxes(answer: str) -> tuple[NamedBox, ...]:
-    """The boxes in an answer, without duplicates, at most MAX_BOXES: {"places": […]} as the prompt asks, or what models
+    """The boxes in an answer, without duplicates, up to MAX_BOXES: {"places": […]} as the prompt asks, or what models
     were trained on: a list of {"bbox_2d", "label"} (Qwen-VL), of {"box_2d", "label"} with top before left (Gemini), or
     label(left,top),(right,bottom) (Qwen2-VL). Coordinates are in thousandths, or in fractions of 0…1.
 
@@ -105,8 +105,8 @@ def _read_fractions(record: dict[str, Any]) -> tuple[float, float, float, float]
 class LocatedSources:
     """Sources with the boxes that a chat finds in them.
 
-    answers: the log of answers, so that nothing is asked twice; questions without an answer are repeated in the next run.
-    map_fn: `map`, or what asks about several images at once.
+    answers: the log of answers, so that nothing is asked twice. Unanswered questions are asked again in the next run.
+    map_fn: `map`, or a function that asks about several images at once.
     """
 
     sources: Sources

@@ -1,8 +1,8 @@
 """Worker processes that damage images, each a plain Python of its own.
 
 A worker reads one job per line from its standard input and answers with one line of drafts. It holds no state, starts in
-a fraction of a second (no torch), and works whatever the pack's folder is called, which the standard library's pools do
-not. When one dies, its job is tried once more in a fresh process, then skipped with that reason.
+a fraction of a second (no torch), and works whatever the pack's folder is called, unlike the standard library's pools.
+When one dies, its job is tried once more in a new process, then skipped with that reason.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ START = (
     f"import sys; sys.path.insert(0, sys.argv[1]); from {PACKAGE.name}.pairs.inverse.processes import worker_main; "
     "worker_main()"
 )
-MAX_ATTEMPTS = 2  # at one job: processes that may die over it
+MAX_ATTEMPTS = 2  # per job: processes that may die over it
 GRACE = 0.5  # seconds that threads get to finish when a run ends
 
 Job = tuple[Source, Sequence[int]]
@@ -83,7 +83,7 @@ class Worker:
 def process_executor(
     count: int, store: PairStore, config: SynthesisConfig
 ) -> Callable[[Iterator[Job]], Generator[list[Draft], None, None]]:
-    """For `synthesize`: turns jobs into drafts with `count` processes, a few jobs ahead of the consumer."""
+    """The executor for `synthesize` that turns jobs into drafts in `count` processes, a few jobs ahead of the consumer."""
     setup = _line({"store": str(store.folder.resolve()), "config": asdict(config)})
 
     def execute(jobs: Iterator[Job]) -> Generator[list[Draft], None, None]:
@@ -121,7 +121,7 @@ class _ProcessPool:
                 yield result
 
     def end(self) -> None:
-        """Stop at once; a thread whose next job needs an answer from a server gets GRACE seconds and no more."""
+        """Stop at once. A thread whose next job needs an answer from a server gets GRACE seconds and no more."""
         self._stopped.set()
         for worker in self._workers:
             worker.kill()

@@ -21,7 +21,7 @@ from ...text_files import MOST_TABLE, check_text, decode_text, read_bytes, show_
 from ..store import is_store
 
 MAX_LISTED = 20  # names in one sentence
-MAX_FRACTION = 1.5  # of the image; larger edges must be pixels
+MAX_FRACTION = 1.5  # of the image; larger edges must be in pixels
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Source:
 
 
 class Sources(Protocol):
-    """Images, and (name, reason) for files that cannot be used. May be iterated any number of times."""
+    """Images, and (name, reason) for files that cannot be used. Can be iterated any number of times."""
 
     def __len__(self) -> int: ...
 
@@ -63,8 +63,8 @@ class Sources(Protocol):
 class Coverage:
     """How many images of a run have a mask or boxes, and which masks and boxes belong to no image.
 
-    images: how many there are; masked, boxed: with a mask, with boxes; neither: names of those with neither.
-    unused_masks, unused_boxes: names that match no image; of the boxes file also names that match several.
+    images: how many there are. masked, boxed: how many have a mask, have boxes. neither: names of those with neither.
+    unused_masks, unused_boxes: names that match no image; for the boxes file also names that match several.
     """
 
     images: int
@@ -122,9 +122,9 @@ class ImageFolder:
             if folder is not None and not folder.is_dir():
                 raise RethinkError(f"{name}: there is no folder {folder}.")
         if self.masks is not None and self.masks.samefile(self.root):
-            raise RethinkError(f"masks: {self.masks} is the folder of the images themselves; choose a folder of masks.")
+            raise RethinkError(f"masks: {self.masks} is the image folder itself; choose a folder of masks.")
         if next(iter(self), None) is None:
-            raise RethinkError(f"images: {self.root} holds no image; put some into it, or choose another folder.")
+            raise RethinkError(f"images: {self.root} holds no images; add some, or choose another folder.")
 
     def __iter__(self) -> Iterator[Source | tuple[str, str]]:
         """Sources in a fixed order, and (name, reason) for image files that cannot be used."""
@@ -162,7 +162,7 @@ class ImageFolder:
         """The paths of images, and (name, reason) for files that cannot be used."""
         unlisted: list[OSError] = []
         for folder, folders, files in os.walk(self.root, onerror=unlisted.append):
-            if is_store(folder):  # maybe of this very run, which would go on with its own pairs forever
+            if is_store(folder):  # maybe of this very run, which would then damage its own pairs forever
                 yield _relative(folder, self.root), "it is a pair store, not a folder of images"
                 folders.clear()
                 continue
@@ -204,7 +204,7 @@ class ImageFolder:
 
 
 class MaskFolder:
-    """Finds the mask of an image by its name: in the same subfolder, under the same name, with any image extension. An
+    """Find the mask of an image by its name: in the same subfolder, under the same name, with any image extension. An
     exact spelling takes precedence."""
 
     def __init__(self, root: Path):
@@ -238,7 +238,7 @@ class MaskFolder:
         return found
 
     def _places(self, folder: str) -> list[str]:
-        """The subfolders of this name: in the exact spelling, else in any."""
+        """The subfolders of this name: in the exact spelling, otherwise in any."""
         places = [str(self._root)]
         for part in filter(None, folder.split("/")):
             inner = [(place, name) for place in places for name in _entries(place)]
@@ -325,7 +325,7 @@ def _named_boxes(boxes, where: str) -> tuple[NamedBox, ...]:
 def _named_box(record: dict, where: str) -> NamedBox:
     box, words = record.get("box"), [record.get(key) or "" for key in ("place", "hidden")]
     if not all(isinstance(word, str) for word in words):
-        raise RethinkError(f"{where}: place and hidden are words, got {show_name(words)}.")
+        raise RethinkError(f"{where}: expected text for place and hidden, got {show_name(words)}.")
     try:
         words = [check_text(word, "a place's text") for word in words]
     except RethinkError as error:
@@ -342,15 +342,15 @@ def _named_box(record: dict, where: str) -> NamedBox:
     left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in edges)
     if not (left < right and top < bottom):
         raise RethinkError(
-            f"{where}: {box} is no box within the image; expected left < right and top < bottom, fractions of 0…1."
+            f"{where}: {box} is not a box within the image; expected left < right and top < bottom, fractions of 0…1."
         )
     return NamedBox((left, top, right, bottom), *words)
 
 
 def _edges(box) -> list[float]:
-    """The four edges of a box; fewer where some are no numbers, so that the caller refuses it."""
+    """The four edges of a box; fewer where some are not numbers, so that the caller rejects it."""
     try:
         edges = [float(edge) for edge in box if isinstance(edge, (int, float)) and not isinstance(edge, bool)]
-    except (TypeError, OverflowError):  # no list; a number beyond all
+    except (TypeError, OverflowError):  # not a list; a number that is too large
         return []
     return [edge for edge in edges if math.isfinite(edge)] if len(edges) == len(box) else []

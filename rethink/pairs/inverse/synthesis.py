@@ -30,12 +30,12 @@ PAIRS_PER_JOB = 16  # at most, all of one image
 
 @dataclass(frozen=True)
 class SynthesisProgress:
-    """Where a run stands.
+    """The progress of a run.
 
-    seen, total: images finished, of all. done, wanted: pairs finished, of all; idle: those among them that needed no work.
+    seen, total: images finished, and all. done, wanted: pairs finished, and all. idle: those that needed no work.
     made: pairs made by this run. skipped: images or pairs. seconds: since the start.
-    newest: the last pair made. ids, reasons: known at the end: of all pairs that were asked for, made now or before, and
-        why others were skipped, once per skip.
+    newest: the last pair made. ids, reasons: known at the end: all requested pairs, made now or before, and why others
+        were skipped, once per skip.
     """
 
     seen: int
@@ -63,7 +63,7 @@ class SynthesisProgress:
 
     @property
     def left(self) -> str:
-        """How long the rest will take, in the words of `eta`."""
+        """How long the rest will take, as `eta` writes it."""
         return eta(self.done - self.idle, self.wanted - self.done, self.seconds)
 
 
@@ -83,7 +83,7 @@ def synthesize(
     sources: images, and (name, reason) for what cannot be used. executor: turns jobs (source, numbers) into drafts in other
         processes, in any order; None: the maker does, here. describe: the same from drafts to the results of `finish_pair`;
         None: the writer does, here.
-    What `on_progress` raises ends the run, as does a thinker that is gone; everything made so far is kept.
+    An exception from `on_progress` ends the run, as does a thinker that stops answering. What was made so far is kept.
     """
     run = _Run(store, sources, maker.key, pairs)
     drafts = executor(run.jobs()) if executor else (maker(*job) for job in run.jobs())
@@ -101,8 +101,8 @@ def synthesize(
 
 
 class _Run:
-    """What is still to be made of the sources, and what became of the rest. Other threads may take jobs while this one
-    takes results."""
+    """What is still to be made from the sources, and the results of the rest. Other threads may take jobs while this
+    one takes results."""
 
     def __init__(self, store: PairStore, sources: Sources, key: str, pairs: int):
         self._store, self._sources, self._key, self._pairs = store, sources, key, pairs
@@ -111,7 +111,7 @@ class _Run:
         self._reported = {(record["source"], record["number"], record["why"]) for record in store.skipped}
         self._lock = threading.Lock()  # of all that follows
         self._skipped: set[tuple[str, int, str]] = set()  # in this run
-        self._left: dict[str, int] = {}  # name of a source in work → its pairs that are still to come
+        self._left: dict[str, int] = {}  # name of a source in progress → number of its pairs to come
         self._ids: set[str] = set()  # of the pairs asked for, made now or before
         self._newest: EditPair | None = None
         self._seen = self._done = self._idle = self._made = 0
@@ -144,8 +144,8 @@ class _Run:
         self._done, self._idle, self._seen = self._done + pairs, self._idle + pairs, self._seen + seen
 
     def take(self, result: EditPair | Draft) -> None:
-        """Record a pair, or why there is none. Raises RethinkError when the thinker, or an editor's server, fails too often in a
-        row."""
+        """Record a pair, or why there is none. Raises RethinkError when the thinker or an editor's server fails too
+        often in a row."""
         if isinstance(result, EditPair):
             self._store.add(result)
         with self._lock:
@@ -185,7 +185,7 @@ class _Run:
         return replace(self.progress(), ids=frozenset(self._ids), reasons=reasons)
 
     def _skip(self, source: str, number: int, why: str) -> None:
-        """Count it, and add it to the store's report unless it is there."""
+        """Count a skip, and add it to the store's report unless it is already there."""
         skipped = source, number, why
         self._skipped.add(skipped)
         if skipped not in self._reported:
@@ -194,7 +194,7 @@ class _Run:
 
 
 def finish_pair(store: PairStore, writer: InstructionWriter, draft: Draft) -> EditPair | Draft:
-    """The pair of a draft; or the draft with the reason why there is none, its images removed."""
+    """The pair of a draft; or the draft with the reason why there is none, and its images removed."""
     if draft.skipped:
         return draft
 

@@ -1,4 +1,4 @@
-"""The templates of instructions: those of every operation, and those of an edit by an editor."""
+"""The instruction templates of every operation, and of an edit by an editor."""
 
 from __future__ import annotations
 

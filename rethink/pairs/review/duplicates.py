@@ -1,4 +1,4 @@
-"""Finds pairs that nearly equal another: targets and edits that look the same, by their hashes."""
+"""Find pairs that are nearly equal to another one: targets and edits that look the same, by their hashes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def hamming_distance(hash: str, other: str) -> int:
 class NearDuplicates:
     """Finds an earlier hash within `distance` bits, at most 3.
 
-    If two hashes differ in at most 3 bits, two of five parts are equal: only hashes that share two parts are compared.
-    Those are few even where all share one part, as images on a white background do.
+    If two hashes differ in at most 3 bits, two of five parts are equal, so only hashes that share two parts are
+    compared. These are few even where all share one part, as images on a white background do.
     """
 
     def __init__(self, distance: int):
@@ -39,7 +39,7 @@ class NearDuplicates:
         return None
 
     def add(self, hash: str, id: str) -> None:
-        """Remember an item's id by its hash, 16 hexadecimal digits."""
+        """Remember an item's id by its hash of 16 hexadecimal digits."""
         for bucket, bits in zip(self._by_parts, TWO_PARTS):
             bucket.setdefault(int(hash, 16) & bits, []).append((hash, id))
 
@@ -48,8 +48,8 @@ class DuplicateFinder:
     """Finds, in a stream of pairs, those whose target nearly equals another source's, and those whose edit nearly equals
     that of another pair with the same target, operation and instruction.
 
-    Where few pixels changed, nearly all hashes of edits are similar, so only pairs that agree in everything else are
-    compared by them. For the same reason targets that are edits are compared only where the same was asked for.
+    Where few pixels changed, nearly all hashes of edits are similar, so they are compared only for pairs that agree in
+    everything else. For the same reason, targets that are edits are compared only where the instruction is the same.
     """
 
     def __init__(self, distance: int):

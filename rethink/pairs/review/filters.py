@@ -1,5 +1,5 @@
-"""Decides which pairs are kept. Measuring and deciding are separate: scores stay in the store, so that thresholds can change
-without computing anything again, and every rejected pair has its reasons."""
+"""Decide which pairs are kept. Measuring and deciding are separate: scores stay in the store, so that thresholds can be
+changed without computing anything again. Every rejected pair has its reasons."""
 
 from __future__ import annotations
 
@@ -34,73 +34,76 @@ BATCH = 32
 class Thresholds:
     """What a pair must reach. Scores that a pair does not have (no captions, no CLIP) are not required.
 
-    image, direction, caption: CLIP cosines, input to target, change to change, each image to its caption; the
-        released InstructPix2Pix's 0.7, 0.2 and 0.2 (the paper's text says 0.75 for the first).
+    image, direction, caption: CLIP cosines of input to target, change to change, and each image to its caption. The
+        defaults are the released InstructPix2Pix's 0.7, 0.2 and 0.2 (the paper's text says 0.75 for the first).
     critic: a thinker's score of the pair, 0…10 (see `grade_pairs`).
     best: keep this many pairs per source and pair of captions, by direction (0: all; InstructPix2Pix: 4).
     changed: at least this fraction of the pixels visibly differs. outside: at most this fraction of the pixels outside
         the region differs. shift: at most this fraction of the side, for pairs without a region.
-    smallest_region, largest_region: fraction of the image. border: whether the region may touch it.
-    side, aspect: pixels of the shorter side; longer to shorter side.
+    smallest_region, largest_region: fractions of the image. border: whether the region may touch its border.
+    side: pixels of the shorter side, at least. aspect: longer to shorter side, at most.
     duplicates: pairs whose hashes differ in at most this many of 64 bits are the same (0…3; -1: keep them).
     """
 
     image: float = option(
         0.7,
-        "Input and target are at least this similar, by CLIP. The paper's text says 0.75.",
+        "Minimum CLIP similarity of input and target. The paper's text says 0.75.",
         low=-1,
         high=1,
         step=0.01,
     )
     direction: float = option(
         0.2,
-        "The image changes at least this much in the direction of its caption's change, by CLIP.",
+        "Minimum CLIP similarity between the change of the image and the change of its caption.",
         low=-1,
         high=1,
         step=0.01,
     )
-    caption: float = option(
-        0.2, "Both images match their captions at least this well, by CLIP.", low=-1, high=1, step=0.01
-    )
-    critic: float = option(6.0, "The thinker gives the pair at least this score, of ten.", low=0, high=10, step=0.5)
+    caption: float = option(0.2, "Minimum CLIP similarity of each image to its caption.", low=-1, high=1, step=0.01)
+    critic: float = option(6.0, "Minimum score that the thinker gives the pair, 0 to 10.", low=0, high=10, step=0.5)
     best: int = option(
         0,
-        "Keep this many pairs per caption, those of the best direction. 0: all. The paper: 4.",
+        "Keep this many pairs per caption, those with the best direction. 0: all. The paper keeps 4.",
         low=0,
         high=1000,
     )
     changed: float = option(
         CHANGED,
-        "At least this fraction of the pixels differs visibly; otherwise nothing has changed.",
+        "Minimum fraction of the pixels that visibly differ. With less, nothing has changed.",
         low=0,
         high=1,
         step=0.001,
     )
     outside: float = option(
-        0.0, "At most this fraction of the pixels differs where nothing should.", low=0, high=1, step=0.001
+        0.0, "Maximum fraction of the pixels that differ where nothing should.", low=0, high=1, step=0.001
     )
     shift: float = option(
         0.02,
-        "Input and target are shifted by at most this fraction of the side; only for pairs without a region.",
+        "Maximum shift between input and target, as a fraction of the side. Only for pairs without a region.",
         low=0,
         high=1,
         step=0.005,
     )
     smallest_region: float = option(
         0.0005,
-        "The region that changes is at least this fraction of the image.",
+        "Minimum size of the region that changes, as a fraction of the image.",
         low=0,
         high=1,
         step=0.0005,
         advanced=True,
     )
     largest_region: float = option(
-        1.0, "The region that changes is at most this fraction of the image.", low=0, high=1, step=0.01, advanced=True
+        1.0,
+        "Maximum size of the region that changes, as a fraction of the image.",
+        low=0,
+        high=1,
+        step=0.01,
+        advanced=True,
     )
-    border: bool = option(True, "Whether the region that changes may touch the border.", advanced=True)
-    side: int = option(64, "The shorter side has at least this many pixels.", low=1, high=8192, advanced=True)
+    border: bool = option(True, "Whether the region that changes may touch the border of the image.", advanced=True)
+    side: int = option(64, "Minimum length of the shorter side, in pixels.", low=1, high=8192, advanced=True)
     aspect: float = option(
-        4.0, "The longer side is at most this many times the shorter one.", low=1, high=100, step=0.1, advanced=True
+        4.0, "Maximum ratio of the longer side to the shorter one.", low=1, high=100, step=0.1, advanced=True
     )
     duplicates: int = option(
         2,
@@ -184,11 +187,11 @@ def score(
     *,
     executor: Callable[[Iterator[list[EditPair]]], Generator[list[dict[str, Any]], None, None]] | None = None,
 ) -> int:
-    """Measure every pair that has no scores yet, in the store held for writing; with a CLIP also its similarities, where
-    they are missing or from another CLIP. Pairs that could not be read are tried again: they may have been repaired.
+    """Measure every pair that has no scores yet, in the store held for writing. With a CLIP, also add the similarities
+    that are missing or from another CLIP. Pairs that could not be read are tried again: they may have been repaired.
 
     executor: turns batches of pairs into the results of `score_batch` in other processes; None: all here.
-    Returns how many were measured. A pair whose files cannot be read gets {"broken": why} as its scores.
+    Returns how many pairs were measured. A pair whose files cannot be read gets {"broken": why} as its scores.
     """
     scores = LatestIndex(store.scores)
     scored: set[str] = set()
@@ -282,7 +285,7 @@ def decide_verdicts(store: PairStore, thresholds: Thresholds) -> Iterator[dict[s
 
 
 def with_scores(pairs: Iterable[EditPair], known: LatestIndex) -> Iterator[tuple[EditPair, dict[str, Any]]]:
-    """Each pair with its scores. All of them must have some."""
+    """Each pair with its scores. Every pair must have some."""
     ahead, behind = tee(pairs)
     return zip(behind, known.records(pair.id for pair in ahead))
 
@@ -312,9 +315,10 @@ def filter_pairs(store: PairStore, thresholds: Thresholds) -> tuple[int, int]:
 
 
 def count_reasons(reasons: Iterable[str]) -> list[tuple[str, int]]:
-    """(reason, count), the most common first. Parentheses are cut off, so that reasons that differ in numbers count as one.
+    """(reason, count), the most common first. Parentheses are cut off, so that reasons that differ only in numbers
+    count as one.
 
-    File names in them cannot act as markup, wherever they are shown.
+    File names in a reason cannot act as markup, wherever they are shown.
     """
     return Counter(defuse_markup(re.sub(r" \(.*\)", "", reason)).strip() for reason in reasons).most_common()
 

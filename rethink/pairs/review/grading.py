@@ -1,4 +1,4 @@
-"""Has a vision-language model grade pairs: how well each shows the edit that its instruction names."""
+"""Have a vision-language model grade how well each pair shows the edit that its instruction names."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ def grade_pairs(
     """Have a critic grade every measured pair that it has not graded yet, in the store held for writing: {"critic": 0…10,
     "critic_why", "critic_name"}.
 
-    name: of the critic. map_fn: `map`, or what asks about several pairs at once. Returns the number of pairs asked about.
-    An answer without a grade leaves {"critic_failed": why}; without any answer, the pair is asked about again next time.
+    name: of the critic. map_fn: `map`, or a function that asks about several pairs at once. Returns the number of pairs
+    asked about. An answer without a grade leaves {"critic_failed": why}; without any answer, the pair is asked about
+    again next time.
     """
     scores = LatestIndex(store.scores)
     ungraded = {r["id"] for r in scores.records(scores) if "broken" not in r and r.get("critic_name") != name}
@@ -79,8 +80,8 @@ def _grade(store: PairStore, pair: EditPair, chat: ChatFn) -> dict[str, Any]:
 
 
 def read_grade(answer: str) -> dict[str, Any]:
-    """{"critic": 0…10, "critic_why"} of an answer. Raises RethinkError with the reason where it has no single score of its
-    own."""
+    """{"critic": 0…10, "critic_why"} from an answer. Raises RethinkError with the reason where it has no single score
+    of its own."""
     answer = strip_reasoning(answer)
     grades = [found for found in find_json_values(answer, "{") if isinstance(found[0], dict) and "score" in found[0]]
     if not grades:

@@ -1,4 +1,4 @@
-"""The job of filtering pairs: what the node and the command share."""
+"""The job of filtering pairs, which the node and the command share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class FilterJob:
     """Measure pairs once, have a critic grade them, and keep those that reach every threshold.
 
-    clip: for the similarities; None: those thresholds do not apply. thinker: a vision-language model as critic, or None.
+    clip: for the similarities; None: their thresholds do not apply. thinker: a vision-language critic, or None.
     """
 
     pairs: PairStore
@@ -33,7 +33,7 @@ class FilterJob:
     thinker: ModelSource[ChatFn] | None = None
 
     def run(self, on_progress: OnProgress = ignore_progress, engine: Engine = LOCAL) -> FilterReport:
-        """Measure and grade the pairs that are not yet, and write the verdicts that changed."""
+        """Measure and grade the pairs that have not been yet, and write the verdicts that changed."""
         chat = self.thinker.load() if self.thinker else None
         with engine.started() as executor_for, self.pairs.writing() as store:
             executor = executor_for("measure", partial(_open_scorer, self, store.folder), _not_scored)
@@ -48,8 +48,8 @@ class FilterJob:
 
 @dataclass(frozen=True)
 class FilterReport:
-    """accepted, rejected: the store, limited to either; a person's verdict outranks every threshold. reasons: (why, how
-    often), the most common first."""
+    """accepted, rejected: the store, limited to either. A person's verdict takes precedence over every threshold.
+    reasons: (why, how often), the most common first."""
 
     accepted: PairStore
     rejected: PairStore
@@ -65,7 +65,7 @@ def _report(pairs: PairStore) -> FilterReport:
     kept = {pair.id for pair in pairs.accepted()}
     others = {pair.id for pair in pairs} - kept
     verdicts = pairs.current_verdicts()
-    reasons = count_reasons(why for id in others for why in (verdicts[id]["why"] or ["rejected by hand"]))
+    reasons = count_reasons(why for id in others for why in (verdicts[id]["why"] or ["rejected manually"]))
     return FilterReport(PairStore(pairs.folder, kept), PairStore(pairs.folder, others), tuple(reasons))
 
 

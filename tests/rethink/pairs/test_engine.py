@@ -40,7 +40,7 @@ def test_on_a_cluster_every_stage_gets_the_resources_that_are_named_for_it(monke
     [
         ({"engine": "slurm"}, "engine: "),
         ({"workers": -1}, "workers: "),
-        ({"resources": {"damge": WorkerResources()}}, "share: there is no stage 'damge'; choose among damage, "),
+        ({"resources": {"damge": WorkerResources()}}, "share: there is no stage 'damge'; choose one of damage, "),
     ],
 )
 def test_mistakes_are_one_sentence(options, sentence):

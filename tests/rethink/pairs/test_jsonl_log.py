@@ -38,13 +38,13 @@ def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
     ledger.append({"a": 1})
     real = os.write
     monkeypatch.setattr("os.write", lambda file, data: real(file, data[: len(data) // 2]))
-    with pytest.raises(DiskFull, match="^no room left in "):
+    with pytest.raises(DiskFull, match="^no space left in "):
         ledger.append({"b": 2})
     assert ledger.path.read_text() == '{"a": 1}\n'
 
 
 def test_a_read_only_disk_is_not_called_full(tmp_path):
-    read_only = pytest.raises(DiskFull, match="is on a disk that is read-only; choose another place")
+    read_only = pytest.raises(DiskFull, match="is on a read-only disk; choose another folder")
     with read_only, disk_full_as_error(tmp_path):
         raise OSError(errno.EROFS, "Read-only file system")
 
@@ -112,7 +112,7 @@ def test_a_damaged_verdict_is_an_error_that_names_its_line_alone(tmp_path):
         store.add(make_pair(1))
     store.set_verdict(make_pair(1).id, False)
     store.verdicts.path.write_text("{torn\n" + store.verdicts.path.read_text())
-    with pytest.raises(RethinkError, match="line 1 is damaged .*; delete this one line, all others are kept"):
+    with pytest.raises(RethinkError, match="line 1 is damaged .*; delete this one line and keep all others"):
         list(store.accepted())
 
 
@@ -157,5 +157,5 @@ def test_a_pipe_is_no_ledger_and_nobody_waits_for_it(tmp_path, name):
     with PairStore(tmp_path).writing() as store:
         store.add(make_pair(1))
     os.mkfifo(tmp_path / name)
-    with pytest.raises(RethinkError, match=f"{name} is no file"), PairStore(tmp_path).writing():
+    with pytest.raises(RethinkError, match=f"{name} is not a file"), PairStore(tmp_path).writing():
         pass

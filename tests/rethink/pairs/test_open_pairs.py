@@ -68,11 +68,13 @@ def test_what_is_wrong_is_said(store, tmp_path):
     with pytest.raises(RethinkError, match="^pairs: there is no .*nowhere"):
         open_pairs(tmp_path / "nowhere", tmp_path / "into")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RethinkError, match="holds no pair; it is empty. Give a store of pairs, a folder with “before”"):
+    with pytest.raises(
+        RethinkError, match="has no pairs; it is empty. Give a pair store, a folder with the subfolders “before”"
+    ):
         open_pairs(tmp_path / "empty", tmp_path / "into")
     folder = lay_out(store, tmp_path / "set", lambda id, side: f"{side}/{id}.png")
     with pytest.raises(
-        RethinkError, match="holds no pair .of what looks like one: it has no instruction.; it holds after, before"
+        RethinkError, match="has no pairs .most common problem: it has no instruction.; it holds after, before"
     ):
         open_pairs(folder, tmp_path / "into")
 

@@ -27,7 +27,7 @@ def test_every_seed_that_has_left_pairs_gets_a_line(store):
         store.add(make_pair(number, seed=max(number, 1)))
     lines = describe_stray_seeds(store, [1, 2, 9], lambda pair, seed: pair.seed == seed)
     assert lines == [
-        "2 pairs of the same kind were made with seed 1; to go on with them, give that seed.",
-        "1 pair of the same kind was made with seed 2; to go on with it, give that seed.",
+        "2 pairs of the same kind were made with seed 1; to continue with them, use that seed.",
+        "1 pair of the same kind was made with seed 2; to continue with it, use that seed.",
     ]
     assert describe_stray_seeds(store, [], None) == []

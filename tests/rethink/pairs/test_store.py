@@ -44,7 +44,7 @@ def test_one_run_at_a_time_in_one_process_and_in_two(tmp_path):
 def test_a_store_is_put_among_nothing_else_however_often_it_is_tried(tmp_path):
     (tmp_path / "cat.png").write_bytes(b"a cat")
     for _ in range(2):
-        with pytest.raises(RethinkError, match=r"^pairs: .* holds no pairs, but cat.png; choose a new folder"):
+        with pytest.raises(RethinkError, match=r"^pairs: .* has no pairs but holds cat.png; choose a new folder"):
             PairStore(tmp_path).writing().__enter__()
         assert [file.name for file in tmp_path.iterdir()] == ["cat.png"]
     for before, name in (("cat.png", "scores.jsonl"), ("scores.jsonl", "runs.jsonl")):
@@ -101,8 +101,8 @@ def test_mistakes_are_one_sentence(tmp_path):
     for text, said in (
         ("{nonsense}\n", "line 1"),
         ("[1]\n", "line 1"),
-        ('{"a": 1}\n', "no pair"),
-        ('{"schema": "x"}\n', "no pair"),
+        ('{"a": 1}\n', "not a pair"),
+        ('{"schema": "x"}\n', "not a pair"),
     ):
         (tmp_path / "manifest.jsonl").write_text(text)
         with pytest.raises(RethinkError, match=said):

@@ -43,7 +43,7 @@ def test_what_was_put_into_an_export_by_hand_is_never_taken_away(store, tmp_path
     path.parent.mkdir(exist_ok=True)
     path.mkdir() if file.endswith("/") else path.write_text("dear")
     before = tree(tmp_path)
-    with pytest.raises(RethinkError, match=f"^replace: .*holds what Rethink did not write.*: {file}"):
+    with pytest.raises(RethinkError, match=f"^replace: .*holds files that Rethink did not write.*: {file}"):
         export(store, "imagefolder", tmp_path / "out", replace=True)
     assert tree(tmp_path) == before and path.exists()
 
@@ -160,7 +160,9 @@ def test_a_folder_that_stays_open_on_windows_is_left_as_it_is(store, tmp_path, m
         raise PermissionError(13, "Access is denied")
 
     monkeypatch.setattr(whole_folder, "move", refuse)
-    with pytest.raises(RethinkError, match="Access is denied; close what has it open, or choose another place"):
+    with pytest.raises(
+        RethinkError, match="Access is denied; close the program that has it open, or choose another folder"
+    ):
         export(store, "ai-toolkit", tmp_path / "out", replace=True)
     assert tree(tmp_path) == before
 
@@ -198,7 +200,7 @@ def test_a_kill_at_any_step_of_a_replacement_loses_nothing_and_is_said(store, tm
         caplog.clear()
         finish_exports(root)
         assert is_whole(root / "out"), moment
-        assert ("is whole again" in caplog.text) == missing
+        assert ("has been completed" in caplog.text) == missing
         if not missing:
             export(store, "ai-toolkit", root / "out", replace=True)
             assert sorted(path.name for path in root.iterdir()) == ["out"] and is_whole(root / "out")

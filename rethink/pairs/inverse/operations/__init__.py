@@ -1,6 +1,6 @@
-"""The easy operations whose undoing is the edit to be learned: one file each, with its parameters and templates.
+"""The easy operations that the model learns to undo: one file each, with its parameters and templates.
 
-Every module in this folder that defines OPERATION is found by that; there is no other list of them.
+Every module in this folder that defines OPERATION is found; there is no other list of them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ OPERATIONS = _find_operations()
 
 
 def get_operation(id: str) -> Operation:
-    """Raises RethinkError naming the known ones."""
+    """The operation of this id. Raises RethinkError naming the known ones."""
     if id not in OPERATIONS:
-        raise RethinkError(f"operation: there is no {id!r}; choose among {', '.join(OPERATIONS)}.")
+        raise RethinkError(f"operation: there is no {id!r}; choose one of {', '.join(OPERATIONS)}.")
     return OPERATIONS[id]

@@ -18,7 +18,7 @@ OPERATION = Operation(
     where="region",
     hidden_what="the details that the blur has taken",
     ranges={
-        "strength": Range(0.04, 0.16, 0.01, 1.0, "How strong it is"),
+        "strength": Range(0.04, 0.16, 0.01, 1.0, "Strength of the blur"),
     },
     apply=blur,
     templates={

@@ -25,8 +25,8 @@ OPERATION = Operation(
     where="image",
     hidden_what="",
     ranges={
-        "factor": Range(1.5, 4.5, 1.0, 16.0, "How many times smaller it was"),
-        "quality": Range(8, 40, 1, 95, "Quality of the JPEG"),
+        "factor": Range(1.5, 4.5, 1.0, 16.0, "Factor by which the image is scaled down"),
+        "quality": Range(8, 40, 1, 95, "JPEG quality"),
         "enlarged": Choice(("smooth", "blocky")),
     },
     apply=compress,

@@ -18,9 +18,9 @@ Where = Literal["region", "image", "selection", "subject", "own"]
 
 @dataclass(frozen=True)
 class Range:
-    """Drawn uniformly in low…high; a whole number where both ends are whole numbers.
+    """Drawn uniformly from low…high; an integer where both ends are integers.
 
-    least, most: the limits within which a user may set low and high. help: what the number means, without a full stop.
+    least, most: the limits within which a user may set low and high. help: what the number means, without a period.
     """
 
     low: float
@@ -36,7 +36,7 @@ class Range:
         return round(float(rng.uniform(self.low, self.high)), 4)
 
     def narrow(self, name: str, value: Any) -> Range:
-        """This range as the user narrows it: a number or [lowest, highest], within the limits. Raises RethinkError."""
+        """This range, narrowed by the user to a number or [lowest, highest] within the limits. Raises RethinkError."""
         low: Any
         high: Any
         low, high = value if isinstance(value, (list, tuple)) and len(value) == 2 else (value, value)
@@ -60,7 +60,7 @@ class Choice:
         return self.choices[int(rng.integers(len(self.choices)))]
 
     def narrow(self, name: str, value: Any) -> Choice:
-        """These choices as the user narrows them: one, or a list. Raises RethinkError."""
+        """These choices, narrowed by the user to one or a list. Raises RethinkError."""
         chosen = tuple(value) if isinstance(value, (list, tuple)) else (value,)
         if not chosen or any(choice not in self.choices for choice in chosen):
             raise RethinkError(f"{name}: expected any of {', '.join(self.choices)}, got {value!r}.")
@@ -105,13 +105,13 @@ Apply = Callable[[np.ndarray, Region, Values, Rng], OperationResult]
 
 @dataclass(frozen=True)
 class Operation:
-    """An easy change of an image, whose undoing is the edit to be learned.
+    """An easy change of an image that the model learns to undo.
 
-    id: also the name of its module. It stands in stores and workflows, so it never changes.
-    where: "region" applies to a place that the user marks, else to one that is drawn; "image" to all of it, or within the
-        user's mask; "selection" only to a user's mask or box; "subject" needs a mask of what stays; "own" chooses its
-        region itself.
-    hidden_what: what can no longer be seen, for the prompt to describe it; "" where the instruction says everything.
+    id: also the name of its module. It is written into stores and workflows, so it never changes.
+    where: "region" applies to a place that the user marks, otherwise to one that is drawn; "image" to all of it, or
+        within the user's mask; "selection" only to a user's mask or box; "subject" needs a mask of what stays; "own"
+        chooses its region itself.
+    hidden_what: what can no longer be seen, for the prompt to describe it; "" if the instruction says everything.
     ranges: every parameter with its range, in the order in which they are drawn.
     apply: the operation itself, on uint8 arrays.
     templates: {variant: instructions that undo it}; "" for results without a variant. Names in braces are the result's
@@ -186,8 +186,8 @@ def whole_image(image: np.ndarray) -> Region:
 def sample_region(
     image: np.ndarray, rng: Rng, area: tuple[float, float] = (0.03, 0.2), aspect: tuple[float, float] = (0.6, 1.7)
 ) -> Region:
-    """Of eight random boxes, with area (as a fraction of the image's) and aspect ratio drawn from their ranges, the one with
-    the most detail, so that what is hidden is worth restoring."""
+    """The most detailed of eight random boxes, so that what is hidden is worth restoring. Area (as a fraction of the
+    image) and aspect ratio are drawn from their ranges."""
     height, width = image.shape[:2]
     gray = image[:: max(1, height // 128), :: max(1, width // 128), 1].astype(np.float32)
     detail = np.pad(np.abs(np.diff(gray, axis=1))[:-1] + np.abs(np.diff(gray, axis=0))[:, :-1], ((1, 0), (1, 0)))

@@ -41,7 +41,7 @@ OPERATION = Operation(
     hidden_what="what lies outside the part that is left",
     ranges={
         "sides": Choice(tuple(SIDES)),
-        "cut": Range(0.15, 0.4, 0.05, 0.8, "Share of the side that is cut away"),
+        "cut": Range(0.15, 0.4, 0.05, 0.8, "Fraction of the side that is cut off"),
         "fill": Choice(("white", "black", "grey")),
     },
     apply=crop_pad,

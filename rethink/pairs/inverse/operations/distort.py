@@ -72,9 +72,9 @@ OPERATION = Operation(
     hidden_what="",
     ranges={
         "kind": Choice(("rotate", "perspective", "shuffle")),
-        "angle": Range(4.0, 35.0, 1.0, 180.0, "How far it is rotated, in degrees"),
-        "slant": Range(0.12, 0.3, 0.02, 0.45, "How far the corners are moved, as a share of the side"),
-        "tiles": Range(2, 4, 2, 8, "Tiles along a side"),
+        "angle": Range(4.0, 35.0, 1.0, 180.0, "Rotation in degrees"),
+        "slant": Range(0.12, 0.3, 0.02, 0.45, "How far the corners are moved, as a fraction of the side"),
+        "tiles": Range(2, 4, 2, 8, "Tiles per side"),
     },
     apply=distort,
     templates={

@@ -35,8 +35,8 @@ OPERATION = Operation(
     hidden_what="",
     ranges={
         "kind": Choice(("dark", "bright", "cast")),
-        "stops": Range(0.8, 2.0, 0.1, 4.0, "How many stops too dark or too bright"),
-        "cast": Range(0.3, 0.7, 0.05, 1.0, "How strong the color cast is"),
+        "stops": Range(0.8, 2.0, 0.1, 4.0, "Stops too dark or too bright"),
+        "cast": Range(0.3, 0.7, 0.05, 1.0, "Strength of the color cast"),
         "tint": Choice(("warm", "cold", "green", "magenta")),
     },
     apply=exposure,

@@ -1,6 +1,6 @@
-"""Fills holes without a model, for operations that remove something.
+"""Fill holes without a model, for operations that remove something.
 
-A hole is filled with the part of the same image that best continues its surroundings; what still differs at its rim
+A hole is filled with the part of the same image that best continues its surroundings. What still differs at its rim
 is spread over it smoothly, as in Poisson image editing (Pérez et al. 2003)."""
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _variance(colors: np.ndarray) -> float:
 
 
 def _refine(cost: Callable[[int, int], float], best: tuple[float, int, int], stride: int) -> tuple[float, int, int]:
-    """The best place around a good one, by ever smaller steps to eight neighbors."""
+    """The best place around a good one, in ever smaller steps to eight neighbors."""
     while stride := stride // 2:
         _, dy, dx = best
         around = [(dy + i * stride, dx + j * stride) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
@@ -94,7 +94,7 @@ def _refine(cost: Callable[[int, int], float], best: tuple[float, int, int], str
 
 
 def _sample(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, columns) of at most `SAMPLES` of a mask's pixels, evenly spaced."""
+    """(rows, columns) of up to `SAMPLES` of a mask's pixels, evenly spaced."""
     y, x = np.nonzero(mask)
     chosen = np.linspace(0, y.size - 1, min(SAMPLES, y.size)).astype(int)
     return y[chosen], x[chosen]

@@ -34,7 +34,7 @@ OPERATION = Operation(
     hidden_what="the colors, the materials and the light",
     ranges={
         "kind": Choice(("pencil", "ink", "edges")),
-        "width": Range(0.8, 2.0, 0.3, 6.0, "How thick the lines are, in thousandths of the image"),
+        "width": Range(0.8, 2.0, 0.3, 6.0, "Line width in thousandths of the image"),
     },
     apply=line_art,
     templates={

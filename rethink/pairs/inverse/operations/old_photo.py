@@ -54,10 +54,10 @@ OPERATION = Operation(
     where="image",
     hidden_what="the colors",
     ranges={
-        "sepia": Range(0.5, 1.0, 0.0, 1.0, "How brown it has become"),
-        "fade": Range(0.2, 0.7, 0.0, 1.0, "How far it has faded"),
-        "grain": Range(4.0, 14.0, 0.0, 64.0, "How much noise, of 255"),
-        "scratches": Range(4, 18, 0, 100, "How many long scratches"),
+        "sepia": Range(0.5, 1.0, 0.0, 1.0, "Strength of the sepia tone"),
+        "fade": Range(0.2, 0.7, 0.0, 1.0, "Amount of fading"),
+        "grain": Range(4.0, 14.0, 0.0, 64.0, "Amount of noise on the scale 0 to 255"),
+        "scratches": Range(4, 18, 0, 100, "Number of long scratches"),
     },
     apply=old_photo,
     templates={

@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 
 def blur_pixels(image: np.ndarray, radius: float) -> np.ndarray:
-    """Gaussian blur of uint8 [H, W] or [H, W, 3]; a large radius on a smaller copy, which looks the same."""
+    """Gaussian blur of uint8 [H, W] or [H, W, 3]. A large radius is applied to a smaller copy, which looks the same."""
     shrink = max(1, int(radius / 8))
     pil = Image.fromarray(image)
     if shrink == 1:

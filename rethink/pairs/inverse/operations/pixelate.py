@@ -9,7 +9,7 @@ from .core import Operation, OperationResult, Range, Region, Rng, Values, change
 
 
 def pixelate(image: np.ndarray, region: Region, values: Values, rng: Rng) -> OperationResult:
-    """A mosaic of so many blocks along the longer side of the place."""
+    """A mosaic with `blocks` blocks along the longer side of the place."""
 
     def mosaic(part: np.ndarray) -> np.ndarray:
         height, width = part.shape[:2]

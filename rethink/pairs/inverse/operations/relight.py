@@ -1,4 +1,4 @@
-"""Flat or too little light."""
+"""Light that is flat or too dim."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .pixel_math import blur_pixels, luminance, sample_curve, to_bytes, to_linea
 
 
 def relight(image: np.ndarray, region: Region, values: Values, rng: Rng) -> OperationResult:
-    """Flattened: the large differences of light taken out. Darkened: dusk, with what light is left from one side."""
+    """Flatten: remove the large differences in light. Darken: dusk, with the remaining light from one side."""
     if values["kind"] == "flat":
         light = blur_pixels(to_bytes(luminance(image)), max(image.shape[:2]) * 0.08).astype(np.float32) + 8
         gain = (light.mean() / light) ** (0.9 * values["strength"])
@@ -32,7 +32,7 @@ OPERATION = Operation(
     hidden_what="where the light comes from, its color and its mood",
     ranges={
         "kind": Choice(("flat", "dark")),
-        "strength": Range(0.55, 0.8, 0.01, 1.0, "How strong it is"),
+        "strength": Range(0.55, 0.8, 0.01, 1.0, "Strength of the effect"),
     },
     apply=relight,
     templates={

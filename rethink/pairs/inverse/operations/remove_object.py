@@ -1,4 +1,4 @@
-"""An object taken away, with its fringe and its shadow."""
+"""Remove an object, with its fringe and its shadow."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ OPERATION = Operation(
     where="selection",
     hidden_what="the object that was taken away",
     ranges={
-        "margin": Range(
-            0.01, 0.12, 0.0, 0.5, "How much more than the object is taken away, as a share of its shorter side"
-        ),
+        "margin": Range(0.01, 0.12, 0.0, 0.5, "Margin removed around the object, as a fraction of its shorter side"),
     },
     apply=remove_object,
     templates={

@@ -9,7 +9,7 @@ from .inpainting import grow, inpaint
 
 
 def text_erase(image: np.ndarray, region: Region, values: Values, rng: Rng) -> OperationResult:
-    """The place filled from its surroundings, or with the color around it."""
+    """Fill the place from its surroundings, or with the color around it."""
     hole = region.as_mask(image)
     if values["fill"] == "surroundings":
         return OperationResult(inpaint(image, hole), hole)

@@ -55,7 +55,7 @@ def watermark(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Op
 
 
 def _readable(colors: dict[str, tuple], image: np.ndarray, ink: np.ndarray, rng: Rng) -> str:
-    """One of the half of the colors with the most contrast to what is under the ink."""
+    """One of the colors, drawn from the half with the most contrast to what is under the ink."""
     beneath = image[ink > 0].mean(0)
     by_contrast = sorted(colors, key=lambda name: -np.abs(beneath - colors[name]).mean())
     return by_contrast[int(rng.integers(len(colors) // 2))]
@@ -118,7 +118,7 @@ OPERATION = Operation(
     hidden_what="",
     ranges={
         "kind": Choice(("text", "tiled", "stamp")),
-        "opacity": Range(0.3, 0.6, 0.05, 1.0, "How opaque the mark is"),
+        "opacity": Range(0.3, 0.6, 0.05, 1.0, "Opacity of the mark"),
     },
     apply=watermark,
     templates={

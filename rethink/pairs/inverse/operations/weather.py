@@ -77,7 +77,7 @@ OPERATION = Operation(
     hidden_what="",
     ranges={
         "kind": Choice(("rain", "snow", "haze")),
-        "strength": Range(0.4, 1.0, 0.01, 1.0, "How strong it is"),
+        "strength": Range(0.4, 1.0, 0.01, 1.0, "Strength of the weather"),
     },
     apply=weather,
     templates={

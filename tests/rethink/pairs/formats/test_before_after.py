@@ -71,7 +71,7 @@ def test_several_images_of_a_name_are_no_pair(tmp_path):
 
 def test_a_folder_of_something_else_is_one_sentence(tmp_path):
     write(tmp_path / "set/holiday.png", 0)
-    with pytest.raises(RethinkError, match="no pair in the layout of before-after: it holds holiday.png"):
+    with pytest.raises(RethinkError, match="no pairs in the layout before-after: it holds holiday.png"):
         read(tmp_path / "set", tmp_path)
 
 

@@ -83,7 +83,7 @@ def test_another_seed_draws_anew_and_says_what_the_first_has_left(job):
     first = job(EDITS[:1]).run()
     other = job(EDITS[:1], seed=6).run()
     assert other.pairs.subset_ids.isdisjoint(first.pairs.subset_ids) and not first.stray_seeds
-    assert other.stray_seeds == ("1 pair of the same kind was made with seed 0; to go on with it, give that seed.",)
+    assert other.stray_seeds == ("1 pair of the same kind was made with seed 0; to continue with it, use that seed.",)
 
 
 def test_what_is_skipped_is_said(job):

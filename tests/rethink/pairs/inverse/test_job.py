@@ -52,7 +52,9 @@ def test_another_seed_or_other_words_are_other_pairs(sources, tmp_path):
     assert words.pairs.subset_ids.isdisjoint(first.pairs.subset_ids)
     assert all("the wall" in pair.instruction for pair in words.pairs)
     other = made(seed=1)
-    assert other.stray_seeds == ("2 pairs of the same kind were made with seed 0; to go on with them, give that seed.",)
+    assert other.stray_seeds == (
+        "2 pairs of the same kind were made with seed 0; to continue with them, use that seed.",
+    )
 
 
 def test_an_editor_does_the_inverse(sources, tmp_path):

@@ -108,10 +108,10 @@ def test_boxes_in_doubt_are_of_no_picture(tmp_path):
 @pytest.mark.parametrize(
     ("spots", "why"),
     [
-        ([{"box": [0.5, 0.1, 0.2, 0.3]}], "is no box within the image"),
-        ([{"box": [0.1, 0.5, 0.2, 0.3]}], "is no box within the image"),
-        ([{"box": [0.2, 0.2, 0.2, 0.3]}], "is no box within the image"),
-        ([{"box": [1.1, 0.2, 1.4, 0.3]}], "is no box within the image"),
+        ([{"box": [0.5, 0.1, 0.2, 0.3]}], "is not a box within the image"),
+        ([{"box": [0.1, 0.5, 0.2, 0.3]}], "is not a box within the image"),
+        ([{"box": [0.2, 0.2, 0.2, 0.3]}], "is not a box within the image"),
+        ([{"box": [1.1, 0.2, 1.4, 0.3]}], "is not a box within the image"),
         ([{"box": [10, 20, 200, 300]}], "in pixels; divide"),
         ([{"box": [0.1, 0.2, 0.3]}], "four numbers"),
         ([{"box": [0.1, 0.2, 0.3, None]}], "four numbers"),
@@ -123,7 +123,7 @@ def test_boxes_in_doubt_are_of_no_picture(tmp_path):
         ([{"place": "the sign"}], "four numbers"),
         ([[0.1, 0.2, 0.3, 0.4]], "a list of boxes"),
         ({"box": [0.1, 0.2, 0.3, 0.4]}, "a list of boxes"),
-        ([{"box": [0, 0, 1, 1], "place": 3}], "are words"),
+        ([{"box": [0, 0, 1, 1], "place": 3}], "expected text for place and hidden"),
         ([{"box": [0, 0, 1, 1], "place": "a hat \ud83d"}], "half of a character"),
     ],
 )
@@ -172,7 +172,7 @@ def test_pictures_under_every_ending_are_worked_on_and_others_named(tmp_path):
 def test_a_masks_folder_within_is_not_worked_on_and_the_same_one_is_refused(tmp_path):
     photos = put(tmp_path / "photos", "a.png", "masks/a.png", "sub/masks.png")
     assert [source.name for source in ImageFolder(photos, photos / "masks")] == ["a.png", "sub/masks.png"]
-    with pytest.raises(RethinkError, match="masks: .* is the folder of the images themselves"):
+    with pytest.raises(RethinkError, match="masks: .* is the image folder itself"):
         ImageFolder(photos, photos)
 
 

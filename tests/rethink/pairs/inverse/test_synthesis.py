@@ -225,7 +225,7 @@ def test_a_broken_editor_skips_and_a_full_disk_ends_the_run(folder, tmp_path, mo
 
     for what in ("rethink.pairs.store.write_atomically", "os.write"):  # the pictures, the manifest
         monkeypatch.setattr(what, full)
-        with pytest.raises(DiskFull, match="no room"):
+        with pytest.raises(DiskFull, match="no space"):
             run_synthesis(tmp_path / "t", ImageFolder(folder), SynthesisConfig())
         monkeypatch.undo()
     _, done = run_synthesis(tmp_path / "t", ImageFolder(folder), SynthesisConfig())

@@ -48,7 +48,7 @@ def test_a_person_goes_before_every_threshold(pairs):
         store.set_verdict(same.id, accepted=True)
         store.set_verdict(good.id, accepted=False)
     report = FilterJob(pairs).run()
-    assert names(report.accepted) == ["same"] and ("rejected by hand", 1) in report.reasons
+    assert names(report.accepted) == ["same"] and ("rejected manually", 1) in report.reasons
 
 
 def test_a_critic_is_asked_about_every_pair_once(pairs, scripted):
