@@ -1,1 +1,1 @@
-"""Keep unchanged pixels: an edit aligned with its source, with the source's own pixels wherever nothing was changed."""
+"""Keep unchanged pixels: align an edit with its source, and restore the source's pixels where nothing changed."""

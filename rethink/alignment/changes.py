@@ -1,7 +1,7 @@
-"""Finds where an aligned edit truly differs from its source, apart from noise, JPEG artifacts and the editor's own blur.
+"""Find where an aligned edit truly differs from its source, apart from noise, JPEG artifacts and the editor's own blur.
 
-Everything is decided on a grid of small cells. How much unchanged cells differ is not assumed but estimated from the
-pair, as a function of the source's texture: compression and autoencoders are least exact on fine texture.
+Everything is decided on a grid of small cells. How much unchanged cells differ is estimated from the pair, as a
+function of the source's texture: compression and autoencoders are least exact on fine texture.
 """
 
 import torch
@@ -10,16 +10,16 @@ from torch import Tensor
 
 from .registration import blur, downscale, size_of
 
-WEAK, STRONG = 2.0, 2.6  # how many times the usual difference: belongs to a change beside it; is a change by itself
-BINS = 12  # of texture, with equally many cells in each
+WEAK, STRONG = 2.0, 2.6  # multiples of the usual difference: belongs to an adjacent change; is a change by itself
+BINS = 12  # of texture, with the same number of cells in each
 USUAL = 0.4  # the quantile of a bin that counts as usual: holds when up to half of the cells are edited
 FLOORS = (0.006, 0.006)  # RMS over a cell, mean over a neighborhood: invisible differences
-CEILINGS = ((0.04, 1.0), (0.006, 0.05))  # a + b · texture: noisier than this no editor's untouched cells are
-DETAIL_SIDE, NO_DETAIL = 384, 5e-4  # the side at which the detail of the whole is compared; RMS: a plain surface
+CEILINGS = ((0.04, 1.0), (0.006, 0.05))  # a + b · texture: no editor's untouched cells are noisier than this
+DETAIL_SIDE, NO_DETAIL = 384, 5e-4  # side at which the detail of the whole image is compared; RMS of a plain surface
 
 
 def cell_size(size: tuple[int, int]) -> int:
-    """Pixels a side: 1 for small images, 4 around a megapixel, more beyond two."""
+    """Pixels per side: 1 for small images, 4 around a megapixel, more beyond two."""
     side = (size[0] * size[1]) ** 0.5
     return max(1, min(4, round(side / 128)), round(side / 384))
 
@@ -27,7 +27,7 @@ def cell_size(size: tuple[int, int]) -> int:
 def find_changes(source: Tensor, placed: Tensor, visible: tuple[slice, slice]) -> Tensor:
     """The changed cells [rows, columns], for images [3, H, W] in one frame.
 
-    Only `visible` rows and columns of pixels are compared; beyond them cells go with the nearest one that was.
+    Only the `visible` rows and columns of pixels are compared. Cells beyond them follow the nearest cell that was.
     """
     cell = cell_size(size_of(source))
     texture = _texture(source, cell)
@@ -44,11 +44,11 @@ def find_changes(source: Tensor, placed: Tensor, visible: tuple[slice, slice]) -
 
 
 def surviving_detail(source: Tensor, placed: Tensor, cells: Tensor, trusted: Tensor) -> float:
-    """Which share (0…1) of the source's detail is found again in the unchanged cells of the edit.
+    """The share (0…1) of the source's detail that is also in the unchanged cells of the edit.
 
-    That cells look unchanged is not enough: a style may leave even surfaces as even as they were, but not the faint
-    detail on them. `source` and `placed`: [3, H, W]; `cells`: the changed ones; `trusted` [1, H, W]: what counts.
-    For a source without any detail it is the share of its surface.
+    It is not enough that cells look unchanged: a style change may leave an even surface even, but not the faint detail
+    on it. `source` and `placed`: [3, H, W]; `cells`: the changed ones; `trusted` [1, H, W]: what counts.
+    For a source without any detail, the share of its surface that is unchanged.
     """
     size = [max(1, round(side * min(1.0, DETAIL_SIDE / max(source.shape[1:])))) for side in source.shape[1:]]
     ours, theirs = (_detail(downscale(image.mean(0, keepdim=True), size)) for image in (source, placed))
@@ -64,7 +64,7 @@ def surviving_detail(source: Tensor, placed: Tensor, cells: Tensor, trusted: Ten
 
 
 def _detail(gray: Tensor) -> Tensor:
-    """What is larger than noise and smaller than a fiftieth of the side."""
+    """Detail that is larger than noise and smaller than a fiftieth of the side."""
     soft = blur(gray)
     return soft - _box_blur(soft, 3)
 
@@ -74,18 +74,18 @@ def _box_blur(images: Tensor, radius: int) -> Tensor:
 
 
 def _pool(image: Tensor, cell: int) -> Tensor:
-    """[C, H, W] → means over cells; those at the lower and right border may be smaller."""
+    """[C, H, W] → means over cells. Cells at the lower and right border may be smaller."""
     return F.avg_pool2d(image[None], cell, ceil_mode=True, count_include_pad=False)[0]
 
 
 def _texture(source: Tensor, cell: int) -> Tensor:
-    """RMS of the source's finest detail over a cell and those around it."""
+    """RMS of the source's finest detail over a cell and its neighbors."""
     detail = (source - blur(source)).square().sum(0, keepdim=True)
     return _box_blur(_pool(detail, cell), 1)[0].sqrt()
 
 
 def _cells_within(visible: tuple[slice, slice], cell: int, shape: torch.Size) -> tuple[slice, slice]:
-    """The cells of which every pixel was seen, at least one."""
+    """The cells of which every pixel was seen; at least one."""
     bounds = []
     for seen, count in zip(visible, shape):
         first = min(-(-seen.start // cell), count - 1)
@@ -100,7 +100,7 @@ def _excess(measure: Tensor, texture: Tensor, floor: float, ceiling: tuple[float
     bins = [part for part in order.tensor_split(BINS) if len(part)]
     values = measure.flatten()
     usual = torch.stack([values[part].kthvalue(max(1, int(USUAL * len(part)))).values for part in bins])
-    usual = usual.flip(0).cummin(0).values.flip(0)  # an edited plain area shall not pass for noise
+    usual = usual.flip(0).cummin(0).values.flip(0)  # an edited plain area must not pass for noise
     at = torch.stack([texture.flatten()[part].mean() for part in bins])
     expected = _interpolate(texture, at, usual)
     return measure / torch.minimum(expected, ceiling[0] + ceiling[1] * texture).clamp_min(floor)
@@ -124,7 +124,7 @@ def _extrapolate(cells: Tensor, known: tuple[slice, slice], shape: torch.Size) -
 
 
 def _clean_up(score: Tensor) -> Tensor:
-    """Changes that hang together: grown from sure ones, small islands dropped, small holes closed."""
+    """Connected changes: grown from certain ones, with small islands dropped and small holes closed."""
     sure = _box_blur(score.clamp(max=3 * STRONG)[None], 1)[0] > STRONG
     changed = _grow(sure, score > WEAK)
     radius = max(1, round(max(score.shape) / 100))
@@ -134,7 +134,7 @@ def _clean_up(score: Tensor) -> Tensor:
 
 
 def _grow(seed: Tensor, within: Tensor) -> Tensor:
-    """All cells of `within` that hang together with a seed."""
+    """All cells of `within` that are connected to a seed."""
     seed = seed & within
     while True:
         grown = dilate(seed, 1) & within
@@ -144,7 +144,7 @@ def _grow(seed: Tensor, within: Tensor) -> Tensor:
 
 
 def dilate(cells: Tensor, radius: int) -> Tensor:
-    """The largest value (or whether any is true) within `radius` to all sides; [H, W]."""
+    """The largest value (or whether any is true) within `radius` in all directions; [H, W]."""
     values = cells.float()[None]
     values = F.max_pool2d(values, (2 * radius + 1, 1), stride=1, padding=(radius, 0))
     values = F.max_pool2d(values, (1, 2 * radius + 1), stride=1, padding=(0, radius))

@@ -1,4 +1,4 @@
-"""Keep unchanged pixels: an edit aligned with its source, with the source's own pixels wherever nothing was changed.
+"""Keep unchanged pixels: align an edit with its source, and restore the source's own pixels wherever nothing changed.
 
 Plain torch: every step is a resampling along one axis, a sum or a pooling, and needs no other package.
 """
@@ -16,8 +16,8 @@ from ..images import as_edit_mask, as_image
 from .changes import cell_size, dilate, find_changes, surviving_detail
 from .registration import DRIFT, ColorTransform, Registration, place, register, size_of
 
-ALIKE = 0.22  # less agreement of the edges than this: two images that have nothing to do with each other
-LEFT = 0.07  # when less than this share of the source's detail is found again, the edit is of everything
+ALIKE = 0.22  # with less agreement of the edges than this, two images have nothing to do with each other
+LEFT = 0.07  # with less than this share of the source's detail left, the edit changed everything
 
 OnImage = Callable[[int, int], None]
 Verdict = Literal["restored", "everything changed", "nothing in common"]
@@ -28,10 +28,10 @@ NOTHING_IN_COMMON: Verdict = "nothing in common"
 
 @dataclass(frozen=True)
 class RestoredEdit:
-    """One edit after its unchanged pixels were put back, and what was measured on the way.
+    """One edit with its unchanged pixels restored, and what was measured in the process.
 
-    `image` [H, W, 3] and `mask` [H, W] (1 = the edit's, 0 = the source's own pixel) have the source's size, unless
-    `verdict` is not RESTORED: then `image` is the edit as it came and `mask` is 1 everywhere.
+    `image` [H, W, 3] and `mask` [H, W] (1 = the edit's pixel, 0 = the source's own) have the source's size. If
+    `verdict` is not RESTORED, `image` is the unaltered edit and `mask` is 1 everywhere.
     `shift` is (right, down) in pixels of the source, `zoom` how much larger things are in the edit, `changed` the
     share 0…1 of pixels that are not the source's, `drift` the RMS change of color.
     """
@@ -57,17 +57,19 @@ class RestoredEdit:
 def keep_unchanged(
     source: Tensor, edit: Tensor, mask: Tensor | None = None, *, on_image: OnImage | None = None
 ) -> list[RestoredEdit]:
-    """Put the source's own pixels back wherever the edit did not change them, bit for bit; one result per edit.
+    """Restore the source's own pixels, bit for bit, wherever the edit did not change them; one result per edit.
 
     `source`: IMAGE [S, H, W, 3]; `edit`: IMAGE [B, h, w, 3] of any size, the edits of the first source first. `mask`
-    [S or 1, H, W]: where the image may change; outside it everything is the source's, and only there the two are
-    compared to find the shift. `on_image(done, total)` is called after each edit; what it raises ends the run.
+    [S or 1, H, W]: where the image may change. Outside it everything stays the source's, and the two are compared only
+    there to find the shift. `on_image(done, total)` is called after each edit; an exception from it ends the run.
     Raises RethinkError for anything but images, for batches and masks of the wrong size, and for an empty mask.
     """
     source, edit = as_image(source, "source"), as_image(edit, "edited")
     each, rest = divmod(len(edit), len(source))
     if rest:
-        raise RethinkError(f"edited: {len(edit)} edit(s) of {len(source)} sources; give as many for every source.")
+        raise RethinkError(
+            f"edited: got {len(edit)} edit(s) for {len(source)} sources; give the same number for every source."
+        )
     masks = as_edit_mask(mask, source)
     masks = None if masks is None else masks.expand(len(source), -1, -1).to(source)
     restored = []
@@ -86,7 +88,7 @@ def _restore(source: Tensor, edit: Tensor, mask: Tensor | None) -> RestoredEdit:
     registration = register(ours, theirs, trusted)
     placement, colors = registration.placement, registration.colors
     drift = colors.drift(theirs)
-    if drift > DRIFT:  # so large a change is the edit itself
+    if drift > DRIFT:  # a change this large is the edit itself
         colors = ColorTransform.identity(ours)
     placed = colors.undo(place(theirs, placement, size)).clamp(0, 1)
     expected = colors.clip(ours)
@@ -106,7 +108,7 @@ def _restore(source: Tensor, edit: Tensor, mask: Tensor | None) -> RestoredEdit:
 
 
 def _trusted_pixels(source: Tensor, mask: Tensor | None) -> Tensor:
-    """Where to look for the shift [1, H, W]: outside the mask, unless it leaves next to nothing."""
+    """Where to look for the shift [1, H, W]: outside the mask, unless that leaves almost nothing."""
     everywhere = torch.ones_like(source[:1])
     if mask is None:
         return everywhere
@@ -123,7 +125,7 @@ def _verdict(registration: Registration, drift: float, left: float, masked: bool
 
 
 def soften_mask(cells: Tensor, size: tuple[int, int]) -> Tensor:
-    """Changed cells → [H, W]: 1 on every pixel of them, falling to 0 within a hundredth of the longer side outside."""
+    """Changed cells → [H, W]: 1 on their pixels, falling to 0 within a hundredth of the longer side around them."""
     seam = max(2, round(max(size) / 100))
     cell = cell_size(size)
     pixels = cells.float().repeat_interleave(cell, 0).repeat_interleave(cell, 1)[: size[0], : size[1]]

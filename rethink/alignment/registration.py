@@ -1,10 +1,10 @@
-"""Finds an image in an edit of it: shift, zoom and slight color drift, robust to what the edit really changed.
+"""Find an image in an edit of it: shift, zoom and slight color drift, whatever the edit really changed.
 
 A coarse search over zooms by correlation of edge directions (after Fitch et al., "Orientation Correlation", BMVC 2002)
 finds the position to about a pixel of a small copy, then Gauss-Newton steps with Tukey's weights on a pyramid (Baker and
 Matthews, "Lucas-Kanade 20 Years On", IJCV 2004, with the mean of both images' gradients) refine it.
 
-Internally, images are [3, H, W] and positions are fractions: 0 is the center of a side, -0.5 and 0.5 are its ends, so that
+Internally, images are [3, H, W] and positions are fractions: 0 is the center of a side, -0.5 and 0.5 are its ends. So
 one placement holds at every size of the pyramid.
 """
 
@@ -17,8 +17,8 @@ from torch import Tensor
 
 LEVELS = (192, 384, 768)  # the long side of the pyramid's images; the last one gives 1/100 of a pixel at 2048
 STEPS = (8, 5, 4)
-ZOOMS = tuple(1.01**power for power in range(-8, 9))  # what the coarse search tries around every way to fit the sizes
-CUTOFFS = (0.3, 0.15, 0.1)  # a pixel that differs more than this, per level, is edited however noisy the pair is
+ZOOMS = tuple(1.01**power for power in range(-8, 9))  # tried by the coarse search around every way to fit the sizes
+CUTOFFS = (0.3, 0.15, 0.1)  # per level: a pixel that differs more than this is edited, however noisy the pair
 UNSURE = 0.02  # less agreement of the edges than this is chance
 STILL = 0.1  # pixels: a smaller movement of every corner is none, and the edit need not be resampled
 FAINT = 0.5 / 255  # a smaller change of every color is none
@@ -38,11 +38,11 @@ class Placement:
 
     @property
     def zoom(self) -> float:
-        """How much larger things are in the edit than in the source, both laid over each other."""
+        """How much larger things are in the edit than in the source when one is laid over the other."""
         return math.sqrt(self.span[0] / self.base[0] * self.span[1] / self.base[1])
 
     def shift(self, size: tuple[int, int]) -> tuple[float, float]:
-        """How far right and down the source's center is in the edit, in pixels of a source of `size` [H, W]."""
+        """How far right and down the source's center moved in the edit, in pixels of a source of `size` [H, W]."""
         down, right = (o / b * side for o, b, side in zip(self.offset, self.base, size))
         return right, down
 
@@ -58,7 +58,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class ColorTransform:
-    """The edit's colors times `gain` plus `offset`, both [3, 1, 1], are the source's."""
+    """Maps the edit's colors to the source's: times `gain` plus `offset`, both [3, 1, 1]."""
 
     gain: Tensor
     offset: Tensor
@@ -71,7 +71,7 @@ class ColorTransform:
         return edit * self.gain + self.offset
 
     def clip(self, source: Tensor) -> Tensor:
-        """The source as far as the edit can show it: what the drift pushed beyond white or black is lost."""
+        """The source as the edit can show it: what the drift pushed beyond white or black is lost."""
         low, high = self.offset, self.gain + self.offset
         return torch.minimum(torch.maximum(source, low), high)
 
@@ -82,7 +82,7 @@ class ColorTransform:
 
 @dataclass(frozen=True)
 class Registration:
-    """`agreement`: how alike the edges of source and placed edit run, from 0 (by chance) to 1."""
+    """`agreement`: how similar the edges of source and placed edit are, from 0 (chance) to 1."""
 
     placement: Placement
     colors: ColorTransform
@@ -90,7 +90,7 @@ class Registration:
 
 
 def register(source: Tensor, edit: Tensor, trusted: Tensor) -> Registration:
-    """The placement of the source [3, H, W] in the edit [3, h, w], estimated where `trusted` [1, H, W] is 1, not 0."""
+    """The placement of the source [3, H, W] in the edit [3, h, w], estimated where `trusted` [1, H, W] is 1."""
     levels = [_level(source, edit, trusted, side) for side in LEVELS[: _needed_levels(size_of(source))]]
     start = _search(*levels[0], _fitting_spans(size_of(source), size_of(edit)))
     placement, colors = _refine(levels, start)
@@ -128,14 +128,14 @@ def size_of(image: Tensor) -> tuple[int, int]:
 
 
 def place(edit: Tensor, placement: Placement, size: tuple[int, int]) -> Tensor:
-    """The edit [C, h, w] resampled onto the source: [C, *size]; beyond its borders it is mirrored."""
+    """The edit [C, h, w] resampled onto the source: [C, *size]. Beyond its borders it is mirrored."""
     for axis, (span, offset, side) in enumerate(zip(placement.span, placement.offset, size), start=1):
         edit = _resample(edit, axis, span, offset, side)
     return edit
 
 
 def _resample(image: Tensor, axis: int, span: float, offset: float, count: int) -> Tensor:
-    """`count` samples along one axis by a cubic kernel, widened where several pixels fall into one sample."""
+    """`count` samples along one axis with a cubic kernel, widened where several pixels fall into one sample."""
     side = image.shape[axis]
     if side == count and span == 1 and offset == 0:
         return image
@@ -168,7 +168,7 @@ def _needed_levels(size: tuple[int, int]) -> int:
 
 
 def _level(source: Tensor, edit: Tensor, trusted: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Copies whose longer side is `side` at most, slightly blurred: noise and JPEG blocks matter less."""
+    """Copies whose longer side is at most `side`, slightly blurred so that noise and JPEG blocks matter less."""
     factor = min(1.0, side / max(size_of(source)))
     size = [max(1, round(length * factor)) for length in size_of(source)]
     edit_size = [min(length, ours) for length, ours in zip(size_of(edit), size)]
@@ -177,14 +177,14 @@ def _level(source: Tensor, edit: Tensor, trusted: Tensor, side: int) -> tuple[Te
 
 
 def downscale(image: Tensor, size: list[int]) -> Tensor:
-    """[C, H, W] → [C, *size], every pixel counting."""
+    """[C, H, W] → [C, *size], with every pixel counted."""
     if list(image.shape[1:]) == size:
         return image
     return F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
 
 
 def blur(image: Tensor) -> Tensor:
-    """[C, H, W] by a binomial kernel of three pixels."""
+    """Blur [C, H, W] with a binomial kernel of three pixels."""
     for axis in (1, 2):
         before, after = _neighbors(image, axis)
         image = image / 2 + (before + after) / 4
@@ -198,14 +198,14 @@ def _slope(image: Tensor, axis: int) -> Tensor:
 
 
 def _neighbors(image: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """The pixel before and the one after each, along one axis of [C, H, W]; the border is repeated."""
+    """The pixels before and after each one, along one axis of [C, H, W]. The border is repeated."""
     padded = F.pad(image[None], [1, 1, 0, 0] if axis == 2 else [0, 0, 1, 1], mode="replicate")[0]
     side = image.shape[axis]
     return padded.narrow(axis, 0, side), padded.narrow(axis, 2, side)
 
 
 def _fitting_spans(size: tuple[int, int], edit_size: tuple[int, int]) -> list[tuple[float, float]]:
-    """Spans that explain the edit's size: stretched, or with aspect kept and cut off or padded."""
+    """Spans that explain the edit's size: stretched, or cropped or padded at the same aspect ratio."""
     per_pixel = [edit_side / side for side, edit_side in zip(size, edit_size)]
     ways = [(1.0, 1.0)]
     if max(per_pixel) / min(per_pixel) > 1.002:
@@ -243,7 +243,7 @@ def _edges(image: Tensor) -> Tensor:
 
 
 def _edge_similarity(source: Tensor, edit: Tensor, placement: Placement) -> Tensor:
-    """How similar the edge directions around each pixel are, 0…1 [1, H, W]; without edges, little is certain."""
+    """How similar the edge directions around each pixel are, 0…1 [1, H, W]. Without edges, little is certain."""
     ours, theirs = _edges(source), _edges(place(edit, placement, size_of(source)))
     products = torch.stack([(ours.conj() * theirs).real, ours.abs().square(), theirs.abs().square()])
     both, own, other = F.avg_pool2d(products[None], 13, stride=1, padding=6, count_include_pad=False)[0]
@@ -251,7 +251,7 @@ def _edge_similarity(source: Tensor, edit: Tensor, placement: Placement) -> Tens
 
 
 def _measure_agreement(source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement) -> float:
-    """How alike the edges run where both are seen, as a share of all edges of the source: seeing little proves little."""
+    """How similar the edges are where both are visible, as a share of the source's edges: seeing little proves little."""
     size = size_of(source)
     rows, columns = placement.visible(size)
     ours = _edges(source) * trusted[0]
@@ -264,7 +264,7 @@ def _measure_agreement(source: Tensor, edit: Tensor, trusted: Tensor, placement:
 def _compare(
     source: Tensor, edit: Tensor, trusted: Tensor, placement: Placement, colors: ColorTransform, cutoff: float
 ) -> tuple[Tensor, Tensor, ColorTransform]:
-    """(the placed edit, how much each pixel counts [1, H, W], the colors fitted anew) by one robust step."""
+    """(the placed edit, how much each pixel counts [1, H, W], the refitted colors) after one robust step."""
     placed = place(edit, placement, size_of(source))
     visible = torch.zeros_like(trusted)
     rows, columns = placement.visible(size_of(source))

@@ -1,1 +1,1 @@
-"""How good an edit is, by measures that need no judge."""
+"""Measure how good an edit is, without a judge."""

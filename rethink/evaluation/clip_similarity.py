@@ -31,11 +31,11 @@ class Clip:
         try:
             self.tokenizer = transformers.CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
             images = transformers.CLIPImageProcessor.from_pretrained(str(folder), local_files_only=True)
-        except Exception as error:  # what a damaged folder makes of the libraries can be anything
-            raise RethinkError(f"clip: {folder} is no CLIPModel folder: {shortened(error)}") from error
-        self.model.eval().to(device)  # Any: what a Module's attributes are, torch's types do not say
+        except Exception as error:  # a damaged folder can make the libraries raise anything
+            raise RethinkError(f"clip: {folder} is not a CLIPModel folder: {shortened(error)}") from error
+        self.model.eval().to(device)  # Any: torch does not type a Module's attributes
         if torch.device(device).type == "cpu":
-            self.model.float()  # which emulates half precision, eight times slower
+            self.model.float()  # a CPU emulates half precision, eight times slower
         self.mean = torch.tensor(images.image_mean, device=device)[:, None, None]
         self.std = torch.tensor(images.image_std, device=device)[:, None, None]
         self.side = self.model.config.vision_config.image_size
@@ -44,7 +44,7 @@ class Clip:
 
     @torch.inference_mode()
     def images(self, images: Sequence[np.ndarray]) -> Tensor:
-        """uint8 [H, W, 3] each → [len(images), D]. The whole image is scaled to CLIP's square, not a crop of it, so
+        """uint8 [H, W, 3] each → [len(images), D]. The whole image is scaled to CLIP's square instead of cropped, so
         that an edit at the border counts."""
         pixels = torch.stack([self._square(image) for image in images])
         pooled = self.model.vision_model(pixel_values=(pixels - self.mean) / self.std).pooler_output
@@ -57,7 +57,7 @@ class Clip:
 
     @torch.inference_mode()
     def texts(self, captions: Sequence[str]) -> Tensor:
-        """[len(captions), D]; longer captions are cut at the model's number of tokens."""
+        """[len(captions), D]. Captions are truncated at the model's maximum number of tokens."""
         words = self.tokenizer(
             list(captions), padding="max_length", truncation=True, max_length=self.tokens, return_tensors="pt"
         ).to(self.device)
@@ -66,19 +66,19 @@ class Clip:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise RethinkError unless all of a CLIPModel's folder is there, and nothing but data."""
+    """Raise RethinkError unless a CLIPModel folder is complete and contains only data."""
     if not (folder / "config.json").is_file():
-        raise RethinkError(f"clip: {folder} is no CLIPModel folder: it has no config.json.")
+        raise RethinkError(f"clip: {folder} is not a CLIPModel folder: it has no config.json.")
     check_data("clip", folder)
     if (kind := read_json("clip", folder / "config.json").get("model_type")) != "clip":
-        raise RethinkError(f"clip: {folder} is no CLIPModel folder but a {kind}.")
+        raise RethinkError(f"clip: {folder} is not a CLIPModel folder but a {kind}.")
     check_files("clip", folder / "preprocessor_config.json")
     if not (folder / "tokenizer.json").is_file():
-        check_files("clip", folder / "vocab.json", folder / "merges.txt")  # else an empty tokenizer would open
+        check_files("clip", folder / "vocab.json", folder / "merges.txt")  # otherwise an empty tokenizer would open
 
 
 def similarities(images: Tensor, texts: Tensor | None) -> list[dict[str, float]]:
-    """Cosines of B edits under the released code's names.
+    """CLIP cosines of B edits, under the released code's names.
 
     images: [2, B, D], before and after. texts: [2, B, D], the captions of both, or None.
     clip_sim_image: image to image. clip_sim_0, clip_sim_1: each caption to its image. clip_sim_dir: the change of the

@@ -1,4 +1,4 @@
-"""Measures that need a model of their own, each there when its package and its files are: LPIPS, DINO and DreamSim compare two
+"""Measures that need their own model, each available if its package and files are: LPIPS, DINO and DreamSim compare two
 images, EditScore and EditReward score an edit. Nothing is ever downloaded."""
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ Kind = Literal["perceptual", "reward"]
 # (source, edited, instruction) → a number. Both are IMAGE [1, H, W, 3], of one size where two images are compared.
 Compare = Callable[["Tensor", "Tensor", str], float]
 
-ALEXNET = "alexnet-owt-7be5be79.pth"  # torchvision's, which LPIPS stands on
+ALEXNET = "alexnet-owt-7be5be79.pth"  # torchvision's, which LPIPS is built on
 SQUARE = 224  # pixels that DINO and DreamSim see
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of its colors
 DINO_CLASSES = {"vit": "ViTModel", "dinov2": "Dinov2Model", "dinov2_with_registers": "Dinov2WithRegistersModel"}
-EDIT_SCORE_RANGE = 25  # what its models answer within; they give back 0…10
+EDIT_SCORE_RANGE = 25  # of its models' answers; they return 0…10
 
 
 @dataclass(frozen=True)
 class LearnedMeasure:
-    """A row. kind: perceptual ones compare the parts that should not change, rewards see the whole edit. open: (folder of this
-    measure's files, device) → the measure; raises RethinkError where something is missing."""
+    """A row of the table of learned measures. kind: perceptual ones compare the parts that should not change, rewards
+    see the whole edit. open: (folder of the measure's files, device) → the measure; raises RethinkError where something
+    is missing."""
 
     measure: Measure
     kind: Kind
@@ -43,14 +44,14 @@ class LearnedMeasure:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """The name for people."""
         return self.measure.name
 
 
 def open_measure(row: LearnedMeasure, models: Path | None, device: str = "cpu") -> Compare:
-    """One measure, ready. models: holds a folder a measure.
+    """Open a measure. models: contains one folder per measure.
 
-    Raises RethinkError where its package or its files are missing, or where it fails in any way.
+    Raises RethinkError where its package or files are missing, or where it fails in any way.
     """
     folder = (models or Path()) / row.folder
     if row.folder and not (models is not None and folder.is_dir()):
@@ -65,7 +66,7 @@ def open_measure(row: LearnedMeasure, models: Path | None, device: str = "cpu") 
 
 
 def measure(compare: Compare, source: Tensor, edited: Tensor, instruction: str) -> float:
-    """The number of one measure. Raises RethinkError where it fails, or gives none."""
+    """The value of a measure. Raises RethinkError where it fails or gives no finite number."""
     try:
         with no_downloads():
             value = float(compare(source, edited, instruction))
@@ -80,7 +81,7 @@ def measure(compare: Compare, source: Tensor, edited: Tensor, instruction: str) 
 
 @contextmanager
 def no_downloads() -> Iterator[None]:
-    """Whatever packages would fetch from torch's or from Hugging Face's hub is an error in here."""
+    """Make any download by a package from torch's or Hugging Face's hub an error."""
     import torch.hub
 
     def refuse(url: str, *_: Any, **__: Any) -> None:
@@ -96,7 +97,7 @@ def no_downloads() -> Iterator[None]:
 
 
 def _import(module: str) -> Any:
-    """A package that a user may lack. Raises RethinkError in words that fit behind “not measured”."""
+    """Import a package that a user may lack. Raises RethinkError, worded to follow “not measured”."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -107,7 +108,7 @@ def _import(module: str) -> Any:
 
 
 def _open_lpips(folder: Path, device: str) -> Compare:
-    """By the package lpips, whose AlexNet lies where torchvision keeps its models."""
+    """Use the package lpips, whose AlexNet is where torchvision keeps its models."""
     import torch.hub
 
     lpips = _import("lpips")
@@ -118,7 +119,7 @@ def _open_lpips(folder: Path, device: str) -> Compare:
 
 
 def _open_dino(folder: Path, device: str) -> Compare:
-    """The class token of a ViT that DINO has trained, from a transformers folder."""
+    """Use the class token of a ViT trained with DINO, from a transformers folder."""
     import torch
     import torch.nn.functional as F
 
@@ -134,7 +135,7 @@ def _open_dino(folder: Path, device: str) -> Compare:
         options["add_pooling_layer"] = any("pooler." in name for name in tensors)
     model: Any = open_model("dino", folder, "transformers", getattr(transformers, DINO_CLASSES[kind]), **options)
     model = model.float().to(device).eval()
-    resized = {"interpolate_pos_encoding": True} if kind == "vit" else {}  # the others do so by themselves
+    resized = {"interpolate_pos_encoding": True} if kind == "vit" else {}  # the others do this by themselves
     mean, deviation = (torch.tensor(values, device=device)[:, None, None] for values in IMAGENET)
 
     def token(image: Tensor) -> Tensor:
@@ -145,7 +146,7 @@ def _open_dino(folder: Path, device: str) -> Compare:
 
 
 def _open_dreamsim(folder: Path, device: str) -> Compare:
-    """By the package dreamsim, from the folder that it keeps its models in."""
+    """Use the package dreamsim, with the folder that it keeps its models in."""
     model, _ = _import("dreamsim").dreamsim(pretrained=True, device=device, cache_dir=str(folder))
     return _without_gradients(lambda a, b, _: model(_square(a, device), _square(b, device)))
 
@@ -175,7 +176,7 @@ def _without_gradients(compare: Callable[[Tensor, Tensor, str], Tensor]) -> Comp
 
 
 def _open_edit_score(folder: Path, device: str) -> Compare:
-    """By the package editscore: a Qwen2.5-VL in `base`, and EditScore's LoRA over it in `lora`."""
+    """Use the package editscore: a Qwen2.5-VL in `base`, and EditScore's LoRA for it in `lora`."""
     package = _import("editscore")
     for part in ("base", "lora"):
         if not (folder / part).is_dir():
@@ -192,7 +193,7 @@ def _open_edit_score(folder: Path, device: str) -> Compare:
 
 
 def _open_edit_reward(folder: Path, device: str) -> Compare:
-    """By EditReward's own code, which Python has to find: its settings in a .yaml, its weights beside them."""
+    """Use EditReward's own code, which must be on Python's path: its settings in a .yaml, its weights beside it."""
     package = _import("EditReward")
     settings = sorted(folder.glob("*.yaml"))
     if len(settings) != 1:
@@ -206,7 +207,7 @@ def _open_edit_reward(folder: Path, device: str) -> Compare:
     )
 
     def reward(source: Tensor, edited: Tensor, instruction: str) -> float:
-        # On Windows what the model still has open cannot be removed.
+        # On Windows, files that the model still has open cannot be removed.
         with tempfile.TemporaryDirectory(prefix="rethink-", ignore_cleanup_errors=True) as place:
             files = [str(Path(place) / f"{name}.png") for name in ("source", "edited")]
             for image, file in zip(_images(source, edited), files):

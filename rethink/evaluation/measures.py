@@ -1,4 +1,4 @@
-"""What can be measured of an edit: the one list behind the report of a score, its outputs, and the table of a comparison."""
+"""What can be measured about an edit: the one list behind a score's report and outputs, and a comparison's table."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ Better = Literal["higher", "lower", "neither"]
 
 @dataclass(frozen=True)
 class Measure:
-    """One number about an edit. id, name: in the records of comparisons and of scores. title: over a column. scale: how its number is
-    read; help: what it says. digits: behind the point in a table; unit: behind those. better: which of two numbers."""
+    """One number about an edit. id, name: in the records of comparisons and scores. title: a column heading. scale: how
+    to read the number. help: what it means. digits: decimals in a table. unit: written after them. better: which of two
+    numbers is better."""
 
     id: str
     group: Group
@@ -29,40 +30,36 @@ def _judged(id: str, name: str, title: str, help: str) -> Measure:
     return Measure(id, "judge", name, title, "0 to 10, higher is better", help, 1)
 
 
-OVERALL = _judged(
-    "judge", "overall", "Judge", "√(semantic · quality), of which each is the lower one of two scores: 0 to 10."
-)
-SEMANTIC = _judged("judge_semantic", "semantic", "Semantic", "The lower one of following and over-editing: 0 to 10.")
-QUALITY = _judged("judge_quality", "quality", "Quality", "The lower one of naturalness and artifacts: 0 to 10.")
+OVERALL = _judged("judge", "overall", "Judge", "√(semantic · quality), each the lower of two scores: 0 to 10.")
+SEMANTIC = _judged("judge_semantic", "semantic", "Semantic", "The lower score of following and over-editing: 0 to 10.")
+QUALITY = _judged("judge_quality", "quality", "Quality", "The lower score of naturalness and artifacts: 0 to 10.")
 FOLLOWING = _judged(
-    "judge_following", "instruction following", "Following", "Is everything there that was asked for: 0 to 10."
+    "judge_following", "instruction following", "Following", "Whether everything that was asked for is there: 0 to 10."
 )
-RESTRAINT = _judged(
-    "judge_restraint", "over-editing", "Over-editing", "10: nothing else has changed, 0: everything has."
-)
+RESTRAINT = _judged("judge_restraint", "over-editing", "Over-editing", "10: nothing else changed. 0: everything did.")
 NATURALNESS = _judged(
     "judge_naturalness",
     "naturalness",
     "Naturalness",
-    "Do light, perspective and style belong together: 0 to 10.",
+    "Whether light, perspective and style fit together: 0 to 10.",
 )
-ARTIFACTS = _judged("judge_artifacts", "artifacts", "Artifacts", "10: there are none, 0: they are everywhere.")
+ARTIFACTS = _judged("judge_artifacts", "artifacts", "Artifacts", "10: no artifacts. 0: artifacts everywhere.")
 
 DIRECTION = Measure(
     "clip_direction",
     "CLIP",
     "direction similarity",
     "CLIP direction",
-    "1 is the most",
-    "CLIP's, of the change of the images and that of the captions: 1 is the most.",
+    "1 is the maximum",
+    "CLIP similarity of the change of the images to the change of the captions: 1 is the maximum.",
 )
 IMAGE_SIMILARITY = Measure(
     "clip_image",
     "CLIP",
     "image similarity",
     "CLIP image",
-    "1 is the most",
-    "CLIP's, of the source and the edited image: 1 is the most.",
+    "1 is the maximum",
+    "CLIP similarity of the source and the edited image: 1 is the maximum.",
     3,
 )
 
@@ -72,7 +69,7 @@ TARGET_REACHED = Measure(
     "target reached",
     "Target reached",
     "0 to 1",
-    "How much of the known target's change is there, 0 to 1.",
+    "How much of the known target's change was made, 0 to 1.",
 )
 TARGET_KEPT = Measure(
     "target_kept",
@@ -80,7 +77,7 @@ TARGET_KEPT = Measure(
     "target kept",
     "Target kept",
     "0 to 1",
-    "Share of what the known target leaves alone that was left alone.",
+    "Share of the area that the known target leaves alone in which the edit changed nothing, 0 to 1.",
 )
 
 CHANGED = Measure(
@@ -97,8 +94,8 @@ PSNR = Measure(
     "outside the change",
     "PSNR",
     "PSNR outside",
-    "dB, 99 is equal",
-    "Of what should not change, against the source, in dB: above 35 nobody sees a difference, 99 is equal.",
+    "dB, 99 is identical",
+    "PSNR of what should not change, against the source, in dB: above 35 nobody sees a difference, 99 is identical.",
     1,
     " dB",
 )
@@ -107,8 +104,8 @@ SSIM = Measure(
     "outside the change",
     "SSIM",
     "SSIM outside",
-    "1 is equal",
-    "Of what should not change, against the source: 1 is equal.",
+    "1 is identical",
+    "SSIM of what should not change, against the source: 1 is identical.",
     3,
 )
 
@@ -117,8 +114,8 @@ LPIPS = Measure(
     "outside the change",
     "LPIPS",
     "LPIPS outside",
-    "0 is equal",
-    "Perceptual distance of what should not change from the source: 0 is equal.",
+    "0 is identical",
+    "Perceptual distance of what should not change from the source: 0 is identical.",
     3,
     better="lower",
 )
@@ -127,8 +124,8 @@ DINO = Measure(
     "outside the change",
     "DINO similarity",
     "DINO outside",
-    "1 is equal",
-    "Similarity of what should not change to the source, by DINO: 1 is equal.",
+    "1 is identical",
+    "DINO similarity of what should not change to the source: 1 is identical.",
     3,
 )
 DREAMSIM = Measure(
@@ -136,8 +133,8 @@ DREAMSIM = Measure(
     "outside the change",
     "DreamSim",
     "DreamSim outside",
-    "0 is equal",
-    "Distance of what should not change from the source, by DreamSim: 0 is equal.",
+    "0 is identical",
+    "DreamSim distance of what should not change from the source: 0 is identical.",
     3,
     better="lower",
 )
@@ -153,7 +150,7 @@ EDIT_REWARD = Measure(
     "The reward model's score of the edit: about -3 to 2, higher is better.",
 )
 
-# In the order in which a table has them.
+# In the order of a table's columns.
 MEASURES = (
     OVERALL,
     SEMANTIC,

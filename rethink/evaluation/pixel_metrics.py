@@ -1,4 +1,4 @@
-"""What can be measured of a pair without a model: did it change, only where it should, and is it a copy of another."""
+"""Measures of a pair that need no model: whether it changed, only where it should, and whether it is a copy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from PIL import Image
 
 VISIBLE = 8  # of 255: a smaller difference is invisible
 CHANGED = 0.001  # share of the pixels that visibly differ where something was changed
-CERTAIN = 0.1  # height of the correlation peak from which a shift is believed; equal images have 1
-SIDE = 256  # pixels of the gray copies that the shift is measured on
+CERTAIN = 0.1  # minimum correlation peak for a shift to be believed; equal images have 1
+SIDE = 256  # of the gray copies on which the shift is measured, in pixels
 
 
 def measure(before: np.ndarray, after: np.ndarray, region: np.ndarray | None) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def measure(before: np.ndarray, after: np.ndarray, region: np.ndarray | None) ->
 
     height, width: of the target. same_size. changed: share of pixels that visibly differ. outside: share of the pixels
     outside the region that differ at all. region: its share of the image. border: whether it touches the border.
-    shift: how far the two seem moved against each other, as a share of the side (only without a region).
+    shift: how far the two seem shifted against each other, as a share of the side (only without a region).
     hash_target, hash_edit: 64-bit difference hashes of the target, and of where and how much the two differ.
     """
     height, width = after.shape[:2]
@@ -61,7 +61,7 @@ def difference_hash(image: np.ndarray) -> str:
 def shift(before: np.ndarray, after: np.ndarray) -> float:
     """The displacement between two images by phase correlation (Kuglin and Hines 1975), as a share of the side.
 
-    0 where the two have too little in common to tell, as an edge map and its photograph.
+    0 where the two have too little in common to tell, like an edge map and its photograph.
     """
     a, b = (_gray_square(image) for image in (before, after))
     spectrum = np.fft.rfft2(a) * np.conj(np.fft.rfft2(b))

@@ -1,8 +1,8 @@
-"""Who is preferred, from votes between two: Bradley-Terry scores with ties and 95% intervals, and how many votes are missing.
+"""Rank by votes between two: Bradley-Terry scores with ties and 95% intervals, and the number of votes still needed.
 
-A tie is an answer of its own (Davidson 1970, “On extending the Bradley-Terry model to accommodate ties”): counting it as half a win
-for each draws all scores together, the more the more ties there are. The intervals are those of the sandwich estimator, which need
-not believe the model, by the item that was voted on where one is given.
+A tie is an answer of its own (Davidson 1970, “On extending the Bradley-Terry model to accommodate ties”): counting it
+as half a win for each pulls all scores together as ties grow more frequent. The intervals come from the sandwich
+estimator, which does not assume that the model holds, clustered by the item that was voted on where one is given.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-SCALE, CENTER = 400 / math.log(10), 1000.0  # of the scores, as chess and the arenas have them
+SCALE, CENTER = 400 / math.log(10), 1000.0  # of the scores, as in chess and the arenas
 _Z, _Z_DECIDED = 1.959964, 2.326348  # of the 95% intervals, and of “decided”, which needs 98%
-_PRIOR = 0.01  # weight of “all are alike”: it keeps who has no votes in the middle
-_DOUBT = 0.5  # of a vote, for each side of every two that were voted on (Jeffreys' prior): a few votes that agree decide nothing
+_PRIOR = 0.01  # weight of “all are alike”: keeps a name without votes in the middle
+_DOUBT = 0.5  # of a vote, for each side of every pair voted on (Jeffreys' prior): a few unanimous votes decide nothing
 _STEPS = 100
 MOST_VOTES = 10**6  # beyond which nobody votes
 
 
 @dataclass(frozen=True)
 class Vote:
-    """winner, loser: names; of a tie in any order. cluster: what was voted on."""
+    """winner, loser: names, in any order for a tie. cluster: what was voted on."""
 
     winner: str
     loser: str
@@ -35,7 +35,7 @@ class Vote:
 
 @dataclass(frozen=True)
 class Rating:
-    """A score around 1000 with its 95% interval, and how its votes went. win_rate: ties as half, None without votes."""
+    """A score around 1000 with its 95% interval, and its votes by outcome."""
 
     name: str
     score: float
@@ -47,16 +47,16 @@ class Rating:
 
     @property
     def win_rate(self) -> float | None:
-        """0…1, a tie as half a win; None without votes."""
+        """0…1, with a tie as half a win; None without votes."""
         total = self.wins + self.ties + self.losses
         return (self.wins + self.ties / 2) / total if total else None
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Ratings, the best first. decided: whether the first is better than the second, 98% sure.
+    """Ratings, the best first. decided: whether the first is better than the second, with 98% confidence.
 
-    more_votes: how many would decide that, if they go on as so far: 0 where it is decided, None where no number of them would.
+    more_votes: how many more would decide that if they continue as so far: 0 if it is decided, None if no number would.
     """
 
     ratings: tuple[Rating, ...]
@@ -65,7 +65,7 @@ class Ranking:
 
 
 def rank(votes: Sequence[Vote], names: Sequence[str] = ()) -> Ranking:
-    """The ranking of all that were voted on. names: further ones, which may have no votes yet."""
+    """Rank all names that were voted on. names: further ones, which may have no votes yet."""
     import numpy as np
 
     players = list(dict.fromkeys([*names, *(name for vote in votes for name in (vote.winner, vote.loser))]))
@@ -103,7 +103,7 @@ def _rating(name: str, strength: float, error: float, votes: Sequence[Vote]) -> 
 def _with_doubt(
     first: np.ndarray, second: np.ndarray, tied: np.ndarray, clusters: Sequence[Hashable]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Sequence[Hashable], np.ndarray]:
-    """The votes with those of `_DOUBT` behind them, each for itself, and the weights of all."""
+    """The votes, followed by those of `_DOUBT`, each in its own cluster, and the weights of all."""
     import numpy as np
 
     met = np.unique(np.sort(np.stack([first, second], 1), 1), axis=0)
@@ -130,8 +130,8 @@ def _fit(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Strengths (natural logarithms, mean 0) by Newton's method, and their covariance.
 
-    Of players i and j the weights of “i”, “j” and “tie” are exp(s_i / 2 - s_j / 2), its inverse, and exp(t): t is the last
-    parameter.
+    For players i and j, the weights of “i”, “j” and “tie” are exp(s_i / 2 - s_j / 2), its inverse, and exp(t), where t
+    is the last parameter.
     """
     import numpy as np
 
@@ -173,7 +173,7 @@ def _derivatives(
     weights: np.ndarray,
     has_ties: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The score of every vote and the information of all. outcome: 1 where the first has won, 0 for a tie. weights: of the votes."""
+    """The score of every vote and the information of all. outcome: 1 where the first won, 0 for a tie. weights: per vote."""
     import numpy as np
 
     half = gradient_of[:, :-1] @ parameters[:-1]

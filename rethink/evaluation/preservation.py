@@ -1,8 +1,8 @@
-"""What an edit left alone, measured without knowing what it was asked to change.
+"""Measure what an edit left alone, without knowing what it was asked to change.
 
-The image is compared cell by cell, so that grain and an autoencoder's softness do not count as a change but a new
-color, a new thing, or one that is gone does. The cells that changed are the edit; the rest is what should be as it was
-(the idea of CoCoEdit: similarity of the region that should not change).
+The image is compared cell by cell: grain and an autoencoder's softness do not count as a change, but a new color, a new
+object or a missing one does. The changed cells are the edit; the rest should be as it was (the idea of CoCoEdit:
+similarity of the region that should not change).
 """
 
 import torch
@@ -13,17 +13,17 @@ from ..images import as_mask
 from ..steps import Preservation
 
 CELLS = 64  # along the longer side
-SMALLEST = 4  # pixels a cell: below, one pixel of grain is a change
+SMALLEST = 4  # side of a cell in pixels: in a smaller one, a pixel of grain is a change
 CELL_MOVED = 0.06  # of a cell's mean color: about 15 of 255
-ALL_MOVED = 0.015  # of the mean over all cells: about 4 of 255, a whole image a little brighter or warmer
+ALL_MOVED = 0.015  # of the mean over all cells: about 4 of 255, as when the whole image is a little brighter or warmer
 TOP = 99.0  # dB, for two equal images
 
 
 def measure(source: Tensor, edited: Tensor, mask: Tensor | None = None) -> list[Preservation]:
-    """How `edited` [B, H, W, 3] compares with `source` [1, H, W, 3], one Preservation an image.
+    """How `edited` [B, H, W, 3] compares with `source` [1, H, W, 3], one Preservation per image.
 
-    mask [1, H, W]: 1 may change. With it, outside is what it leaves out; without it, every cell that did not change.
-    Images of another size than the source's are compared at the source's size.
+    mask [1, H, W]: 1 where the image may change. The outside is what the mask leaves out, or without a mask every cell
+    that did not change. Images of another size are compared at the source's size.
     """
     height, width = source.shape[1:3]
     if edited.shape[1:3] != (height, width):
@@ -48,7 +48,7 @@ def _measure(source: Tensor, edited: Tensor, free: Tensor | None) -> Preservatio
 
 
 def changed_area(source: Tensor, edited: Tensor) -> Tensor:
-    """Where two IMAGEs [1, H, W, 3] of one size differ: bool [H, W], the cells that changed and those beside them."""
+    """Where two IMAGEs [1, H, W, 3] of one size differ: bool [H, W], the changed cells and their neighbors."""
     return _area_of(_changed_cells(cell_shift(source, edited)), *source.shape[1:3])
 
 

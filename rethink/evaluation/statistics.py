@@ -1,7 +1,8 @@
-"""How sure a mean of scores is: intervals that know that edits of one source image are alike, and a verdict in words.
+"""How certain a mean of scores is: intervals that account for similar edits of one source image, and a verdict.
 
-The intervals are studentized bootstrap intervals (Efron & Tibshirani 1993, section 12.5) of a ratio of sums over clusters: sources
-are drawn anew, with all of their items, so that ten instructions for one photograph do not count as ten photographs.
+The intervals are studentized bootstrap intervals (Efron & Tibshirani 1993, section 12.5) of a ratio of sums over
+clusters: sources are resampled with all of their items, so that ten instructions for one photograph do not count as ten
+photographs.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ if TYPE_CHECKING:
 
 Verdict = Literal["better", "worse", "cannot tell"]
 LEVEL = 0.95
-# An interval of this level has to be clear of zero for a verdict: where two are alike, either verdict is given in 1% of cases.
+# An interval of this level must exclude zero for a verdict: where two are alike, each verdict is given in 1% of cases.
 VERDICT_LEVEL = 0.98
 RESAMPLES = 2000
-NOT_MEASURED = "not measured"  # in place of a number that there is none of
-FEWEST_CLUSTERS = 8  # with fewer sources, none of this says anything
-ROUNDING = 1e-9  # a mean of scores is no more exact
-MOSTLY = 0.99  # of the resamples must have an error
-_CHUNK = 2**22  # counts of resampled clusters that are in memory at once
+NOT_MEASURED = "not measured"  # in place of a missing number
+FEWEST_CLUSTERS = 8  # with fewer sources, none of this is meaningful
+ROUNDING = 1e-9  # a mean of scores is not more exact
+MOSTLY = 0.99  # of the resamples must have a finite t
+_CHUNK = 2**22  # counts of resampled clusters held in memory at once
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean, or a difference of means, with its 95% interval; low and high are None where there are too few sources to say.
+    """A mean, or a difference of means, with its 95% interval; low and high are None where there are too few sources.
 
-    items, clusters: how many it is from. verdict: of a difference, what it says of the first of the two.
+    items, clusters: how many it is computed from. verdict: for a difference, whether the first of the two is better.
     """
 
     mean: float
@@ -42,13 +43,13 @@ class Interval:
 
     @property
     def words(self) -> str:
-        """Of a difference: "+0.31 (0.12 … 0.50)"."""
+        """A difference as text: "+0.31 (0.12 … 0.50)"."""
         if self.low is None or self.high is None:
             return f"{format_difference(self.mean)} (too few sources for an interval)"
         return f"{format_difference(self.mean)} ({self.low:.3g} … {self.high:.3g})"
 
     def text(self, digits: int, unit: str = "") -> str:
-        """Of a mean: "7.1 dB (6.8 … 7.4)", without what stands in brackets where there are too few sources."""
+        """A mean as text: "7.1 dB (6.8 … 7.4)", without the parentheses where there are too few sources."""
         reach = ""
         if self.low is not None and self.high is not None:
             reach = f" ({format_fixed(self.low, digits)} … {format_fixed(self.high, digits)})"
@@ -56,12 +57,12 @@ class Interval:
 
 
 def format_fixed(value: float, digits: int) -> str:
-    """With so many digits behind the point; what rounds to zero has no minus."""
+    """A number with this many decimals; what rounds to zero has no minus sign."""
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def format_difference(value: float) -> str:
-    """With its sign, to three digits; "0" for none, and for what is left of one by rounding."""
+    """A difference with its sign and three digits; "0" for none, or for one that is only a rounding error."""
     return f"{value:+.3g}" if abs(value) > ROUNDING else "0"
 
 
@@ -73,8 +74,8 @@ def mean_interval(
 ) -> Interval:
     """The mean of scores with its interval.
 
-    clusters: for every value, what it may be alike with: its source image; by default each is on its own. weights: of the values, for
-    means of groups' means: one by the size of its group. Raises ValueError without values.
+    clusters: the source image of every value, whose values may be alike; by default each value is its own cluster.
+    weights: of the values, for means of group means: one over the size of its group. Raises ValueError without values.
     """
     import numpy as np
 
@@ -115,7 +116,7 @@ def paired_difference(
 
 
 def _quantiles(sums: np.ndarray, sizes: np.ndarray, seed: int) -> tuple[float, float, float, float]:
-    """Of the resampled t: those that give the low end, the strict low end, the strict high end and the high end."""
+    """The quantiles of the resampled t for the low end, the strict low end, the strict high end and the high end."""
     import numpy as np
 
     random, number = np.random.default_rng(seed), len(sums)
@@ -130,14 +131,14 @@ def _quantiles(sums: np.ndarray, sizes: np.ndarray, seed: int) -> tuple[float, f
     if np.isfinite(t).mean() > MOSTLY:
         sides = [(1 + LEVEL) / 2, (1 + VERDICT_LEVEL) / 2, (1 - VERDICT_LEVEL) / 2, (1 - LEVEL) / 2]
         low, strict_low, strict_high, high = np.quantile(t[np.isfinite(t)], sides).tolist()
-    else:  # nearly all clusters say the same: whole resamples do, and have no error
+    else:  # nearly all clusters are equal: so are whole resamples, which then have no error
         low, strict_low = (student_t(level, number - 1) for level in (LEVEL, VERDICT_LEVEL))
         strict_high, high = -strict_low, -low
     return low, strict_low, strict_high, high
 
 
 def student_t(level: float, freedom: int) -> float:
-    """Half the width of Student's t interval of this level (Abramowitz & Stegun 26.7.5), for 7 degrees of freedom and more."""
+    """Half the width of Student's t interval of this level (Abramowitz & Stegun 26.7.5); freedom: at least 7."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     terms = (
         (z**3 + z) / 4,
@@ -148,7 +149,7 @@ def student_t(level: float, freedom: int) -> float:
 
 
 def _errors(sums: np.ndarray, sizes: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ratio of sums and its standard error for every row of how often each cluster is drawn."""
+    """The ratio of sums and its standard error, for every row of how often each cluster was drawn."""
     import numpy as np
 
     number = draws.shape[1]

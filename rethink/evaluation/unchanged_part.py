@@ -1,7 +1,7 @@
 """The part of an image that an edit should have left alone, pixel by pixel.
 
-Whatever the edit changed is first replaced by the source's own pixels, so that a measure of the two images sees only what is
-different elsewhere. Blanking both out instead, as PnPInversion's scripts do, counts every blank pixel as one that was kept.
+Whatever the edit changed is first replaced by the source's own pixels, so that a measure of the two images sees only
+differences elsewhere. Blanking both out instead, as PnPInversion's scripts do, would count every blank pixel as kept.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LUMINANCE, CONTRAST = 0.01**2, 0.03**2  # its constants, of values 0…1
 
 @dataclass(frozen=True, eq=False)
 class UnchangedPart:
-    """outside: bool [H, W], what was to stay; there is some of it. edited: IMAGE [1, H, W, 3], the edit with the source's pixels
-    elsewhere."""
+    """outside: bool [H, W], what should stay; never empty. edited: IMAGE [1, H, W, 3], the edit with the source's
+    pixels elsewhere."""
 
     source: Tensor
     edited: Tensor
@@ -31,31 +31,31 @@ class UnchangedPart:
 
     @property
     def share(self) -> float:
-        """Of the image, 0…1."""
+        """The unchanged part's share of the image, 0…1."""
         return float(self.outside.float().mean())
 
     @property
     def psnr(self) -> float:
-        """dB, at most 99, which equal images have."""
+        """In dB, up to 99 for identical images."""
         error = (self.edited - self.source).square().mean(-1)[0][self.outside].mean()
         return min(TOP, float(-10 * torch.log10(error.clamp(min=1e-12))))
 
     @property
     def ssim(self) -> float:
-        """1 of equal images."""
+        """1 for identical images."""
         return float(ssim_map(self.source, self.edited)[self.outside].mean())
 
 
 def find_unchanged_part(source: Tensor, edited: Tensor, mask: Tensor | None = None) -> UnchangedPart:
-    """What an edit should have left alone: outside of the mask, or without one whatever did not visibly change.
+    """What an edit should have left alone: everything outside the mask, or without one whatever did not visibly change.
 
-    source, edited: IMAGE [1, H, W, 3] of one size. mask: [1, H, W], 1 where it may change.
+    source, edited: IMAGE [1, H, W, 3] of one size. mask: [1, H, W], 1 where the image may change.
     Raises RethinkError where nothing is left.
     """
     free = changed_area(source, edited) if mask is None else as_mask(mask, source)[0] > 0
     if bool(free.all()):
         why = "the whole image has changed" if mask is None else "the mask selects the whole image"
-        raise RethinkError(f"{why}: nothing lies outside of it")
+        raise RethinkError(f"{why}: nothing is outside it")
     return UnchangedPart(source, torch.where(free[None, :, :, None], source, edited), ~free)
 
 
@@ -73,7 +73,7 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _blur(channels: Tensor) -> Tensor:
-    """[1, C, H, W] by a Gaussian window; the border is repeated outwards."""
+    """Blur [1, C, H, W] with a Gaussian window; the border is repeated outward."""
     reach = WINDOW // 2
     weights = torch.exp(-((torch.arange(WINDOW, device=channels.device) - reach) ** 2) / (2 * SIGMA**2)).to(channels)
     weights = weights / weights.sum()

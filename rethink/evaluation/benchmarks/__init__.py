@@ -1,4 +1,4 @@
-"""The published benchmarks of editing: what they ask, how their scripts read a judge's replies, and what they make of the scores."""
+"""The published editing benchmarks: what they ask, how they read a judge's replies, and how they sum up scores."""
 
 from . import gedit, imgedit, kris, rise
 from .core import Benchmark

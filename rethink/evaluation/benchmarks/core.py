@@ -1,4 +1,4 @@
-"""What the benchmarks share: items, what a judge is asked about each, and figures with their coverage."""
+"""What the benchmarks share: items, the questions to a judge about each, and figures with their coverage."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from ...text_files import show_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The numbers that a judge's replies about one item give, by name; None for one that was not asked for or not read.
+# The numbers from a judge's replies about one item, by name; None for one that was not asked for or could not be read.
 Scores = Mapping[str, float | None]
 # The scores of every item that was judged, by its id; None where the replies cannot be read.
 Judged = Mapping[str, Scores | None]
-LoadBytes = Callable[[], bytes]  # an image file, read when it is needed
+LoadBytes = Callable[[], bytes]  # an image file, read when needed
 
 
 class UnreadableReply(RethinkError):
-    """A judge's reply out of which the benchmark's own script makes no number, a guessed one, or an error."""
+    """A judge's reply for which the benchmark's own script gives no number, a guessed one, or an error."""
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One thing to edit. id: unique in its benchmark. group: what its score is averaged with.
+    """One thing to edit. id: unique in its benchmark. group: the group in which its score is averaged.
 
-    images: by their role: "source", "source 2", …, "truth", or what else the judge is shown. tags: whatever else the benchmark
-    knows of it.
+    images: by their role: "source", "source 2", …, "truth", or whatever else the judge is shown. tags: other data that
+    the benchmark has about it.
     """
 
     id: str
@@ -45,20 +45,20 @@ class Item:
 
     @property
     def sources(self) -> list[LoadBytes]:
-        """The images that are edited, in their order."""
+        """The images that are edited, in order."""
         return [load for role, load in self.images.items() if role.startswith("source")]
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An image within a question: a role among the item's images, or "edited"."""
+    """An image in a question: the role of one of the item's images, or "edited"."""
 
     role: str
 
 
 @dataclass(frozen=True)
 class Question:
-    """One call of the judge: texts and images in their order."""
+    """One call of the judge: texts and images in order."""
 
     name: str
     parts: tuple[str | Shown, ...]
@@ -66,7 +66,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Figure:
-    """A number of the table. variant: by which of the rules that are in use. items: how many it is the mean of."""
+    """A number in the table. variant: which of several rules in use it follows. items: how many it is the mean of."""
 
     name: str
     measure: str
@@ -77,9 +77,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a benchmark says of a set of edits.
+    """A benchmark's result for a set of edits.
 
-    judged: items with a judgment; read: those of them with scores. missing: items without any judgment. notes: in sentences.
+    judged: items with a judgment. read: those of them with scores. missing: items without one. notes: sentences.
     """
 
     figures: tuple[Figure, ...]
@@ -95,7 +95,7 @@ class Summary:
         return self.read / total if total else 0.0
 
     def value(self, name: str, measure: str, variant: str = "") -> float | None:
-        """One number of it. Raises KeyError where there is no such figure."""
+        """One number of the summary. Raises KeyError where there is no such figure."""
         for figure in self.figures:
             if (figure.name, figure.measure, figure.variant) == (name, measure, variant):
                 return figure.value
@@ -104,7 +104,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Items:
-    """What a benchmark's files hold. problems: (item or file, what is wrong with it); such items are left out."""
+    """The contents of a benchmark's files. problems: (item or file, what is wrong with it); such items are left out."""
 
     items: tuple[Item, ...]
     problems: tuple[tuple[str, str], ...] = ()
@@ -112,7 +112,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Published:
-    """A number that others have published. judge: who scored; source: where it stands."""
+    """A number that others have published. judge: who scored. source: where it was published."""
 
     editor: str
     figure: str
@@ -123,16 +123,16 @@ class Published:
 
 @dataclass(frozen=True)
 class Results:
-    """What a benchmark's own scripts have left in a folder. items: those it speaks of, with more than one row for an item that it
-    holds twice. notes: in sentences."""
+    """What a benchmark's own scripts have left in a folder. items: those in it, twice where it has
+    two rows for one. notes: sentences."""
 
     items: tuple[Item, ...]
     judged: Judged
     notes: tuple[str, ...] = ()
 
 
-Prompts = Mapping[str, str]  # the judge's, by their names in the benchmark's code
-# The replies to an item's questions that could be had, by the question's name.
+Prompts = Mapping[str, str]  # of the judge, by their names in the benchmark's code
+# The replies that were received to an item's questions, by the question's name.
 Replies = Mapping[str, str]
 
 
@@ -140,13 +140,13 @@ Replies = Mapping[str, str]
 class Benchmark:
     """A row of the table of benchmarks.
 
-    read_items: (folder of its data, language) → Items. result_names: where an item's edit may lie in a folder of results, the first
-    is where it is written. read_prompts: from the folder of the benchmark's code. questions: of an item. read_reply: (item,
-    question's name, reply) → scores; raises UnreadableReply. read_results: (folder, items of the data) → what lies there, None where
-    the benchmark's scripts have left nothing. write_results: (folder, model's name, items, their replies, their scores) in the files
-    that those scripts read. headline: the figure that boards rank by. scale: what the judge's scores
-    should be within. measure: of a world that is known, the exact scores of an item's
-    edit, IMAGE [1, H, W, 3]: no judge is asked, and the items need no files.
+    read_items: (folder of its data, language) → Items. result_names: where an item's edit may be in a folder of
+    results; the first is where it is written. read_prompts: from the folder of the benchmark's code. questions: about
+    an item. read_reply: (item, question's name, reply) → scores; raises UnreadableReply. read_results: (folder, items
+    of the data) → the results there, None where the benchmark's scripts have left none. write_results: writes (folder,
+    model's name, items, their replies, their scores) to the files that those scripts read. headline: the figure that
+    leaderboards rank by. scale: the range that the judge's scores should be in. measure: for a known world, the exact
+    scores of an item's edit, IMAGE [1, H, W, 3]: no judge is asked, and the items need no files.
     """
 
     id: str
@@ -176,7 +176,7 @@ class Benchmark:
 def group_terms(
     items: Sequence[Item], judged: Judged, score: Callable[[Item, Scores], float | None]
 ) -> dict[str, tuple[float, float]]:
-    """Every item's score, weighed by one through the number of scores in its group: a mean of groups' means."""
+    """Every item's score, weighted by one over the number of scores in its group, for a mean of group means."""
     found = {item.id: score(item, scores) for item in items if (scores := judged.get(item.id)) is not None}
     values = {item: value for item in items if (value := found.get(item.id)) is not None}
     sizes = Counter(item.group for item in values)
@@ -184,7 +184,7 @@ def group_terms(
 
 
 def mean(values: Iterable[float]) -> float | None:
-    """The mean; None of nothing."""
+    """The mean; None for no values."""
     numbers = list(values)
     return math.fsum(numbers) / len(numbers) if numbers else None
 
@@ -203,32 +203,31 @@ def count(items: Sequence[Item], judged: Judged, is_read: Callable[[Scores], boo
 
 def describe_strangers(count: int) -> str:
     """A note on replies whose items are unknown."""
-    return (
-        f"{format_count(count, 'reply is to an item', 'replies are to items')} that the data do not have, and left out."
-    )
+    left_out = format_count(count, "reply was left out: its item is", "replies were left out: their items are")
+    return f"{left_out} not in the data."
 
 
 def as_flag(value: Any) -> bool:
-    """Whether a flag of a benchmark's file is set: tables of strangers hold true, "True", 1, and nothing."""
+    """Whether a flag in a benchmark's file is set: such tables contain true, "True", 1, and nothing."""
     if isinstance(value, str):
         return value.strip().lower() in ("true", "yes", "1", "1.0")
     return value is not None and not (isinstance(value, float) and math.isnan(value)) and bool(value)
 
 
 def is_given(value: Any) -> bool:
-    """Whether a field of a benchmark's file has a value: neither absent, nor null, nor NaN, nor empty."""
+    """Whether a field in a benchmark's file has a value: it is not absent, null, NaN or empty."""
     return not (value is None or value == "" or (isinstance(value, float) and math.isnan(value)))
 
 
 def natural_key(text: str) -> tuple[Any, ...]:
-    """Sorts 2 before 10."""
+    """A key that sorts 2 before 10."""
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text))
 
 
 def find_result_files(folder: Path, pattern: str, levels: int = 0) -> list[Path]:
-    """The files of one run's results in a folder or below it: of those that match, the ones that lie highest.
+    """The files of one run's results in a folder or below it: of those that match, the ones highest in the tree.
 
-    levels: how many folders a file lies below the one that stands for the run. Raises RethinkError where several runs lie there.
+    levels: how many folders a file is below its run's folder. Raises RethinkError where there are several runs.
     """
     files = [file for file in sorted(folder.glob(f"**/{pattern}")) if file.is_file()]
     highest = min((len(file.parts) for file in files), default=0)
@@ -236,15 +235,15 @@ def find_result_files(folder: Path, pattern: str, levels: int = 0) -> list[Path]
     homes = sorted({file.parents[levels] for file in files})
     if len(homes) > 1:
         names = ", ".join(show_name(home.relative_to(folder)) for home in homes[:5])
-        raise RethinkError(f"results: {folder} holds those of several runs ({names}); name the folder of one.")
+        raise RethinkError(f"results: {folder} holds the results of several runs ({names}); give the folder of one.")
     return files
 
 
 def image_below(name: str, roots: Sequence[Path]) -> Path:
     """The image of this name in the first of the folders that has it. Raises RethinkError where none has."""
     parts = path_parts(name)
-    if not parts or ".." in parts or PureWindowsPath(name).anchor:  # of a disk, or of any system's root
-        raise RethinkError(f"its image {show_name(name)} lies outside of the benchmark's folder")
+    if not parts or ".." in parts or PureWindowsPath(name).anchor:  # on a disk, or at any system's root
+        raise RethinkError(f"its image {show_name(name)} is outside the benchmark's folder")
     for root in roots:
         if (root / name).is_file():
             return root / name

@@ -31,7 +31,7 @@ from .core import (
 from .prompts import find_code_file, read_constants
 from .tables import find_tables, read_rows
 
-LANGUAGES = {"en": "en", "cn": "cn", "zh": "cn"}  # the statistics ask for zh, the data say cn
+LANGUAGES = {"en": "en", "cn": "cn", "zh": "cn"}  # the statistics ask for zh, the data says cn
 IMAGES = ("input_image", "input_image_raw")
 COLUMNS = (
     "source_image",
@@ -42,7 +42,7 @@ COLUMNS = (
     "intersection_exist",
     "instruction_language",
 )
-BACKBONE = "gpt4o"  # the folder that its statistics look in, whoever was the judge
+BACKBONE = "gpt4o"  # the folder that its statistics look in, whatever the judge
 _PROMPTS = (
     "_context_no_delimit",
     "_prompts_0shot_two_image_edit_rule",
@@ -52,7 +52,7 @@ _PROMPTS = (
 
 
 def read_items(folder: Path, language: str = "en") -> Items:
-    """The rows of one language of the hub's files. Raises RethinkError where there are none."""
+    """The rows of one language in the hub's files. Raises RethinkError where there are no files."""
     tables = find_tables(folder)
     if not tables:
         raise RethinkError(f"data: {folder} holds no .arrow or .parquet file; download stepfun-ai/GEdit-Bench there.")
@@ -67,7 +67,7 @@ def read_items(folder: Path, language: str = "en") -> Items:
                     if LANGUAGES.get(str(row["instruction_language"])) != LANGUAGES[language]:
                         continue
                     if item.id in items:
-                        raise RethinkError("its key is there twice")
+                        raise RethinkError("its key appears twice")
                     items[item.id] = item
                 except (RethinkError, KeyError) as error:
                     problems.append((where, f"{error}" if isinstance(error, RethinkError) else f"it has no {error}"))
@@ -81,9 +81,9 @@ def _item(row: Mapping[str, Any]) -> Item:
     if language not in LANGUAGES:
         raise RethinkError(f"its language {language!r} is neither en nor cn")
     if task not in scores.TASKS:
-        raise RethinkError(f"its task {task!r} is none of the eleven")
+        raise RethinkError(f"its task {task!r} is not one of the eleven")
     if not isinstance(key, str) or not is_portable(key):
-        raise RethinkError(f"its key {key!r} is no file name")
+        raise RethinkError(f"its key {key!r} is not a file name")
     instruction = check_text(row["instruction"], "its instruction")
     if not instruction.strip():
         raise RethinkError("its instruction is empty")
@@ -120,7 +120,7 @@ def questions(item: Item, prompts: Prompts) -> tuple[Question, ...]:
 
 
 def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
-    """The scores of `*_gpt_score.csv`: of the tasks, or of the combined file where there are none."""
+    """The scores in `*_gpt_score.csv`: those of the tasks, or the combined file where there are none."""
     files = find_result_files(folder, "*_gpt_score.csv")
     of_tasks = [file for file in files if not file.name.endswith("_combined_gpt_score.csv")]
     if not files:
@@ -131,13 +131,13 @@ def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
         for number, row in enumerate(_csv_rows(file)):
             item = _scored_item(file, row, known)
             if item is None:
-                notes.append(f"{file.name}: row {number + 1} names no task and key, and is left out.")
+                notes.append(f"{file.name}: row {number + 1} names no task and key and was left out.")
                 continue
             if languages and item.tags["language"] not in languages:
                 continue
-            if item.id in judged:  # a run that was killed and started again doubles rows; its statistics count both
+            if item.id in judged:  # a run that was killed and restarted duplicates rows; its statistics count both
                 notes.append(
-                    f"{item.id} is there more than once, and counted each time, as the benchmark's script does."
+                    f"{item.id} appears more than once and is counted each time, as in the benchmark's script."
                 )
                 again = f"{item.id}#{len(found)}"
                 item = Item(again, item.group, item.instruction, item.images, item.tags)
@@ -150,12 +150,12 @@ def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
 def _csv_rows(file: Path) -> Iterator[dict[str, str]]:
     reader = csv.DictReader(io.StringIO(decode_text(file.read_bytes(), str(file)), newline=""))
     if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
-        raise RethinkError(f"{file} has no column {', '.join(missing)}; it is not of GEdit-Bench's script.")
+        raise RethinkError(f"{file} has no column {', '.join(missing)}; it was not written by GEdit-Bench's script.")
     yield from reader
 
 
 def _scored_item(file: Path, row: Mapping[str, str], known: Mapping[str, Item]) -> Item | None:
-    """The item of a row: by where its edit lies, …/fullset/{task}/{language}/{key}.png."""
+    """The item of a row, by the path of its edit, …/fullset/{task}/{language}/{key}.png."""
     parts = Path(row["edited_image"].replace("\\", "/")).parts
     name = file.name.removesuffix("_gpt_score.csv")
     task = next((task for task in scores.TASKS if name.endswith(f"_{task}")), parts[-3] if len(parts) > 2 else "")
@@ -180,7 +180,7 @@ def _read_row(row: Mapping[str, str]) -> dict[str, float | None] | None:
 def write_results(
     folder: Path, model: str, items: Sequence[Item], replies: Mapping[str, Replies], judged: Judged
 ) -> None:
-    """A CSV for every task and one of all, as the benchmark's statistics read them; items without scores are in none."""
+    """Write a CSV per task and a combined one, as the benchmark's statistics read them; only items with scores."""
     home = folder / BACKBONE / "eval_results_new"
     home.mkdir(parents=True, exist_ok=True)
     rows = {task: [] for task in scores.TASKS}

@@ -1,6 +1,7 @@
 """GEdit-Bench (arXiv 2504.17761): VIEScore's two questions, each a list of scores of 0…10 of which the lowest counts.
 
-An item is √(semantics · quality); a task the mean of its items; the benchmark the mean of its eleven tasks, in one language.
+An item scores √(semantics · quality), a task the mean of its items, and the benchmark the mean of its eleven tasks in
+one language.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ _FENCE = "||V^=^V||"  # that the judge is asked to put around its answer
 
 
 def read_scores(reply: str) -> list[float]:
-    """The scores in a reply, as the benchmark's script finds them. 12 of 10 passes there, and here.
+    """The scores in a reply, as the benchmark's script finds them. 12 of 10 is accepted there, and here.
 
-    Raises UnreadableReply where the script asks again: from its second try on it draws a random number instead, or never ends.
+    Raises UnreadableReply where the script asks again: from its second try on, it draws a random number or never ends.
     """
     record = _find_record(reply)
     found = record.get("score") if isinstance(record, dict) else None
@@ -46,8 +47,8 @@ def read_scores(reply: str) -> list[float]:
 
 
 def _find_record(reply: str) -> Any:
-    """The JSON object of a reply: between two fences, else from the first brace to the last. Without braces, two numbers in
-    brackets, or a number of 0…10 alone."""
+    """The JSON object in a reply: between two fences, otherwise from the first brace to the last. Without braces, two
+    numbers in brackets, or a single number of 0…10."""
     if reply.count(_FENCE) == 2:
         return _parse(reply.split(_FENCE)[1])
     start, end = reply.find("{"), reply.rfind("}")
@@ -78,7 +79,7 @@ def _parse(text: str) -> Any:
 
 
 def _quote(text: str) -> str:
-    """An object whose keys or texts lack their quotation marks, with them, where each value ends at the next comma."""
+    """Add missing quotation marks to an object's keys or texts, where each value ends at the next comma."""
 
     def quote_value(entry: re.Match) -> str:
         value = entry["value"].strip()
@@ -96,7 +97,7 @@ def _is_number(value: Any) -> bool:
 
 
 def read_reply(item: Item, question: str, reply: str) -> Scores:
-    """What a reply to the question "semantics" or "quality" says. Raises UnreadableReply."""
+    """Read a reply to the question "semantics" or "quality". Raises UnreadableReply."""
     return {question: min(read_scores(reply))}
 
 
@@ -107,12 +108,12 @@ def item_score(item: Item, scores: Scores) -> float | None:
 
 
 def headline_terms(items: Sequence[Item], judged: Judged) -> dict[str, tuple[float, float]]:
-    """The value and the weight by which each item goes into the mean of means."""
+    """The value and weight of each item in the mean of means."""
     return group_terms(items, judged, item_score)
 
 
 def summarize(items: Sequence[Item], judged: Judged) -> Summary:
-    """The means of every task and their mean, over all items and over those that every editor of the paper has edited."""
+    """The mean of every task and their mean, over all items and over those edited by every editor in the paper."""
     rows = [(item, values) for item in items if (values := _values(item, judged)) is not None]
     shared = [(item, values) for item, values in rows if as_flag(item.tags.get("intersection"))]
     figures = [*_figures(rows, ""), *_figures(shared, INTERSECTION)]

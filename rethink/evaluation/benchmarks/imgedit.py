@@ -38,12 +38,12 @@ REPLIES = ("reply", "result", "response")  # what a line may call it
 
 
 def read_items(folder: Path, language: str = "en") -> Items:
-    """The items of `basic_edit.json` or `singleturn.json`, or of such a file in lines, with their images beside it or below the
-    folder."""
+    """The items of `basic_edit.json` or `singleturn.json`, or of the same as JSON lines, with their images beside the
+    file or below the folder."""
     file = _find_list(folder)
     record = read_json(file, "data") if file.suffix == ".json" else dict(_lines(file, "data", ()))
     if not isinstance(record, dict):
-        raise RethinkError(f"data: {file} is no list of edits by their keys.")
+        raise RethinkError(f"data: {file} is not a list of edits by key.")
     items, problems = [], []
     for key, entry in record.items():
         try:
@@ -75,13 +75,13 @@ def _lines(file: Path, name: str, fields: Sequence[str]) -> Iterator[tuple[str, 
 
 def _item(key: str, entry: Any, roots: Sequence[Path]) -> Item:
     if not is_portable(key):
-        raise RethinkError("its key is no file name")
+        raise RethinkError("its key is not a file name")
     if not isinstance(entry, dict) or not all(
         isinstance(entry.get(name), str) for name in ("id", "prompt", "edit_type")
     ):
         raise RethinkError("it lacks its “id”, “prompt” or “edit_type”")
     if entry["edit_type"] not in scores.TYPES:
-        raise RethinkError(f"its edit_type “{entry['edit_type']}” is none of the nine")
+        raise RethinkError(f"its edit_type “{entry['edit_type']}” is not one of the nine")
     instruction = check_text(entry["prompt"], "its prompt")
     if not instruction.strip():
         raise RethinkError("its prompt is empty")
@@ -107,14 +107,14 @@ def questions(item: Item, prompts: Prompts) -> tuple[Question, ...]:
 
 
 def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
-    """The replies of `result.json`, or of `result.jsonl`, of which the last line for an item counts."""
+    """The replies in `result.json`, or in `result.jsonl`, where the last line for an item counts."""
     files = find_result_files(folder, RESULT) or find_result_files(folder, RESULT_LINES)
     if not files:
         return None
     lines = files[0].name == RESULT_LINES
     record = dict(_lines(files[0], "results", REPLIES)) if lines else read_json(files[0], "results")
     if not isinstance(record, dict):
-        raise RethinkError(f"results: {files[0]} holds no replies by their keys.")
+        raise RethinkError(f"results: {files[0]} holds no replies by key.")
     known = {item.id: item for item in items}
     judged = {key: _scores(known[key], reply) for key, reply in record.items() if key in known}
     strange = [key for key in record if key not in known]
@@ -132,7 +132,7 @@ def _scores(item: Item, reply: Any) -> Scores | None:
 def write_results(
     folder: Path, model: str, items: Sequence[Item], replies: Mapping[str, Replies], judged: Judged
 ) -> None:
-    """`result.json`: the replies by the items' keys, which the benchmark's two steps go on from."""
+    """Write `result.json`: the replies by the items' keys, from which the benchmark's two steps continue."""
     found = {item.id: replies[item.id]["score"] for item in items if "score" in replies.get(item.id, {})}
     with atomic_write(folder / RESULT) as part:
         part.write_text(json.dumps(found, indent=4), encoding="utf-8")

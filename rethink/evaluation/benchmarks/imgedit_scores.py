@@ -1,6 +1,7 @@
 """ImgEdit-Bench, basic suite (arXiv 2505.20275): lines that end in a number, averaged.
 
-The prompt asks that the second and third score be no higher than the first; the script does not see to it, nor do we.
+The prompt asks that the second and third score be no higher than the first. The script does not enforce
+this, nor do we.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ BY_TYPE, BY_ITEM = "mean of types", "mean of items"
 
 
 def read_scores(reply: object) -> list[int]:
-    """The numbers of the lines “…: 4”, as the benchmark's script counts them: `**4**`, `4/5`, `4.` and `:4` are none.
+    """The numbers of the lines “…: 4”, as the benchmark's script counts them: `**4**`, `4/5`, `4.` and `:4` are not.
 
-    Raises UnreadableReply where there is none (there the item vanishes), and for what makes the script fail.
+    Raises UnreadableReply where there is none (the script drops the item), and for anything that makes the script fail.
     """
     if not isinstance(reply, str):  # {"error": …}, which the benchmark's own run writes for a call that failed
         raise UnreadableReply("it is no text: the call failed")
@@ -25,7 +26,7 @@ def read_scores(reply: object) -> list[int]:
     digits = [end for end in ends if end.isdigit()]
     if not digits:
         raise UnreadableReply("it has no line that ends in “: ” and a number")
-    if not all(end.isdecimal() for end in digits):  # "²", which isdigit takes for one and int does not
+    if not all(end.isdecimal() for end in digits):  # "²", which isdigit accepts and int does not
         raise UnreadableReply("a number in it is written with raised digits")
     return [int(end) for end in digits]
 
@@ -37,17 +38,17 @@ def read_reply(item: Item, question: str, reply: object) -> Scores:
 
 
 def item_score(item: Item, scores: Scores) -> float | None:
-    """1…5, where the judge keeps to that."""
+    """1…5, if the judge keeps to that."""
     return scores.get("score")
 
 
 def headline_terms(items: Sequence[Item], judged: Judged) -> dict[str, tuple[float, float]]:
-    """The value and the weight by which each item goes into the mean of means."""
+    """The value and weight of each item in the mean of means."""
     return group_terms(items, judged, item_score)
 
 
 def summarize(items: Sequence[Item], judged: Judged) -> Summary:
-    """The mean of every type to two decimals, their mean as the leaderboard has it, and the mean of items as others have it."""
+    """The mean of every type to two decimals, their mean as on the leaderboard, and the mean of items as reported elsewhere."""
     by_type: dict[str, list[float]] = {name: [] for name in TYPES}
     for item in items:
         score = (judged.get(item.id) or {}).get("score")

@@ -49,7 +49,7 @@ _PROMPTS = (
 
 
 def read_items(folder: Path, language: str = "en") -> Items:
-    """The items of every `{category}/annotation.json`, or of Bagel's `final_data.json`, which has them in one list.
+    """The items of every `{category}/annotation.json`, or of Bagel's `final_data.json`, which is one list.
 
     Raises RethinkError where there are none.
     """
@@ -71,7 +71,7 @@ def read_items(folder: Path, language: str = "en") -> Items:
         try:
             record = read_json(home / category / "annotation.json", "data")
             if not isinstance(record, dict):
-                raise RethinkError("its annotation.json holds no items by their ids")
+                raise RethinkError("its annotation.json holds no items by id")
         except RethinkError as error:
             problems.append((category, str(error)))
             continue
@@ -84,21 +84,21 @@ def read_items(folder: Path, language: str = "en") -> Items:
 
 
 def _read_list(file: Path, homes: Sequence[Path]) -> Items:
-    """The items of a list of records with “id” and “type”; the images lie in a folder of each type."""
+    """The items of a list of records with “id” and “type”. The images are in one folder per type."""
     record = read_json(file, "data")
     if not isinstance(record, list):
-        raise RethinkError(f"data: {file} is no list of items.")
+        raise RethinkError(f"data: {file} is not a list of items.")
     items: dict[str, Item] = {}
     problems = []
     for number, entry in enumerate(record, 1):
         name = f"item {number}"
         try:
             if not isinstance(entry, dict) or entry.get("type") not in scores.CATEGORIES:
-                raise RethinkError("its “type” is none of the 22")
+                raise RethinkError("its “type” is not one of the 22")
             category, id = entry["type"], str(entry.get("id", ""))
             name = f"{category}/{id}"
             if name in items:
-                raise RethinkError("its id is there twice")
+                raise RethinkError("its id appears twice")
             home = next((home / category for home in homes if (home / category).is_dir()), homes[0] / category)
             items[name] = _item(category, id, entry, home)
         except RethinkError as error:
@@ -110,7 +110,7 @@ def _read_list(file: Path, homes: Sequence[Path]) -> Items:
 
 def _item(category: str, id: str, entry: Any, home: Path) -> Item:
     if not isinstance(entry, dict) or not is_portable(id):
-        raise RethinkError("it is no record, or its id no file name")
+        raise RethinkError("it is not a record, or its id is not a file name")
     instruction = check_text(entry.get("ins_en") or entry.get("instruction"), "its “ins_en”")
     if not instruction.strip():
         raise RethinkError("its “ins_en” is empty")
@@ -139,9 +139,9 @@ def read_prompts(code: Path) -> Prompts:
 
 
 def questions(item: Item, prompts: Prompts) -> tuple[Question, ...]:
-    """Consistency, instruction (with knowledge, where it needs some) and quality. Every image has a label before it."""
+    """Consistency, instruction (with knowledge where the item needs it) and quality. A label precedes every image."""
     edited = ("Edited image:", Shown("edited"))
-    quality = Question(scores.QUALITY, (prompts["prompt_quality"], *edited))  # as it is, doubled braces and all
+    quality = Question(scores.QUALITY, (prompts["prompt_quality"], *edited))  # unchanged, including its doubled braces
     if item.group in (scores.MULTI, scores.TEMPORAL):
         return (*_ask_several(item, prompts), quality)
     both = ("Original image:", Shown("source"), *edited)
@@ -158,7 +158,7 @@ def questions(item: Item, prompts: Prompts) -> tuple[Question, ...]:
 
 
 def _ask_several(item: Item, prompts: Prompts) -> tuple[Question, Question]:
-    """Several images to put together, or frames of which one is to be made, in their order."""
+    """Questions about several images to combine, or about frames of which one is to be made, in order."""
     kind = "multi" if item.group == scores.MULTI else "temporal"
     parts, number = _frames(item) if kind == "temporal" else (_elements(item), 0)
     values = {"instruct": item.instruction} | ({"N": number} if kind == "temporal" else {})
@@ -175,7 +175,7 @@ def _elements(item: Item) -> tuple[str | Shown, ...]:
 
 
 def _frames(item: Item) -> tuple[tuple[str | Shown, ...], int]:
-    """The frames `id-n` with the edit as the missing one of the four, and its number."""
+    """The frames `id-n`, with the edit as the missing one of the four, and its number."""
     roles = [role for role in item.images if role.startswith("source")]
     numbers = [int(found[2]) if (found := _FRAME.search(name)) else 0 for name in item.tags["files"]]
     missing = sorted({1, 2, 3, 4} - set(numbers))
@@ -210,7 +210,7 @@ def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
 
 
 def _scores(category: str, entry: Any) -> Scores | None:
-    """Whatever of the scores is a number; None where none is."""
+    """The scores that are numbers; None where none is."""
     values = entry if isinstance(entry, dict) else {}
     found = {name: values.get(name) for name in scores.measures_of(category)}
     numbers = {
@@ -223,7 +223,7 @@ def _scores(category: str, entry: Any) -> Scores | None:
 def write_results(
     folder: Path, model: str, items: Sequence[Item], replies: Mapping[str, Replies], judged: Judged
 ) -> None:
-    """`{category}/metrics.json`: the scores of every item, null for what could not be read, which the scripts ask again."""
+    """Write `{category}/metrics.json`: the scores of every item, null for those that the scripts must ask for again."""
     records: dict[str, dict[str, Any]] = {}
     for item in items:
         if item.id in judged:

@@ -1,7 +1,7 @@
-"""KRIS-Bench (arXiv 2505.16707): consistency, quality and instruction of 1…5, and knowledge where an item needs some.
+"""KRIS-Bench (arXiv 2505.16707): consistency, quality and instruction of 1…5, and knowledge where an item needs it.
 
-The benchmark comes without a summary. The one in use (Bagel's) makes 0…100 of 1…5 and pools all numbers of a dimension, so that an
-item with four of them weighs more than one with three.
+The benchmark comes without a summary. The one in use (Bagel's) converts 1…5 to 0…100 and pools all numbers of a
+dimension, so that an item with four numbers weighs more than one with three.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ def measures_of(category: str) -> tuple[str, ...]:
 
 
 def read_reply(item: Item, question: str, reply: str) -> Scores:
-    """What a reply says. question: one of the scores' names, or "dual" for instruction and knowledge at once.
+    """Read a reply. question: the name of a score, or "dual" for instruction and knowledge at once.
 
-    Raises UnreadableReply where the script finds nothing, and where it takes the first digit of 1…5 that stands alone in a text:
-    “1. The hat …” is a 1 there.
+    Raises UnreadableReply where the script finds nothing, and where it would take the first digit of 1…5 on its own in
+    a text: it reads “1. The hat …” as a 1.
     """
     if question == "dual":
         return _read_dual(reply)
-    strict = item.group in KNOWING  # whose script takes a null for an answer, and wants a colon
+    strict = item.group in KNOWING  # whose script accepts null as an answer and requires a colon
     record = _find_object(reply, question)
     if record is not None:
         number = _as_int(record.get(question))
@@ -99,7 +99,7 @@ def _label(name: str, colon: str) -> str:
 
 
 def _find_object(reply: str, key: str) -> dict[str, Any] | None:
-    """The first stretch in braces, without braces in it, that has the key; None where that is no JSON."""
+    """The first text in braces, without inner braces, that has the key; None where it is not JSON."""
     found = re.search(r"\{[^{}]*" + re.escape(key) + r"[^{}]*\}", reply)
     try:
         return json.loads(found[0]) if found else None
@@ -108,7 +108,7 @@ def _find_object(reply: str, key: str) -> dict[str, Any] | None:
 
 
 def _as_int(value: Any) -> float | None:
-    """A number as Python's int() makes it of what JSON holds: 4.7 is 4, "4" is 4; None for anything else."""
+    """A JSON value as a number by Python's int(): 4.7 is 4, "4" is 4; None for anything else."""
     try:
         return float(int(value)) if isinstance(value, (int, float, str)) else None
     except (ValueError, OverflowError):
@@ -128,7 +128,7 @@ def item_score(item: Item, scores: Scores) -> float | None:
 
 
 def headline_terms(items: Sequence[Item], judged: Judged) -> dict[str, tuple[float, float]]:
-    """Every item's mean, weighed by how many numbers it has."""
+    """Every item's mean, weighted by how many numbers it has."""
     terms = {}
     for item in items:
         scores = judged.get(item.id) or {}
@@ -139,7 +139,7 @@ def headline_terms(items: Sequence[Item], judged: Judged) -> dict[str, tuple[flo
 
 
 def summarize(items: Sequence[Item], judged: Judged) -> Summary:
-    """The pooled means of categories, dimensions, kinds of knowledge, and of all."""
+    """The pooled means of categories, dimensions and kinds of knowledge, and of everything."""
     pool: dict[str, dict[str, list[float]]] = {
         category: {name: [] for name in measures_of(category)} for category in CATEGORIES
     }

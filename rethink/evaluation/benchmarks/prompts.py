@@ -1,4 +1,4 @@
-"""The judge's prompts, out of the user's own copy of a benchmark's code. It is parsed, and never run."""
+"""Read the judge's prompts from the user's own copy of a benchmark's code, which is parsed and never run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ FLAG = "--benchmark-code"
 
 
 def find_code_file(folder: Path, *names: str) -> Path:
-    """The first of the files, by their paths within the benchmark's repository, or by their name anywhere in the folder.
+    """The first of these files, by path in the benchmark's repository, or by name anywhere in the folder.
 
     Raises RethinkError where there is none.
     """
     if not folder.is_dir():
-        raise RethinkError(f"{FLAG}: {folder} is no folder; give your copy of the benchmark's repository.")
+        raise RethinkError(f"{FLAG}: {folder} is not a folder; give your copy of the benchmark's repository.")
     for name in names:
         if (folder / name).is_file():
             return folder / name
@@ -64,7 +64,7 @@ def _text_of(statement: ast.stmt) -> str | None:
 
 
 def read_json_prompts(file: Path, names: Sequence[str]) -> Mapping[str, str]:
-    """The texts of a JSON object by these names. Raises RethinkError naming what is missing."""
+    """The texts with these names in a JSON object. Raises RethinkError naming what is missing."""
     record = read_json(file, FLAG)
     found = {name: text for name, text in record.items() if isinstance(text, str)} if isinstance(record, dict) else {}
     _require(found, names, file)
@@ -73,11 +73,11 @@ def read_json_prompts(file: Path, names: Sequence[str]) -> Mapping[str, str]:
 
 def _require(found: Mapping[str, str], names: Sequence[str], file: Path) -> None:
     if missing := [name for name in names if not found.get(name, "").strip()]:
-        raise RethinkError(f"{FLAG}: {file} has no text {', '.join(missing)}; is it of another version?")
+        raise RethinkError(f"{FLAG}: {file} has no text {', '.join(missing)}; is it another version of the code?")
 
 
 def fill(prompt: str, **values: object) -> str:
-    """A prompt with the values in its braces. Raises RethinkError where it has others."""
+    """Fill the values into a prompt's braces. Raises RethinkError where it has others."""
     try:
         return prompt.format(**values)
     except (KeyError, IndexError, ValueError, AttributeError) as error:

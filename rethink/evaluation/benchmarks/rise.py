@@ -59,11 +59,11 @@ _PROMPTS = (
 
 
 def read_items(folder: Path, language: str = "en") -> Items:
-    """The items of `datav2_total_w_subtask.json`, or of another list of the benchmark, with their images beside it or in `data`."""
+    """The items of `datav2_total_w_subtask.json`, or of another of its lists, with images beside it or in `data`."""
     file = _find_list(folder)
     record = read_json(file, "data")
     if not isinstance(record, list):
-        raise RethinkError(f"data: {file} is no list of items.")
+        raise RethinkError(f"data: {file} is not a list of items.")
     home = file.parent
     items: dict[str, Item] = {}
     problems = []
@@ -72,7 +72,7 @@ def read_items(folder: Path, language: str = "en") -> Items:
         try:
             item = _item(entry, (home / "data", home, home.parent))
             if item.id in items:
-                raise RethinkError("its index is there twice")
+                raise RethinkError("its index appears twice")
             items[item.id] = item
         except RethinkError as error:
             problems.append((name, str(error)))
@@ -92,13 +92,13 @@ def _find_list(folder: Path) -> Path:
 
 def _item(entry: Any, roots: Sequence[Path]) -> Item:
     if not isinstance(entry, dict):
-        raise RethinkError("it is no record")
+        raise RethinkError("it is not a record")
     index, category = entry.get("index"), entry.get("category")
     index = str(index) if isinstance(index, int) else index
     if not isinstance(index, str) or not is_portable(index):
-        raise RethinkError("its index is no file name")
+        raise RethinkError("its index is not a file name")
     if category not in scores.CATEGORIES:
-        raise RethinkError(f"its category {category!r} is none of the four")
+        raise RethinkError(f"its category {category!r} is not one of the four")
     instruction = check_text(entry.get("instruction"), "its instruction")
     if not instruction.strip():
         raise RethinkError("its instruction is empty")
@@ -111,7 +111,7 @@ def _item(entry: Any, roots: Sequence[Path]) -> Item:
 
 
 def _check_reference(category: str, tags: Mapping[str, Any]) -> None:
-    """An item says what is right in a text, or with an image."""
+    """Check that an item has the text or image that shows what is right."""
     needed = ("reference_txt", "reference_img") if category == scores.LOGICAL else ("reference",)
     if category == "spatial_reasoning":
         needed = ("reference", "reference_img")
@@ -138,7 +138,7 @@ def questions(item: Item, prompts: Prompts) -> tuple[Question, ...]:
 
 
 def _ask_change(item: Item, prompts: Prompts) -> tuple[Question, ...]:
-    """Temporal and causal: what should have come about is said in a text."""
+    """Questions for temporal and causal items, where a text says what should have happened."""
     first = Shown("source") if is_given(item.tags.get("reasoning_img")) else None
     name = "prompt_reasoning_w_input" if first else "prompt_reasoning"
     reasoning = fill(prompts[name], instruct=item.instruction, reference=item.tags["reference"])
@@ -171,7 +171,7 @@ def _ask_logical(item: Item, prompts: Prompts) -> tuple[Question, ...]:
 def _three(
     first: Shown, shown: Shown | None, consistency: str, reasoning: str, plausibility: str
 ) -> tuple[Question, ...]:
-    """first: the image that consistency is asked about; shown: the one beside the edit for its reasoning, if any."""
+    """first: the image for the question of consistency. shown: the image beside the edit for its reasoning, if any."""
     edited = Shown("edited")
     return (
         Question("consistency", (consistency, first, edited)),
@@ -181,9 +181,9 @@ def _three(
 
 
 def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
-    """The replies of `{model}.pkl`, from which the benchmark's script resumes, or the rows of `{model}_judge.xlsx`, which it ends with.
+    """The replies in `{model}.pkl`, from which the script resumes, or the rows of its final `{model}_judge.xlsx`.
 
-    A spreadsheet says itself what its items are, so that it needs no data.
+    A spreadsheet describes its items itself, so it needs no data.
     """
     files = _only_one(find_result_files(folder, "*.pkl"))
     if files:
@@ -202,7 +202,7 @@ def _only_one(files: list[Path]) -> list[Path]:
     if len(files) > 1:
         names = ", ".join(file.name for file in files[:5])
         raise RethinkError(
-            f"results: {files[0].parent} holds the replies of several runs ({names}); keep one of them there."
+            f"results: {files[0].parent} holds the replies of several runs ({names}); keep only one of them there."
         )
     return files
 
@@ -216,7 +216,7 @@ def _results(record: Mapping[str, Any], items: Sequence[Item], read: Callable[[I
 
 
 def _items_of(rows: Mapping[str, Mapping[str, Any]]) -> list[Item]:
-    """The items that a spreadsheet has rows of, without images."""
+    """The items that a spreadsheet has rows for, without images."""
     return [
         Item(index, str(row["category"]), str(row.get("instruction") or ""), tags=dict(row))
         for index, row in rows.items()
@@ -225,7 +225,7 @@ def _items_of(rows: Mapping[str, Mapping[str, Any]]) -> list[Item]:
 
 
 def _row_scores(item: Item, row: Mapping[str, Any]) -> Scores | None:
-    """The scores of a row's replies; of one that keeps none, its numbers."""
+    """The scores from a row's replies, or its numbers if it has no replies."""
     replies = {judge: row[column] for judge, column in REPLY_COLUMNS.items() if isinstance(row.get(column), str)}
     if replies:
         return _scores(item, replies)
@@ -236,13 +236,13 @@ def _row_scores(item: Item, row: Mapping[str, Any]) -> Scores | None:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Reads nothing but texts, numbers, lists and dicts: a pickle that names any class or function is refused."""
+    """Read only texts, numbers, lists and dicts: a pickle that names any class or function is rejected."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it holds {module}.{name}, not only texts")
 
     def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to what is not in it")
+        raise pickle.UnpicklingError("it refers to objects outside the file")
 
 
 def _read_replies(file: Path) -> Mapping[str, Any]:
@@ -253,12 +253,12 @@ def _read_replies(file: Path) -> Mapping[str, Any]:
     except Exception as error:  # a broken pickle raises anything
         raise RethinkError(f"results: {file} cannot be read: {error}.") from error
     if not isinstance(record, dict):
-        raise RethinkError(f"results: {file} holds no replies by their indexes.")
+        raise RethinkError(f"results: {file} holds no replies by index.")
     return record
 
 
 def _scores(item: Item, replies: Any) -> Scores | None:
-    """All of an item's scores, or None: as in the script, one reply that cannot be read takes the others with it."""
+    """All of an item's scores, or None: as in the script, one unreadable reply invalidates the others."""
     texts = {name: replies.get(judge) for judge, name in JUDGES.items()} if isinstance(replies, dict) else {}
     found: dict[str, float | None] = {}
     for name in scores.measures_of(item):
@@ -274,7 +274,7 @@ def _scores(item: Item, replies: Any) -> Scores | None:
 def write_results(
     folder: Path, model: str, items: Sequence[Item], replies: Mapping[str, Replies], judged: Judged
 ) -> None:
-    """`{model}.pkl`: the replies of all items that have all of them; the script goes on from there."""
+    """Write `{model}.pkl`: the replies of every item that has all of them. The script continues from there."""
     found = {}
     for item in items:
         texts, names = replies.get(item.id, {}), scores.measures_of(item)

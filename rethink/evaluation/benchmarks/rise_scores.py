@@ -1,11 +1,11 @@
 """RISEBench (arXiv 2504.02826): consistency, reasoning and plausibility of 1…5; logical items have two answers of 0 or 1.
 
-Two things about it are in use in more than one way, so both are given:
+Two figures are in use in more than one variant, so both are given:
 
-- accuracy: the share of items with the best score in all that was asked. Items whose consistency is free never counted as right
-  before April 2026, since then they need the other two.
-- score: by the weights as they are written, and as the script runs. There a missing flag is NaN, which is true, so that every item
-  but the logical ones is weighed like a free one as soon as one item of the file has the flag.
+- accuracy: the share of items with the best score in everything that was asked. Before April 2026, items whose
+  consistency is free never counted as right; since then they need the other two scores.
+- score: by the weights as written, and as the script runs. In the script, a missing flag is NaN, which is true, so that
+  every item except the logical ones is weighted like a free one as soon as one item in the file has the flag.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BEST = 5.0
 def read_score(reply: str) -> int:
     """The number after “Final Score”, as the benchmark's script finds it.
 
-    Raises UnreadableReply where there is none, and for several: they make the script mix up its columns or fail.
+    Raises UnreadableReply where there is none, or where there are several: these make the script mix up its columns or fail.
     """
     for words in ("Final Score", "Final Scores"):
         runs = re.findall(rf"{words}\*{{0,2}}:?\s*([\d*\s,]*)", reply, re.IGNORECASE)
@@ -39,7 +39,7 @@ def read_score(reply: str) -> int:
 
 
 def read_reply(item: Item, question: str, reply: str) -> Scores:
-    """What a reply to one of the MEASURES says: 0 and 1 of a logical item become 1 and 5. Raises UnreadableReply."""
+    """Read a reply about one of the MEASURES: 0 and 1 of a logical item become 1 and 5. Raises UnreadableReply."""
     number = read_score(reply)
     return {question: float(4 * min(number, 1) + 1 if item.group == LOGICAL else number)}
 
@@ -57,7 +57,7 @@ def is_free(item: Item) -> bool:
 
 
 def item_score(item: Item, scores: Scores) -> float | None:
-    """1…5 by the weights as they are written."""
+    """1…5, by the weights as written."""
     return _score(item, scores, is_free(item))
 
 
@@ -83,7 +83,7 @@ def _is_right(item: Item, scores: Scores, new_rule: bool) -> bool:
 
 
 def headline_terms(items: Sequence[Item], judged: Judged) -> dict[str, tuple[float, float]]:
-    """100 for every item that is right since April 2026, 0 for every other one that was judged, all of one weight."""
+    """100 for every item that is right by the rule since April 2026, 0 for every other judged item; equal weights."""
     rows = [(item, judged[item.id]) for item in items if item.id in judged]
     return {item.id: (100.0 * (scores is not None and _is_right(item, scores, True)), 1.0) for item, scores in rows}
 
@@ -94,9 +94,9 @@ def percent(score: float | None) -> float | None:
 
 
 def summarize(items: Sequence[Item], judged: Judged) -> Summary:
-    """Accuracy and scores of all, of every category and of every subtask.
+    """Accuracy and scores overall, of every category and of every subtask.
 
-    An item of which one reply cannot be read counts as wrong, as in the script, and in no mean.
+    An item with an unreadable reply counts as wrong, as in the script, and is left out of the means.
     """
     known = [item for item in items if item.id in judged]
     rows = [(item, scores) for item in known if (scores := judged[item.id]) is not None and _is_read(item, scores)]
@@ -109,7 +109,7 @@ def summarize(items: Sequence[Item], judged: Judged) -> Summary:
         ids = {item.id for item in members}
         figures += _figures(name, [row for row in rows if row[0].id in ids], len(members), flagged) if members else []
     unread = len(known) - len(rows)
-    text = f"Items with a reply that cannot be read count as wrong in the accuracy, as in the benchmark's script: {unread}."
+    text = f"Items with an unreadable reply count as wrong in the accuracy, as in the benchmark's script: {unread}."
     return Summary(tuple(figures), len(known), len(rows), len(items) - len(known), (text,) if unread else ())
 
 
@@ -132,7 +132,7 @@ def _figures(name: str, rows: Sequence[tuple[Item, Scores]], members: int, flagg
 
 
 def _weighed_as_free(item: Item, variant: str, flagged: bool) -> bool:
-    """flagged: whether any item of the file has the flag, so that its table has the column."""
+    """flagged: whether any item in the file has the flag, so that its table has the column."""
     if variant == AS_WRITTEN or not flagged:
         return is_free(item)
     value = item.tags.get("consistency_free")

@@ -1,4 +1,4 @@
-"""The rows of an .xlsx file's first sheet, as texts and numbers. Formulas, styles and whatever else may be in it play no part."""
+"""Read the rows of an .xlsx file's first sheet as texts and numbers. Formulas, styles and the rest are ignored."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SHEET, STRINGS = "xl/worksheets/sheet1.xml", "xl/sharedStrings.xml"
 
 
 def read_sheet(file: Path) -> list[dict[str, Any]]:
-    """A record a row, by the names in the first one; empty cells are left out.
+    """One record per row, by the names in the first row. Empty cells are left out.
 
-    Raises RethinkError for what is no such file, and for one that is too large.
+    Raises RethinkError for anything but such a file, and for one that is too large.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -55,7 +55,7 @@ def _local(element: ElementTree.Element) -> str:
 
 
 def _text(element: ElementTree.Element) -> str:
-    """All runs of a string, but no phonetic readings; characters that XML cannot hold are written _x000D_ there."""
+    """All runs of a string without phonetic readings. XLSX writes characters that XML cannot hold as _x000D_."""
     runs = [child for child in element if _local(child) != "rPh"]
     parts = [each.text or "" for run in runs for each in run.iter() if _local(each) == "t"]
     return re.sub("_x([0-9A-Fa-f]{4})_", lambda found: chr(int(found[1], 16)), "".join(parts))

@@ -1,4 +1,4 @@
-"""Rows of a hub dataset on disk, parquet or Arrow, whose images are read when they are needed."""
+"""Read rows of a hub dataset on disk, parquet or Arrow, whose images are read when needed."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ SUFFIXES = (".parquet", ".arrow")
 
 
 def find_tables(folder: Path) -> list[Path]:
-    """The table files in a folder or below it, in the order of their names; a file stands for itself."""
+    """The table files in a folder or below it, sorted by name; a table file itself is the only one."""
     if folder.is_file():
         return [folder] if folder.suffix in SUFFIXES else []
     return sorted(file for suffix in SUFFIXES for file in folder.glob(f"**/*{suffix}") if not _is_cache(file))
 
 
 def _is_cache(file: Path) -> bool:
-    return file.name.startswith(("cache-", "."))  # what datasets itself leaves beside them
+    return file.name.startswith(("cache-", "."))  # left beside them by datasets itself
 
 
 def read_rows(file: Path, images: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Every row of a table, with a `LoadBytes` in the columns of `images`, and None where there is no image.
+    """Every row of a table, with a `LoadBytes` in each of the columns `images` that it has.
 
-    Raises RethinkError for a file that is broken, or cut off, and where pyarrow is not installed.
+    Raises RethinkError for a file that is broken or cut off, and where pyarrow is not installed.
     """
     pyarrow = lazy_import("pyarrow")
     reader = _read_parquet if file.suffix == ".parquet" else _read_arrow
     try:
         yield from reader(file, images)
     except (pyarrow.ArrowException, OSError) as error:
-        raise RethinkError(f"{file} is broken, or was not downloaded to its end: {error}.") from error
+        raise RethinkError(f"{file} is broken or was not downloaded completely: {error}.") from error
 
 
 def _read_arrow(file: Path, images: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Memory-mapped: the images take up memory only while they are used."""
+    """Memory-mapped, so that images take up memory only while they are used."""
     pyarrow, ipc = lazy_import("pyarrow"), lazy_import("pyarrow.ipc", "pyarrow")
     source = pyarrow.memory_map(str(file))
     try:
@@ -70,7 +70,7 @@ def _read_parquet(file: Path, images: Sequence[str]) -> Iterator[dict[str, Any]]
 
 
 class _RowGroups:
-    """A parquet file of which the last row group that was asked for is kept."""
+    """A parquet file that keeps the last row group that was requested."""
 
     def __init__(self, file: Path):
         self._file, self._last = file, ((-1, ""), [])

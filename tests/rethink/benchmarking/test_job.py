@@ -99,7 +99,7 @@ def test_data_without_a_single_item_that_can_be_used_are_an_error(tmp_path, judg
     next((tmp_path / "data" / "train").iterdir()).write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(RethinkError, match="data: .* has no item of GEdit-Bench that can be used"):
         job.run(EditSetup(Painter()), judge, announce=told.append)
-    assert len(told) == 1 and "was not downloaded to its end" in told[0] and not told[0].endswith("..")
+    assert len(told) == 1 and "was not downloaded completely" in told[0] and not told[0].endswith("..")
 
 
 def test_a_budget_and_going_on(tmp_path, server, judge):

@@ -50,7 +50,7 @@ def test_it_is_the_job_of_the_library(images, capfd):
     [
         (["gone.png", "gone.png", "x"], "source: cannot read gone.png"),
         (["--passes", 99, "SOURCE", "SOURCE", "x"], "passes: expected 1 to 32, got 99."),
-        (["SOURCE", "SOURCE", "x", "--clip", "gone"], "clip: gone is no CLIPModel folder"),
+        (["SOURCE", "SOURCE", "x", "--clip", "gone"], "clip: gone is not a CLIPModel folder"),
         (["SOURCE", "SOURCE", ""], "instruction: is empty"),
         (["SOURCE", "SOURCE", "x", "-o", "scores"], "-o: keeps the judge's answers, and there is no --judge."),
         (["SOURCE", "SOURCE", "x", "--template", "gone.txt"], "--template: is the judge's wording"),

@@ -20,7 +20,7 @@ def test_an_edit_of_another_size_is_compared_at_the_sources(source):
 def test_where_everything_has_changed_nothing_is_left_to_compare(source):
     part = EditedPart.of(source * 0, source * 0 + 1, None)
     assert values(part.measurements()) == {CHANGED: 1, PSNR: None, SSIM: None} and not part.unchanged
-    assert part.measurements()[1].why == "the whole image has changed: nothing lies outside of it"
+    assert part.measurements()[1].why == "the whole image has changed: nothing is outside it"
 
 
 def test_what_nobody_would_see_is_no_change(source):

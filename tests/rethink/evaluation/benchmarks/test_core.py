@@ -42,7 +42,7 @@ def test_results_of_one_run_are_found_wherever_they_lie(tmp_path):
     deep = [put(tmp_path / "m" / "gpt4o" / name, "") for name in ("a.csv", "b.csv")]
     assert find_result_files(tmp_path, "*.csv") == deep == find_result_files(tmp_path / "m", "*.csv")
     put(tmp_path / "n" / "gpt4o" / "a.csv", "")
-    with pytest.raises(RethinkError, match="several runs .*name the folder of one"):
+    with pytest.raises(RethinkError, match="several runs .*give the folder of one"):
         find_result_files(tmp_path, "*.csv")
     high = put(tmp_path / "a.csv", "")
     assert find_result_files(tmp_path, "*.csv") == [high]
@@ -56,7 +56,7 @@ def test_results_of_one_run_are_found_wherever_they_lie(tmp_path):
 def test_an_image_is_looked_for_in_its_folder_alone_on_every_system(tmp_path, name):
     inside = put(tmp_path / "a" / "x.png", "")
     assert image_below("a/x.png", [tmp_path]) == inside
-    with pytest.raises(RethinkError, match="lies outside of the benchmark's folder"):
+    with pytest.raises(RethinkError, match="is outside the benchmark's folder"):
         image_below(name, [tmp_path])
 
 

@@ -32,7 +32,7 @@ def test_what_is_wrong_is_said_by_item(tmp_path):
     found = read_items(put(tmp_path / "basic_edit.json", json.dumps(entries)))
     assert [item.id for item in found.items] == ["good"]
     assert [where for where, _ in found.problems] == ["outside", "missing", "typed", "poor", "empty"]
-    with pytest.raises(RethinkError, match="no list of edits"):
+    with pytest.raises(RethinkError, match="not a list of edits"):
         read_items(put(tmp_path / "list.json", "[]"))
     with pytest.raises(RethinkError, match="Benchmark.tar"):
         read_items(tmp_path / "nowhere")
@@ -43,7 +43,7 @@ def test_replies_of_its_own_script_are_scored(tmp_path):
     replies = {"1": "A: 4\nB: 3", "2": {"error": "timed out"}, "99": "A: 4"}
     put(tmp_path / "results" / "gen_image" / "result.json", json.dumps(replies))
     results = read_results(tmp_path / "results", items)
-    assert results.judged == {"1": {"score": 3.5}, "2": None} and "1 reply is to an item that" in results.notes[0]
+    assert results.judged == {"1": {"score": 3.5}, "2": None} and "1 reply was left out" in results.notes[0]
     put(tmp_path / "results" / "result.json", "[]")
     with pytest.raises(RethinkError, match="no replies by their keys"):
         read_results(tmp_path / "results", items)

@@ -110,9 +110,9 @@ def test_what_is_wrong_in_the_list_is_said_by_item(tmp_path):
     wrong = dict(read_items(tmp_path).problems)
     assert (
         "twice" in wrong[f"{entries[0]['type']}/{entries[0]['id']}"]
-        and "none of the 22" in wrong[f"item {len(entries)}"]
+        and "not one of the 22" in wrong[f"item {len(entries)}"]
     )
     assert "no items in final_data.json" in wrong["medicine"]
     (tmp_path / "final_data.json").write_text("{}")
-    with pytest.raises(RethinkError, match="is no list of items"):
+    with pytest.raises(RethinkError, match="is not a list of items"):
         read_items(tmp_path)

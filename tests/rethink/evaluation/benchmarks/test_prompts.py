@@ -22,7 +22,7 @@ def test_texts_at_the_top_of_a_file_that_cannot_be_imported(tmp_path):
 
 
 def test_what_is_no_code_of_the_benchmark(tmp_path):
-    with pytest.raises(RethinkError, match="no folder"):
+    with pytest.raises(RethinkError, match="is not a folder"):
         find_code_file(tmp_path / "nowhere", "utils.py")
     with pytest.raises(RethinkError, match="has no utils.py"):
         find_code_file(tmp_path, "utils.py")

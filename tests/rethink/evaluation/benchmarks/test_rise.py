@@ -134,9 +134,7 @@ def test_with_data_the_spreadsheet_is_of_its_items_and_replies_go_first(tmp_path
     items = read_items(write_rise(tmp_path)).items
     write_sheet(tmp_path / "out" / "m_judge.xlsx", [*ROWS, {"index": "gone", "category": "causal_reasoning"}])
     results = read_results(tmp_path / "out", items)
-    assert (
-        results.items == tuple(items) and len(results.judged) == 3 and "1 reply is to an item that" in results.notes[0]
-    )
+    assert results.items == tuple(items) and len(results.judged) == 3 and "1 reply was left out" in results.notes[0]
     put(tmp_path / "out" / "m.pkl", pickle.dumps({"causal_2": {"judge1": GOOD, "judge2": GOOD, "judge3": GOOD}}))
     assert list(read_results(tmp_path / "out", items).judged) == ["causal_2"]
 
