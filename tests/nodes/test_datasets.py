@@ -204,7 +204,7 @@ def test_a_link_out_of_the_folder_for_datasets_is_no_dataset(classes, pairs, mod
 
 
 def test_nothing_there_to_load_is_said(classes, models, RethinkError):
-    with pytest.raises(RethinkError, match="holds no manifest"):
+    with pytest.raises(RethinkError, match="has no manifest"):
         classes["RethinkLoadEditDataset"].execute({"format": "pair store", "dataset": "none"})
 
 

@@ -52,7 +52,7 @@ def test_cancel_stops_after_the_picture_in_work(keep, source, monkeypatch):
 
 
 def test_what_does_not_go_together_is_one_sentence(keep, source, RethinkError):
-    with pytest.raises(RethinkError, match="^edited: 3 edit[^\n]*$"):
+    with pytest.raises(RethinkError, match="^edited: got 3 edit[^\n]*$"):
         keep(source=source.repeat(2, 1, 1, 1), edited=source.repeat(3, 1, 1, 1))
     with pytest.raises(RethinkError, match="^mask: is empty[^\n]*$"):
         keep(source=source, edited=source, mask=torch.zeros(1, 64, 64))

@@ -50,7 +50,7 @@ def test_a_verdict_is_kept_with_the_pairs_and_stands_over_the_filter(filtered, p
     again = type(pairs)(pairs.folder)
     assert bad not in {pair.id for pair in again.accepted()} and good in {pair.id for pair in again.accepted()}
     accepted, rejected, report = filtered(changed=0.2).result
-    assert bad in ids(rejected) and good in ids(accepted) and "1 × rejected by hand" in report
+    assert bad in ids(rejected) and good in ids(accepted) and "1 × rejected manually" in report
     assert [pair["id"] for pair in review.list_pairs(key, show="rejected")["pairs"] if pair["by"] == "person"] == [bad]
     assert review.list_pairs(key, show="open")["counts"]["open"] == 10
     taken_back = review.set_verdict(key, good, None)

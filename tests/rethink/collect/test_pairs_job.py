@@ -199,9 +199,9 @@ def test_pairs_and_preferences_are_put_to_nothing_else(add, make, tmp_path):
     CollectJob((tmp_path / "runs",), tmp_path / "data").run()
     before = sorted(tmp_path.rglob("*"))
     for options, why in (
-        ({"store": "runs"}, "^pairs: .*runs holds no pairs, but 0; choose a new folder"),
-        ({"store": "runs/0"}, "^pairs: .*0 holds no pairs, but source.png"),
-        ({"store": "data"}, "^pairs: .*data holds no pairs, but trl-"),
+        ({"store": "runs"}, "^pairs: .*runs has no pairs but holds 0; choose a new folder"),
+        ({"store": "runs/0"}, "^pairs: .*0 has no pairs but holds source.png"),
+        ({"store": "data"}, "^pairs: .*data has no pairs but holds trl-"),
         ({"preferences": tmp_path / "pairs"}, "^preferences: .*pairs is the folder of the pairs"),
         ({"preferences": tmp_path / "runs"}, "^replace: .*runs"),
     ):

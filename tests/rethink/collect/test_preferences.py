@@ -41,6 +41,6 @@ def test_a_full_disk_is_said(preference, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(shutil, "copyfile", copyfile)
-    with pytest.raises(DiskFull, match="make room and run again"):
+    with pytest.raises(DiskFull, match="free some space and run again"):
         write_preferences([preference], tmp_path / "preferences")
     assert not (tmp_path / "preferences").exists()

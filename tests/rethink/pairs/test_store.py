@@ -50,7 +50,7 @@ def test_a_store_is_put_among_nothing_else_however_often_it_is_tried(tmp_path):
     for before, name in (("cat.png", "scores.jsonl"), ("scores.jsonl", "runs.jsonl")):
         (tmp_path / before).rename(tmp_path / name)
         for _ in range(2):
-            with pytest.raises(RethinkError, match=f"holds a {name} that is not a store's"):
+            with pytest.raises(RethinkError, match=f"holds a {name} that does not belong to a store"):
                 PairStore(tmp_path).writing().__enter__()
 
 

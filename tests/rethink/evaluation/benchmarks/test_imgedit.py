@@ -45,7 +45,7 @@ def test_replies_of_its_own_script_are_scored(tmp_path):
     results = read_results(tmp_path / "results", items)
     assert results.judged == {"1": {"score": 3.5}, "2": None} and "1 reply was left out" in results.notes[0]
     put(tmp_path / "results" / "result.json", "[]")
-    with pytest.raises(RethinkError, match="no replies by their keys"):
+    with pytest.raises(RethinkError, match="no replies by key"):
         read_results(tmp_path / "results", items)
 
 
