@@ -1,4 +1,4 @@
-"""A contact sheet: input, target and instruction of some pairs, to check before training."""
+"""A contact sheet: the input, target and instruction of some pairs, to check them before training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 THUMB, SMALL, GAP, TEXT, COLUMNS = 224, 72, 8, 44, 3
 WIDE = 2 * (THUMB + GAP)  # of input and target, from edge to edge
 A_ROW = (WIDE + GAP) // (SMALL + GAP)  # references side by side
-MOST = 2 * A_ROW  # references of a pair that are shown: as many as any editor takes
+MOST = 2 * A_ROW  # references shown per pair: the most that any editor takes
 PAPER, FRAME, INK = "#f4f4f2", "#c9c9c4", "#26262a"  # white padding stands out on this gray
 
 

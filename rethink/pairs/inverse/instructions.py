@@ -266,7 +266,7 @@ def leaks_filename(instruction: str, source: str) -> bool:
 
 
 def _where(box: Box, shape: tuple[int, int]) -> str:
-    """Where the box lies, in words; "" where it is most of the image."""
+    """Where the box is, as text for the prompt; "" where it is most of the image."""
     height, width = shape
     if (box[2] - box[0]) * (box[3] - box[1]) > 0.7 * height * width:
         return ""

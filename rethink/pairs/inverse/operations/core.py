@@ -81,7 +81,7 @@ class Region:
         return bottom - top, right - left
 
     def as_mask(self, image: np.ndarray) -> np.ndarray:
-        """bool [H, W]: the mask, else the whole box."""
+        """bool [H, W]: the mask, or without one the whole box."""
         if self.mask is not None:
             return self.mask
         return box_mask(self.box, image.shape[:2])

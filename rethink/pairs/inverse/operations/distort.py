@@ -15,7 +15,7 @@ def distort(image: np.ndarray, region: Region, values: Values, rng: Rng) -> Oper
 
 
 def _draw_padding(rng: Rng) -> tuple[int, int, int]:
-    """The color of what lies outside the image."""
+    """The color of the area outside the image."""
     return PLAIN[("black", "black", "white", "grey")[int(rng.integers(4))]]
 
 
