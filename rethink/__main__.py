@@ -1,4 +1,4 @@
-"""`python -m rethink`, or `python FOLDER/rethink`: the Python of a portable ComfyUI looks into no folder that it is started in."""
+"""`python -m rethink`, or `python FOLDER/rethink`: a portable ComfyUI's Python does not search the current folder for modules."""
 
 import runpy
 import sys

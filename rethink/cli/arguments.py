@@ -1,4 +1,4 @@
-"""Options of the command line: made from the fields of a job, and read from a config file."""
+"""Command-line options: built from the fields of a job, and read from a config file."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ EXAMPLES = """examples:
   python -m rethink filter my-pairs --clip models/clip/clip-vit-large-patch14
   python -m rethink export my-pairs ai-toolkit my-dataset
 
-Every command goes on where it stopped. --engine ray spreads the work over a Ray cluster whose machines share the folders:
+Every command resumes where it stopped. --engine ray spreads the work over a Ray cluster whose machines share the folders:
   python -m rethink synthesize /nfs/photos /nfs/pairs --engine ray --address auto --share damage=1 describe=2:0.5
 --config FILE holds the same options as JSON: {"pairs": 4, "set": ["…"]}."""
 
 
 def add_command(commands, name: str, about: str, run: Callable) -> argparse.ArgumentParser:
-    """A command about pairs. run: carries it out."""
+    """Add a command about pairs. run: carries it out."""
     parser = commands.add_parser(
         name, help=about, description=about, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config", type=Path, help="JSON file of options; those on the command line take precedence")
+    parser.add_argument("--config", type=Path, help="JSON file of options; options on the command line take precedence")
     parser.set_defaults(run=run)
     return parser
 
 
 def add_field(parser: Parser, job: type, name: str, flag: str = "", **more: Any) -> None:
-    """The option for the field `name` of a job, which checks its limits itself.
+    """Add the option for the field `name` of a job; the job checks its limits itself.
 
-    flag: by default named like the field. more: further arguments of `add_argument`.
+    flag: defaults to the name of the field. more: additional arguments for `add_argument`.
     """
     found = option_of(job, name)
     flag = flag or "--" + name.replace("_", "-")
@@ -57,7 +57,7 @@ def add_field(parser: Parser, job: type, name: str, flag: str = "", **more: Any)
 
 
 def add_switch(parser: Parser, flag: str, help: str, default: bool = False) -> None:
-    """--flag and --no-flag, so that a config file's true and false are both options."""
+    """Add --flag and --no-flag, so that a config file can say true or false."""
     parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=help.replace("%", "%%"))
 
 
@@ -70,21 +70,21 @@ def _help(found: Option) -> str:
 
 
 def with_config(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the options of their config file in front, so that these are parsed and checked like any others, and
-    the command line wins. Raises RethinkError for a file that holds no options."""
+    """The arguments with the options of their config file in front, so that these are parsed and checked like all others and
+    the command line wins. Raises RethinkError for a file without options."""
     known, _ = _CONFIG.parse_known_args(arguments)
     if known.config is None:
         return list(arguments)
     record = read_json(known.config, "--config")
     if not isinstance(record, dict):
-        raise RethinkError(f'--config: {known.config} holds no options; expected {{"pairs": 4, …}}.')
+        raise RethinkError(f'--config: {known.config} contains no options; expected {{"pairs": 4, …}}.')
     command, *rest = arguments
     flags = [flag for name, value in record.items() for flag in _flags(name, value)]
-    return [command, *flags, "--config", known.config, *rest]  # which also ends a list of values
+    return [command, *flags, "--config", known.config, *rest]  # --config also ends a list of values
 
 
 def find_typed(arguments: Sequence[str]) -> frozenset[str]:
-    """The options on the command line itself, not in a config file, which may come from someone else."""
+    """The options typed on the command line, without those of a config file, which may come from someone else."""
     return frozenset(argument.partition("=")[0] for argument in arguments if argument.startswith("--"))
 
 

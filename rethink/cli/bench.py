@@ -1,4 +1,4 @@
-"""`rethink bench`: editors against ground truth, and on the published benchmarks."""
+"""`rethink bench`: measure editors against ground truth and on the published benchmarks."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   python -m rethink bench gedit GEdit-Bench -o results/kontext --editor models/diffusers/flux-kontext --device cuda \\
       --judge https://api.openai.com/v1 --judge-model gpt-4.1 --judge-key-variable OPENAI_API_KEY --benchmark-code Step1X-Edit
-  python -m rethink bench gedit GEdit-Bench -o results/kontext      (sums up what is there, also of the benchmark's own scripts)
+  python -m rethink bench gedit GEdit-Bench -o results/kontext      (summarizes what is there, from the benchmark's own scripts too)
   python -m rethink bench rise RISEBench -o results/kontext-thinking --editor ... --think --thinker ... --limit 3
   python -m rethink bench imgedit Benchmark -o results/new --against results/old
 
-DATA is where the benchmark was downloaded to. The folder of -o has the benchmark's own layout and file names: images that lie there
-are not made again, and what is judged lies there as the benchmark's own scripts read it. A run that was cut off goes on when it is
-started again; no judge call is made twice. Replies that cannot be read lower the coverage, and are never a score.
+DATA is the folder the benchmark was downloaded to. The folder of -o uses the benchmark's own layout and file names: images that are
+there are not made again, and the judge's results are written the way the benchmark's own scripts read them. An interrupted run resumes
+when it is started again; no judge call is made twice. Unreadable replies lower the coverage and never count as a score.
 """
 TINY = """examples:
-  python -m rethink bench tiny                                  (the built-in editor, and which wordings it understands)
-  python -m rethink bench tiny --think --cases 300              (thinking against one edit, by several processes)
+  python -m rethink bench tiny                                  (the built-in editor, and which phrasings it understands)
+  python -m rethink bench tiny --think --cases 300              (thinking against a single edit, in several processes)
   python -m rethink bench tiny -o results/tiny --cases 60 --editor models/diffusers/my-editor
   python -m rethink bench tiny -o results/tiny-thinking --cases 60 --think --against results/tiny
 """
-AS_PUBLISHED = {"max_tokens": "as the benchmark's script has it", "temperature": "as the benchmark's script has it"}
+AS_PUBLISHED = {"max_tokens": "as in the benchmark's script", "temperature": "as in the benchmark's script"}
 
 
 def add_bench_command(commands) -> None:
-    """Adds `bench` to the subparsers of `rethink`."""
-    bench = commands.add_parser("bench", help="measure editors: against ground truth, and on published benchmarks")
+    """Add `bench` to the subparsers of `rethink`."""
+    bench = commands.add_parser("bench", help="measure editors against ground truth and on published benchmarks")
     kinds = bench.add_subparsers(required=True, metavar="WHAT")
     _add_tiny(kinds)
     for name, benchmark in BENCHMARKS.items():
@@ -67,21 +67,21 @@ def add_bench_command(commands) -> None:
 
 
 def _add_tiny(kinds) -> None:
-    about = "an editor in the built-in world, by the exact oracle"
+    about = "an editor in the built-in world, checked by its exact oracle"
     tiny = kinds.add_parser(
         "tiny", help=about, epilog=TINY + EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    tiny.add_argument("--cases", type=int, default=400, help="tasks a row of the table (default 400)")
-    add_switch(tiny, "--think", "thinking against one edit instead, on so many tasks of all levels")
+    tiny.add_argument("--cases", type=int, default=400, help="tasks per row of the table (default 400)")
+    add_switch(tiny, "--think", "compare thinking with a single edit, on this many tasks across all levels")
     tiny.add_argument(
         "-o",
         "--output",
         type=Path,
-        help="folder of the results: keeps every edit and run, and goes on where it was cut off",
+        help="results folder: keeps every edit and run; an interrupted benchmark resumes",
     )
-    tiny.add_argument("--against", type=Path, metavar="FOLDER", help="other results, to say which are better")
-    add_thinker_options(tiny, "thinker", "criticizes and rewrites, with --think and -o")
-    add_loading_options(tiny, BUILT_IN, f"who edits, with -o: {EDITORS}")
+    tiny.add_argument("--against", type=Path, metavar="FOLDER", help="other results to compare with")
+    add_thinker_options(tiny, "thinker", "critiques and rewrites, with --think and -o")
+    add_loading_options(tiny, BUILT_IN, f"the editor, with -o: {EDITORS}")
     add_device(tiny)
     add_loop_options(tiny)
     add_sampling_options(tiny)
@@ -89,41 +89,41 @@ def _add_tiny(kinds) -> None:
 
 
 def add_report_command(commands) -> None:
-    """Adds `report` to the subparsers of `rethink`."""
+    """Add `report` to the subparsers of `rethink`."""
     parser = commands.add_parser(
         "report",
-        help="sum up a benchmark's run again, as one HTML page and as a table",
-        description="Reads what lies in the folder, asks nothing, and writes rethink-report.html and rethink-table.md there.",
+        help="summarize a benchmark run again, as one HTML page and a table",
+        description="Reads the results in the folder and writes rethink-report.html and rethink-table.md there. Asks no model.",
     )
-    parser.add_argument("folder", type=Path, help="the folder of -o of a benchmark's run")
+    parser.add_argument("folder", type=Path, help="the -o folder of a benchmark run")
     parser.set_defaults(run=run_report)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     about = (
-        "folder that the benchmark was downloaded to; scores of GEdit-Bench and KRIS-Bench, and the spreadsheets of RISEBench, are "
-        "summed up without it too"
+        "folder the benchmark was downloaded to; not needed to summarize scores of GEdit-Bench and KRIS-Bench or spreadsheets of "
+        "RISEBench"
     )
     parser.add_argument("data", type=Path, nargs="?", help=about)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the results, new or not")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="results folder, new or existing")
     parser.add_argument(
         "--benchmark-code",
         type=Path,
         metavar="FOLDER",
-        help="your copy of the benchmark's repository: the judge's prompts are read from it, and nothing in it is run",
+        help="your copy of the benchmark's repository; the judge's prompts are read from it, but no code in it is run",
     )
-    parser.add_argument("--against", type=Path, metavar="FOLDER", help="other results, to say which are better")
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help="other results to compare with")
     for name in ("language", "limit", "count", "attempts"):
         add_field(parser, BenchmarkJob, name)
     for name in ("calls", "minutes", "money", "price_in", "price_out"):
         add_field(parser, Budget, name)
-    add_switch(parser, "--think", "think while editing, with the options of --thinker")
-    add_thinker_options(parser, "thinker", "criticizes and rewrites, with --think")
-    role = "scores the edits as the benchmark has it; none: nothing is asked"
+    add_switch(parser, "--think", "run the thinking loop, with the options of --thinker")
+    add_thinker_options(parser, "thinker", "critiques and rewrites, with --think")
+    role = "scores the edits by the benchmark's rules; without one, nothing is judged"
     add_thinker_options(parser, "judge", role, AS_PUBLISHED, critiques=False)
     for field in options_of(JudgePool):
         add_field(parser, JudgePool, field.name)
-    add_loading_options(parser, None, f"who makes the edits that are missing: {EDITORS}; none: nothing is edited")
+    add_loading_options(parser, None, f"makes the missing edits: {EDITORS}; without one, nothing is edited")
     add_device(parser)
     add_loop_options(parser)
     add_sampling_options(parser)
@@ -136,7 +136,9 @@ def run_tiny(options: argparse.Namespace) -> int:
     if options.cases < 1:
         raise RethinkError(f"--cases: expected 1 or more, got {options.cases}.")
     if options.output is None and (flags := sorted(options.typed - {"--cases", "--think", "--no-think"})):
-        raise RethinkError(f"{flags[0]}: goes with -o FOLDER; without it the built-in editor is measured as it is.")
+        raise RethinkError(
+            f"{flags[0]}: works only with -o FOLDER; without it, the built-in editor is measured as it is."
+        )
     if options.output is not None:
         from ..tiny.oracle_benchmark import BENCHMARK
 
@@ -168,7 +170,7 @@ def run_benchmark(options: argparse.Namespace) -> int:
 
 
 def run_report(options: argparse.Namespace) -> int:
-    """Sum up a folder again; → the exit status."""
+    """Summarize a folder again; → the exit status."""
     from ..tiny.oracle_benchmark import BENCHMARK
 
     job = job_of_folder(options.folder, {**BENCHMARKS, BENCHMARK.id: BENCHMARK})
@@ -179,8 +181,8 @@ def run_report(options: argparse.Namespace) -> int:
 def _print_report(job: BenchmarkJob, report: BenchmarkReport) -> None:
     print_result(str(report))
     home = job.output.resolve()
-    print(f"A page to look at: {(home / PAGE).as_uri()}", file=sys.stderr)
-    print(f"A table for a model card: {home / TABLE}", file=sys.stderr)
+    print(f"View the report: {(home / PAGE).as_uri()}", file=sys.stderr)
+    print(f"Table for a model card: {home / TABLE}", file=sys.stderr)
     print(json.dumps(report.as_dict()))
 
 
@@ -195,7 +197,7 @@ def _open_setup(options: argparse.Namespace) -> EditSetup:
 
 @contextmanager
 def _judge_of(options: argparse.Namespace) -> Iterator[Thinker]:
-    """The judge, asked as the benchmark's script asks its own unless the arguments say otherwise."""
+    """The judge, asked the way the benchmark's script asks its own unless the arguments say otherwise."""
     from ..thinkers.loading import open_thinker, typed_trust
 
     benchmark, config = options.benchmark, thinker_config_from(options, "judge")

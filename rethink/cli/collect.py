@@ -1,4 +1,4 @@
-"""`rethink collect`, `rethink collect-pairs` and `rethink compare-runs`: what recorded runs teach, for thinkers and for editors."""
+"""`rethink collect`, `rethink collect-pairs` and `rethink compare-runs`: training data for thinkers and editors from recorded runs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ EXAMPLES = """examples:
   python -m rethink compare-runs before after --judge models/LLM/Qwen3-VL-8B-Instruct --answers what-it-says
   python -m rethink train-lora my-pairs -o models/loras/what-i-mean.safetensors --editor models/diffusers/flux-kontext
 
-The first two read every run once, and go on where they stopped; other rules ask no judge again.
+`collect` and `collect-pairs` read every run once and resume where they stopped; changing the rules does not ask the judge again.
 """
 
 
 def add_collect_commands(commands) -> None:
-    """Adds `collect`, `collect-pairs` and `compare-runs` to the subparsers of `rethink`."""
+    """Add `collect`, `collect-pairs` and `compare-runs` to the subparsers of `rethink`."""
     _add_collect(commands)
     _add_collect_pairs(commands)
     _add_compare_runs(commands)
@@ -37,16 +37,18 @@ def _add_collect(commands) -> None:
     from ..collect.dataset_job import CollectJob
     from ..collect.rules import CollectRules
 
-    parser = add_command(commands, "collect", "a data set for thinkers, from recorded runs", run_collect)
+    parser = add_command(commands, "collect", "make a dataset for thinkers from recorded runs", run_collect)
     _add_runs(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the data set, new or begun")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="the dataset, new or existing"
+    )
     add_field(parser, CollectJob, "format")
     for field in fields(CollectRules):
         add_field(parser, CollectRules, field.name)
     parser.add_argument(
-        "--template", type=Path, help="text file with the wording of the critique that the thinker will be asked in"
+        "--template", type=Path, help="text file with the critique template that the thinker will be asked with"
     )
-    add_thinker(parser, "scores all edits anew: ", "--judge")
+    add_thinker(parser, "rescores all edits: ", "--judge")
     add_device(parser)
     parser.epilog = EXAMPLES + EXIT_CODES
 
@@ -54,45 +56,49 @@ def _add_collect(commands) -> None:
 def _add_collect_pairs(commands) -> None:
     from ..collect.pairs_job import RunPairRules
 
-    parser = add_command(commands, "collect-pairs", "pairs for editors, from recorded runs", run_collect_pairs)
+    parser = add_command(commands, "collect-pairs", "make pairs for editors from recorded runs", run_collect_pairs)
     _add_runs(parser)
-    parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
+    parser.add_argument("store", type=Path, help="folder of the pairs, new or existing")
     for field in fields(RunPairRules):
         add_field(parser, RunPairRules, field.name)
     parser.add_argument(
         "--preferences",
         type=Path,
         metavar="FOLDER",
-        help="also write the best and the worst edit of every such run, for trainers that learn from preferences (DPO)",
+        help="also write the best and the worst edit of each of these runs, for preference training (DPO)",
     )
-    add_thinker(parser, "a second opinion on the best edit of every run: ", "--judge")
+    add_thinker(parser, "gives a second opinion on the best edit of every run: ", "--judge")
     add_device(parser)
     parser.epilog = EXAMPLES + EXIT_CODES
 
 
 def _add_compare_runs(commands) -> None:
-    about = "turns and success of the same tasks, before and after something was learned"
+    about = "compare turns and success on the same tasks before and after training"
     parser = add_command(commands, "compare-runs", about, run_compare_runs)
-    parser.add_argument("before", type=Path, help="folder with recorded runs in it or below")
+    parser.add_argument("before", type=Path, help="folder with recorded runs, in it or in its subfolders")
     parser.add_argument("after", type=Path, help="folder with runs of the same images and instructions")
-    parser.add_argument("-o", "--output", type=Path, metavar="IMAGE", help="also draw the first tasks side by side")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="IMAGE", help="also write an image of the first tasks side by side"
+    )
     parser.add_argument(
         "--answers",
         type=Path,
         metavar="FOLDER",
-        help="keeps the judge's answers, new or begun: what was asked is not asked again",
+        help="keeps the judge's answers, so that nothing is asked twice; new or existing",
     )
-    add_thinker(parser, "scores the first and the winning edit of every run anew, and so tells harm: ", "--judge")
+    add_thinker(
+        parser, "rescores the first and the winning edit of every run, which shows where thinking did harm: ", "--judge"
+    )
     add_device(parser)
     parser.epilog = EXAMPLES + EXIT_CODES
 
 
 def _add_runs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", type=Path, nargs="+", help="folders with recorded runs in them or below")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders with recorded runs, in them or in their subfolders")
 
 
 def run_collect(options: argparse.Namespace) -> int:
-    """Make a data set as the arguments say; → the exit status."""
+    """Make a dataset as the arguments say; → the exit status."""
     from ..collect.dataset_job import CollectJob
     from ..collect.rules import CollectRules
 
@@ -129,9 +135,11 @@ def run_compare_runs(options: argparse.Namespace) -> int:
     from ..images import check_image_target, from_pil, save_image
 
     if options.output:
-        check_image_target(options.output, 1, 1, "-o")  # it has any size when it is drawn
+        check_image_target(options.output, 1, 1, "-o")  # the size is not known until it is drawn
     if options.answers and not options.thinker:
-        raise RethinkError("--answers: keeps the judge's answers, and there is no --judge.")
+        raise RethinkError(
+            "--answers: keeps the judge's answers, but there is no --judge; add one, or leave --answers out."
+        )
     judge = open_thinker_from(options)
     comparison = CompareRunsJob((options.before,), (options.after,), judge, options.answers).run(ProgressLine())
     print_result(str(comparison))
@@ -141,7 +149,7 @@ def run_compare_runs(options: argparse.Namespace) -> int:
 
 
 def read_template(path: Path | None) -> str:
-    """The wording in a text file; Rethink's own without one."""
+    """The critique template in a text file; Rethink's own without one."""
     from ..thinkers.critique import TEMPLATE
 
     if path is None:

@@ -36,55 +36,65 @@ EXAMPLES = """examples:
   python -m rethink compare photos -i "make it winter" -o thinking --editor ... --think --thinker ... --judge ...
   python -m rethink vote winter
 
-The folder of -o gets comparison.html, one file with a grid, a blind vote by keyboard and what the votes say. Opened as a file, it
-keeps the votes in the browser, to export; with --serve, or `vote`, they are written to votes.jsonl in the folder, by any number of
-people at once. Edits and scores that are there are not made again: a run that was cut off goes on when it is started again.
+comparison.html, in the folder of -o, is one file with a grid, a blind vote by keyboard and the result of the votes. Opened as a file,
+it keeps votes in the browser, ready to export; with --serve or `vote`, any number of people can vote at once, and the votes are
+written to votes.jsonl in the folder. Existing edits and scores are reused: an interrupted run resumes when it is started again.
 """
 MAX_PORT = 2**16 - 1
 _SETTINGS = re.compile(r"(.*):((?:\w+=[^,:]*)(?:,\w+=[^,:]*)*)")
 
 
 def add_compare_commands(commands) -> None:
-    """Adds `compare` and `vote` to the subparsers of `rethink`."""
+    """Add `compare` and `vote` to the subparsers of `rethink`."""
     from ..editors.settings import LoadSettings
 
     parser = commands.add_parser(
         "compare",
-        help="editors, LoRAs and settings side by side, with a blind vote",
-        description="Edits every image by every instruction with every editor, measures, and makes a page to look at and vote on.",
+        help="compare editors, LoRAs and settings side by side, with a blind vote",
+        description="Applies every instruction to every image with every editor, measures the edits, and makes a page to view and vote on.",
         epilog=EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("images", type=Path, nargs="*", help="image files, or folders of them")
     parser.add_argument("-i", "--instructions", nargs="+", default=[], metavar="TEXT", help="what to change")
-    add_switch(parser, "--one-each", "the first image with the first instruction, and so on, in place of all with all")
+    add_switch(
+        parser,
+        "--one-each",
+        "pair the first image with the first instruction, and so on, instead of every image with every instruction",
+    )
     about = (
-        'JSON lines of {"image": path, "instruction": text} in place of images and instructions; with "source_caption" and '
-        '"edited_caption" --clip measures whether the image changed as they do'
+        'JSON lines of {"image": path, "instruction": text} instead of images and instructions; with "source_caption" and '
+        '"edited_caption", --clip measures whether the image changed as the captions do'
     )
     parser.add_argument("--tasks", type=Path, metavar="FILE", help=about)
     parser.add_argument(
-        "--pairs", type=Path, metavar="STORE", help="a pair store: its inputs, instructions and targets"
+        "--pairs", type=Path, metavar="STORE", help="a pair store; its inputs, instructions and targets are used"
     )
-    parser.add_argument("--limit", type=int, default=0, help="only the first so many pairs; 0: all")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the results, new or begun")
-    parser.add_argument("--title", default="", help="of the page; default: the folder's name")
+    parser.add_argument("--limit", type=int, default=0, help="use only the first N pairs; 0: all")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="results folder, new or existing"
+    )
+    parser.add_argument("--title", default="", help="title of the page; default: the folder's name")
     parser.add_argument(
         "--editor",
         action="append",
         default=[],
         metavar="[NAME=]EDITOR[:SETTING=VALUE,…]",
-        help=f"{FILES}; repeat it for several. Settings of its own: steps, sampler, text_guidance, image_guidance, strength, negative",
+        help=f"{FILES}; repeat for several. Settings: steps, sampler, text_guidance, image_guidance, strength, negative",
     )
     add_lora_option(parser, "editors, in every variant")
-    group = parser.add_argument_group("what else is compared", "with every editor")
+    group = parser.add_argument_group("what else to compare", "with every editor")
     group.add_argument(
         "--loras", nargs="+", default=[], metavar="FILE[:STRENGTH]", help="LoRAs to compare, one at a time"
     )
-    group.add_argument("--strengths", default="", metavar="0.5,0.8,1.0", help="every compared LoRA at each of these")
-    group.add_argument("--checkpoints", type=Path, metavar="FOLDER", help="a training's folder: its saves are compared")
-    add_switch(group, "--baseline", "also every editor without any of the compared LoRAs", True)
-    add_switch(group, "--think", "every variant a second time, thinking, with the options of --thinker")
+    group.add_argument(
+        "--strengths", default="", metavar="0.5,0.8,1.0", help="try every compared LoRA at each of these strengths"
+    )
+    group.add_argument(
+        "--checkpoints", type=Path, metavar="FOLDER", help="folder of a training; its checkpoints are compared"
+    )
+    add_switch(group, "--baseline", "also compare every editor without the compared LoRAs", True)
+    add_switch(group, "--think", "also run every variant with thinking, with the options of --thinker")
     for name in ("dtype", "offload", "quantize"):
         add_field(parser, LoadSettings, name)
     parser.add_argument("--tokenizer", type=Path, help="folder of the CLIP tokenizer, for single files")
@@ -92,12 +102,12 @@ def add_compare_commands(commands) -> None:
     add_loop_options(parser)
     add_sampling_options(parser)
     parser.add_argument(
-        "--clip", help=f"measures CLIP similarities: {BUILT_IN}, or a transformers folder of a CLIPModel"
+        "--clip", help=f"measures CLIP similarities; {BUILT_IN}, or a transformers folder of a CLIPModel"
     )
     add_further_options(parser)
-    add_thinker_options(parser, "thinker", "criticizes and rewrites, with --think")
+    add_thinker_options(parser, "thinker", "critiques and rewrites, with --think")
     add_thinker_options(parser, "judge", "scores every edit; optional")
-    add_switch(parser, "--serve", "show the page on this machine alone, and write votes to the folder, until Ctrl-C")
+    add_switch(parser, "--serve", "serve the page to this machine only and write votes to the folder, until Ctrl-C")
     _add_port(parser)
     parser.set_defaults(run=run_compare)
     _add_vote(commands)
@@ -106,16 +116,16 @@ def add_compare_commands(commands) -> None:
 def _add_vote(commands) -> None:
     parser = commands.add_parser(
         "vote",
-        help="vote on a comparison that is there",
-        description="Shows the page of a comparison on this machine alone, and writes votes to votes.jsonl in its folder, until Ctrl-C.",
+        help="vote on an existing comparison",
+        description="Serves the page of a comparison to this machine only and writes votes to votes.jsonl in its folder, until Ctrl-C.",
     )
-    parser.add_argument("folder", type=Path, help="the folder of -o of `rethink compare`")
+    parser.add_argument("folder", type=Path, help="the -o folder of `rethink compare`")
     _add_port(parser)
     parser.set_defaults(run=lambda options: serve_votes(options.folder, options.port))
 
 
 def _add_port(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--port", type=_port, default=0, help="of the page that is served; 0: any that is free")
+    parser.add_argument("--port", type=_port, default=0, help="port to serve the page on; 0: any free port")
 
 
 def _port(text: str) -> int:
@@ -141,18 +151,18 @@ def run_compare(options: argparse.Namespace) -> int:
     )
     report = job.run(ProgressLine(), announce=complain)
     print_result(str(report))
-    print(f"A page to look at and to vote on: {report.page.resolve().as_uri()}", file=sys.stderr)
+    print(f"View and vote: {report.page.resolve().as_uri()}", file=sys.stderr)
     return serve_votes(job.output, options.port) if options.serve else 0
 
 
 def serve_votes(folder: Path, port: int) -> int:
-    """Serve until Ctrl-C, then say what the votes say."""
+    """Serve until Ctrl-C, then print the result of the votes."""
     from ..comparison.job import describe_poll
     from ..comparison.server import VoteServer
 
     with VoteServer(folder, port).running() as address:
         try:
-            print(f"Vote at {address} (Ctrl-C ends it)", flush=True)
+            print(f"Vote at {address} (Ctrl-C to stop)", flush=True)
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
@@ -167,7 +177,9 @@ def _tasks(options: argparse.Namespace) -> list[CompareTask]:
     ways = {"images": options.images, "--tasks": options.tasks, "--pairs": options.pairs}
     chosen = [name for name, value in ways.items() if value]
     if len(chosen) != 1:
-        raise RethinkError(f"Give one of images with -i, --tasks and --pairs; got {' and '.join(chosen) or 'none'}.")
+        raise RethinkError(
+            f"Give exactly one of images with -i, --tasks and --pairs; got {' and '.join(chosen) or 'none'}."
+        )
     if options.limit < 0:
         raise RethinkError(f"--limit: expected 0 or more, got {options.limit}.")
     if options.pairs:
@@ -186,7 +198,7 @@ def _plan(options: argparse.Namespace) -> VariantPlan:
     loras = _loras(options.lora)
     editors = tuple(replace(parse_editor(text, settings), loras=loras) for text in options.editor)
     if not editors:
-        raise RethinkError(f"--editor: name one or more: {FILES}.")
+        raise RethinkError(f"--editor: give at least one: {FILES}.")
     if not 0 <= options.seed <= MAX_SEED:
         raise RethinkError(f"seed: expected 0 to {MAX_SEED}, got {options.seed}.")
     thinking = Thinking(open_thinker_of(options, "thinker"), config_from(options)) if options.think else None
@@ -205,7 +217,7 @@ def _plan(options: argparse.Namespace) -> VariantPlan:
 
 
 def parse_editor(text: str, settings: Settings) -> EditorChoice:
-    """[NAME=]EDITOR[:SETTING=VALUE,…], with these settings where it has none of its own. Raises RethinkError for what is none."""
+    """Parse [NAME=]EDITOR[:SETTING=VALUE,…]; the given settings apply where it has none of its own. Raises RethinkError if invalid."""
     from ..builtin import EDITOR_FOLDER
     from ..comparison.variants import EditorChoice
     from ..editors.settings import Settings
@@ -221,15 +233,15 @@ def parse_editor(text: str, settings: Settings) -> EditorChoice:
     inputs = settings.as_inputs()
     for key, value in values.items():
         if key not in inputs or key == "randomize_guidance":
-            raise RethinkError(f"--editor: {text} sets “{key}”; there is {', '.join(sorted(inputs))}.")
+            raise RethinkError(f"--editor: {text} sets “{key}”; the settings are {', '.join(sorted(inputs))}.")
         try:
             inputs[key] = type(inputs[key])(value)
         except ValueError as error:
             raise RethinkError(f"--editor: {text}: {key} takes a number, got “{value}”.") from error
     if is_address(where):
         raise RethinkError(
-            f"--editor: {where} is a server, and editors that are compared here lie on this machine; in ComfyUI, Compare Editors takes "
-            "servers too."
+            f"--editor: {where} is a server, but this command compares only editors on this machine; in ComfyUI, Compare Editors "
+            "takes servers too."
         )
     path = EDITOR_FOLDER if where == BUILT_IN else Path(where)
     suffix = f" ({own[2].replace(',', ', ')})" if own else ""

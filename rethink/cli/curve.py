@@ -1,4 +1,4 @@
-"""`rethink curve`: the trade-off of editors between doing what is asked and keeping the image."""
+"""`rethink curve`: how editors trade doing what is asked against keeping the image."""
 
 from __future__ import annotations
 
@@ -28,25 +28,33 @@ EXAMPLES = """examples:
       --clip models/clip_vision/clip-vit-large-patch14 --device cuda
   python -m rethink curve edits.jsonl -o curve --editors models/diffusers/instruct-pix2pix --text-guidance "3, 7.5" --clip ...
 
-A line of a .jsonl: {"image": "photo.png", "instruction": "make it snow", "source_caption": "a street", "edited_caption": "a street in the
-snow"}. The folder of -o gets rethink-curve.html, .png and .json; a run that was cut off goes on when it is started again.
+A line of a .jsonl file: {"image": "photo.png", "instruction": "make it snow", "source_caption": "a street", "edited_caption": "a street in the
+snow"}. The folder of -o gets rethink-curve.html, .png and .json; an interrupted run resumes when it is started again.
 """
 
 
 def add_curve_command(commands) -> None:
-    """Adds `curve` to the subparsers of `rethink`."""
+    """Add `curve` to the subparsers of `rethink`."""
     from ..benchmarking.trade_off import TradeOffJob
 
-    about = "InstructPix2Pix's trade-off curve: direction similarity against image similarity, for several editors"
+    about = "draw InstructPix2Pix's trade-off curve for several editors: direction similarity against image similarity"
     parser = add_command(commands, "curve", about, run_curve)
     parser.add_argument(
         "items", help="a folder of pairs with captions, a .jsonl file, or built-in: scenes of the built-in world"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="new, or of the same curve")
     parser.add_argument(
-        "--editors", nargs="+", default=[BUILT_IN], metavar="EDITOR", help=f"{EDITORS}; one curve each. SDEdit too"
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="results folder, new or of the same curve"
     )
-    parser.add_argument("--count", type=int, default=0, help="only the first so many items; 0: all, or 40 scenes")
+    parser.add_argument(
+        "--editors",
+        nargs="+",
+        default=[BUILT_IN],
+        metavar="EDITOR",
+        help=f"{EDITORS}; one curve each. SDEdit works too",
+    )
+    parser.add_argument(
+        "--count", type=int, default=0, help="use only the first N items; 0: all, or 40 scenes of the built-in world"
+    )
     parser.add_argument("--clip", default=BUILT_IN, help="transformers folder of a CLIPModel, or built-in")
     for field in options_of(TradeOffJob):
         add_field(parser, TradeOffJob, field.name)
@@ -69,7 +77,7 @@ def run_curve(options: argparse.Namespace) -> int:
     )
     page = write_results(found, options.output)
     print_result(str(found))
-    print(f"A page to look at: {page.resolve().as_uri()}", file=sys.stderr)
+    print(f"View the report: {page.resolve().as_uri()}", file=sys.stderr)
     print(json.dumps(found.as_dict()))
     return 0
 
@@ -88,19 +96,19 @@ def _items(options: argparse.Namespace) -> list[CurveItem]:
 
 
 def _check_servers(options: argparse.Namespace) -> None:
-    """Raises RethinkError where a key would go to another server than its own."""
+    """Raise RethinkError if a key would be sent to a server other than its own."""
     from ..servers.address import is_address, parse_address
 
     origins = {parse_address(editor)[0] for editor in options.editors if is_address(editor)}
     if options.editor_key_variable and len(origins) > 1:
         names = " and ".join(sorted(map(str, origins)))
         raise RethinkError(
-            f"--editor-key-variable: a key is for one server, not for {names}; measure one server a run."
+            f"--editor-key-variable: a key is for one server, not for {names}; measure one server per run."
         )
 
 
 def _source(options: argparse.Namespace, editor: str) -> ModelSource[Editor]:
-    """An editor that is loaded in its turn."""
+    """An editor that is loaded when its turn comes."""
     from ..pairs.models import ModelSource
 
     own = argparse.Namespace(**{**vars(options), "editor": editor, "editor_flag": "--editors"})

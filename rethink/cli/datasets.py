@@ -1,4 +1,4 @@
-"""The commands for pairs that are there: `export`, `import`, `inspect`."""
+"""The commands for existing pairs: `export`, `import`, `inspect`."""
 
 from __future__ import annotations
 
@@ -12,25 +12,23 @@ from ..text_files import show_name
 from .arguments import add_command, add_switch
 from .progress import ProgressLine, print_counts, print_result
 
-PAIR_STORE = "pair-store"  # among the formats: Rethink's own
+PAIR_STORE = "pair-store"  # Rethink's own format, listed with the others
 
 
 def add_export(commands) -> None:
     from ..pairs.formats import FORMATS
 
     formats = (PAIR_STORE, *FORMATS)
-    parser = add_command(commands, "export", "write the accepted pairs in the layout of a trainer", run_export)
+    parser = add_command(commands, "export", "write the accepted pairs in a trainer's layout", run_export)
     parser.add_argument("store", type=Path)
-    parser.add_argument("format", choices=formats, help=f"{PAIR_STORE}: Rethink's own; adds what is new there")
-    parser.add_argument("folder", type=Path, help=f"a new folder; with {PAIR_STORE} a new one or one begun")
-    add_switch(
-        parser, "--replace", "write a dataset that is there anew, where nothing in it was changed or added by hand"
-    )
+    parser.add_argument("format", choices=formats, help=f"{PAIR_STORE}: Rethink's own; adds only new pairs")
+    parser.add_argument("folder", type=Path, help=f"a new folder; with {PAIR_STORE}, new or existing")
+    add_switch(parser, "--replace", "rewrite an existing dataset, unless something in it was changed or added manually")
     parser = add_command(commands, "import", "read a dataset in another layout into a store", run_import)
-    parser.add_argument("folder", type=Path, help="the dataset: a folder, or the zip of fal-zip")
+    parser.add_argument("folder", type=Path, help="the dataset: a folder, or a zip in the fal-zip format")
     parser.add_argument("format", choices=FORMATS)
-    parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
-    parser.add_argument("--instruction", default="", help="of pairs that have none of their own")
+    parser.add_argument("store", type=Path, help="folder of the pairs, new or existing")
+    parser.add_argument("--instruction", default="", help="instruction for pairs that have none")
 
 
 def run_export(options) -> int:
@@ -46,7 +44,7 @@ def run_export(options) -> int:
     written = progress_with_eta("pairs written", ProgressLine())
     count = export(pairs, options.format, options.folder, written, options.replace)
     references = describe_references(pairs, options.format)
-    target = f"Which is the target: {FORMATS[options.format].target}"
+    target = f"The target: {FORMATS[options.format].target}"
     print_result(f"{format_count(count, 'pair')} → {options.folder}", target, *filter(None, [references]))
     return 0
 
@@ -71,14 +69,16 @@ def run_import(options) -> int:
     )
     print_counts("skipped because", count_reasons(why for _, why in skipped))
     if skipped:
-        print(f"  The first is {show_name(skipped[0][0])}; {store.skipped.path} names all.")
+        print(f"  The first is {show_name(skipped[0][0])}; {store.skipped.path} lists all.")
     return 0
 
 
 def add_inspect(commands) -> None:
-    parser = add_command(commands, "inspect", "what is in a store: counts, reasons, scores", run_inspect)
+    parser = add_command(commands, "inspect", "show what is in a store: counts, reasons, scores", run_inspect)
     parser.add_argument("store", type=Path)
-    parser.add_argument("--histogram", metavar="SCORE", help="of a score, e.g. clip_sim_dir or changed")
+    parser.add_argument(
+        "--histogram", metavar="SCORE", help="draw a histogram of a score, e.g. clip_sim_dir or changed"
+    )
     add_switch(parser, "--check", "open every image")
 
 

@@ -1,4 +1,4 @@
-"""`rethink edit`, and the settings of everything that edits."""
+"""`rethink edit`, and the settings of every command that edits."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ EXAMPLES = """examples:
   python -m rethink edit photo.png "put the hat on the man" --editor models/diffusers/qwen-edit-plus --references hat.png
   python -m rethink edit photo.png "make it winter" --editor http://127.0.0.1:8000/v1 --editor-model qwen-image-edit
 """
-EXIT_CODES = "\nexit codes: 0 done, 1 failed, 2 wrong use (one sentence says what), 130 interrupted"
+EXIT_CODES = "\nexit codes: 0 done, 1 failed, 2 wrong usage (the message says what), 130 interrupted"
 
 
 def add_edit_command(commands) -> None:
-    """Adds `edit` to the subparsers of `rethink`."""
+    """Add `edit` to the subparsers of `rethink`."""
     parser = commands.add_parser(
         "edit", help="edit an image", epilog=EXAMPLES + EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("image", type=Path)
-    parser.add_argument("instruction", nargs="+", help="what to change; several only with --chain")
+    parser.add_argument("instruction", nargs="+", help="what to change; several require --chain")
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
-        help="default: IMAGE-edited.png; the ending says the format; several images get -1, -2, …",
+        help="default: IMAGE-edited.png; the file extension sets the format; several images get -1, -2, …",
     )
     parser.add_argument(
-        "--chain", action="store_true", help="apply the instructions one after another, keep every step"
+        "--chain", action="store_true", help="apply the instructions one after another and save every step"
     )
     add_field(parser, EditJob, "variations")
     add_field(parser, EditJob, "seed")
@@ -55,33 +55,35 @@ def add_edit_command(commands) -> None:
         nargs="+",
         default=[],
         metavar="IMAGE",
-        help="further images for the instruction to speak of, for editors that take several: Qwen-Image-Edit-Plus, "
+        help="more images that the instruction refers to, for editors that take several: Qwen-Image-Edit-Plus, "
         "FLUX.2, JoyImage-Edit-Plus",
     )
     parser.set_defaults(run=run_edit)
 
 
 def add_editor_options(parser: argparse.ArgumentParser) -> None:
-    """Which editor, how it is loaded, the settings of its edits, and where they may change something."""
+    """Which editor, how it is loaded, the settings of its edits, and which region they may change."""
     add_loading_options(parser, BUILT_IN, EDITORS)
     add_device(parser)
     add_sampling_options(parser)
-    parser.add_argument("--mask", type=Path, help="image; white may change, or in a cut-out what is opaque")
+    parser.add_argument("--mask", type=Path, help="mask image: white may change; in a cutout, what is opaque")
 
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     """The settings of edits: what `settings_from` reads."""
-    parser.add_argument("--steps", type=int, default=0, help="0: the editor's own")
+    parser.add_argument("--steps", type=int, default=0, help="sampling steps; 0: the editor's own")
     parser.add_argument("--sampler", default="default")
     parser.add_argument(
-        "--text-guidance", type=float, default=0.0, help="how closely the text is followed; 0: the editor's own"
+        "--text-guidance", type=float, default=0.0, help="how closely to follow the text; 0: the editor's own"
     )
     parser.add_argument(
-        "--image-guidance", type=float, default=0.0, help="how closely the source is kept; 0: the editor's own"
+        "--image-guidance", type=float, default=0.0, help="how closely to keep the source; 0: the editor's own"
     )
-    parser.add_argument("--randomize-guidance", action="store_true", help="both guidances ± 20%%, by seed")
-    parser.add_argument("--strength", type=float, default=0.0, help="SDEdit only: share of the noise schedule")
-    parser.add_argument("--negative", default="", help="what to keep away from")
+    parser.add_argument(
+        "--randomize-guidance", action="store_true", help="vary both guidance scales by ± 20%%, by seed"
+    )
+    parser.add_argument("--strength", type=float, default=0.0, help="SDEdit only: fraction of the noise schedule")
+    parser.add_argument("--negative", default="", help="negative prompt: what to avoid")
 
 
 def run_edit(options: argparse.Namespace) -> int:
@@ -111,7 +113,7 @@ def run_edit(options: argparse.Namespace) -> int:
 
 
 def _numbered(target: Path, count: int) -> list[Path]:
-    """Where so many images go: one to `target` itself, several to files with a number behind its name."""
+    """The paths of `count` images: `target` itself for one, numbered names for several."""
     if count == 1:
         return [target]
     return [target.with_name(f"{target.stem}-{number}{target.suffix}") for number in range(1, count + 1)]
@@ -126,7 +128,7 @@ def settings_from(options: argparse.Namespace) -> Settings:
 
 
 def load_edit_mask(options: argparse.Namespace, image: Tensor) -> Tensor | None:
-    """The mask of the arguments; None without one. Raises RethinkError where it selects nothing."""
+    """The mask of the arguments; None without one. Raises RethinkError if it selects nothing."""
     from ..images import as_edit_mask, load_mask
 
     mask = load_mask(options.mask, "--mask") if options.mask else None
@@ -135,7 +137,7 @@ def load_edit_mask(options: argparse.Namespace, image: Tensor) -> Tensor | None:
 
 
 def warn_of_strangers(kind: str, model: str, image: Tensor) -> None:
-    """Say so where a built-in model does not know such images. kind: "editor" or "thinker"."""
+    """Warn when a built-in model was not made for such images. kind: "editor" or "thinker"."""
     if model == BUILT_IN:
         from ..tiny.strangers import warn_of_strangers as warning_about
 

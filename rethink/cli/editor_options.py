@@ -1,4 +1,4 @@
-"""The editor that a command works with: which one, its LoRAs, and how it is loaded."""
+"""The editor of a command: which one, its LoRAs, and how it is loaded."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def add_loading_options(parser: argparse.ArgumentParser, default: str | None, he
 
 
 def add_lora_option(parser: argparse.ArgumentParser, model: str) -> None:
-    """--lora, for models of this kind."""
+    """Add --lora, for this kind of model."""
     parser.add_argument(
         "--lora",
         action="append",
         default=[],
         metavar="FILE[:STRENGTH]",
-        help=f"a LoRA over the {model}, strength 1 unless given; repeat it for several",
+        help=f"a LoRA for the {model}, at strength 1 unless given; repeat for several",
     )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """--device, which all models of a command share."""
-    parser.add_argument("--device", default="cpu", help="where the models compute: cpu, cuda, mps, …")
+    """Add --device, which all models of a command share."""
+    parser.add_argument("--device", default="cpu", help="device of the models: cpu, cuda, mps, … Default: cpu")
 
 
 def open_editor(options: argparse.Namespace) -> Editor:
@@ -71,20 +71,20 @@ def open_editor(options: argparse.Namespace) -> Editor:
         tokenizer=options.tokenizer,
     )
     if options.editor == BUILT_IN:
-        editor.name = BUILT_IN  # as it was chosen, in records
+        editor.name = BUILT_IN  # as chosen, for records
     return add_loras(editor, options.lora)
 
 
 def _open_server_editor(options: argparse.Namespace) -> Editor:
-    """The editor behind the server of the arguments. One that was typed on the command line is allowed; of one in a config file its
-    owner's settings decide. `editor_flag` of the options: the flag that names it, where that is another than --editor."""
+    """The editor behind the server of the arguments. A server typed on the command line is allowed; for one in a config file, its
+    owner's settings decide. `editor_flag` of the options: the flag that names the server, if it is not --editor."""
     from ..editors.server_editor import ServerEditor
     from ..servers.address import parse_address
     from ..servers.trust import trust_command_line
 
     values = {name: getattr(options, f"editor_{name}") for name in SERVER_FIELDS}
     if not values["model"].strip():
-        raise RethinkError("--editor-model: is empty; give the editor's name as the server knows it.")
+        raise RethinkError("--editor-model: is empty; give the name that the server uses for the editor.")
     named = {getattr(options, "editor_flag", "--editor")} | (
         {"--editor-key-variable"} if values["key_variable"] else set()
     )
@@ -95,7 +95,7 @@ def _open_server_editor(options: argparse.Namespace) -> Editor:
 
 
 def add_loras(model: Any, texts: Sequence[str]) -> Any:
-    """An editor, or whatever else takes LoRAs, with those of --lora over it; prints which of their layers fit."""
+    """An editor, or any other model that takes LoRAs, with those of --lora added; prints which of their layers fit."""
     from ..editors.loading import add_lora
 
     for path, strength in map(parse_lora, texts):
@@ -105,7 +105,7 @@ def add_loras(model: Any, texts: Sequence[str]) -> Any:
 
 
 def parse_lora(text: str) -> tuple[Path, float]:
-    """FILE or FILE:STRENGTH; a colon inside the path does not count."""
+    """Parse FILE or FILE:STRENGTH; a colon inside the path does not count."""
     path, colon, strength = text.rpartition(":")
     if not (colon and path):
         return Path(text), 1.0

@@ -47,7 +47,7 @@ PACKAGE = Path(__file__).parents[1]
 def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # into a file, Windows writes neither → nor every name
+            stream.reconfigure(errors="replace")  # redirected to a file, Windows can encode neither → nor every name
     try:
         arguments = sys.argv[1:] if arguments is None else arguments
         options = make_parser().parse_args(with_config(arguments))
@@ -64,14 +64,14 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         _leave_stdout()
         return 0
-    except OSError as error:  # a disk that is full or gone, where nothing nearer to it has a sentence for that
+    except OSError as error:  # a full or missing disk that no code closer to it has reported
         _leave_stdout()
         complain(f"{error.filename or 'the output'} cannot be read or written: {reason_of(error)}.")
         return 1
 
 
 def _show_warnings(message, category, filename, lineno, file=None, line=None) -> None:
-    """Our own warnings are sentences to the user, not places in the code."""
+    """Show our own warnings as sentences for the user, without the place in the code."""
     if PACKAGE in Path(filename).parents:
         complain(message)
     else:
@@ -79,21 +79,21 @@ def _show_warnings(message, category, filename, lineno, file=None, line=None) ->
 
 
 def _leave_stdout() -> None:
-    """Nothing more is written there, not even what is left in Python's buffer when it ends."""
+    """Write nothing more to stdout, not even what is left in Python's buffer at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m rethink",
-        description="Edit images by written instruction, and think while doing so.",
+        description="Edit images by instruction, with a thinker that reviews each edit and rewrites the prompt.",
         epilog=EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    demo = commands.add_parser("demo", help="a thinking run of the built-in models, as a web page; no download")
+    demo = commands.add_parser("demo", help="run the built-in models and write the run as a web page; no download")
     demo.add_argument("-o", "--output", type=Path, default=Path("rethink-demo.html"))
-    demo.add_argument("--seed", type=int, default=0, help="another one")
+    demo.add_argument("--seed", type=int, default=0, help="another seed shows another run")
     demo.set_defaults(run=run_demo)
     add_edit_command(commands)
     add_think_command(commands)
@@ -116,17 +116,17 @@ def run_demo(options) -> int:
 
     check_target(options.output, "-o")
     found = make_demo(options.output, options.seed, print_step)
-    print("The oracle says: " + ("done, and all else kept." if found.success else "not quite; try another --seed."))
-    print(f"The whole run, to look at: {options.output.resolve().as_uri()}")
+    print("The oracle says: " + ("done, and the rest was kept." if found.success else "not quite; try another --seed."))
+    print(f"View the whole run: {options.output.resolve().as_uri()}")
     return 0
 
 
 def run_command_line() -> None:
-    """The process: runs `main` and ends with its exit status."""
+    """Run `main` and exit the process with its status."""
     warnings.showwarning = _show_warnings
-    warnings.simplefilter("ignore", FutureWarning)  # between libraries and their developers
+    warnings.simplefilter("ignore", FutureWarning)  # meant for the developers of the libraries
     code = main()
-    if code == INTERRUPTED:  # at once: what is left is to take torch apart, which takes seconds
+    if code == INTERRUPTED:  # exit at once: tearing down torch takes seconds
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):
                 stream.flush()

@@ -1,5 +1,4 @@
-"""What several commands of the pairs share: the thinker and the other models that arguments name, and where the work is
-done."""
+"""What several commands about pairs share: the thinker and the other models that arguments name, and where the work runs."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def add_engine(parser: argparse.ArgumentParser, names: str) -> None:
         nargs="+",
         default=[],
         metavar="STAGE=CPUS[:GPUS[:JOBS]]",
-        help=f"what a worker of a stage takes of its machine, and jobs it claims at once; the stages: {names}",
+        help=f"the CPUs and GPUs that a worker of a stage uses, and how many jobs it claims at once; stages: {names}",
     )
 
 
@@ -54,8 +53,8 @@ def _shares(texts: list[str]) -> dict[str, WorkerResources]:
         raise RethinkError(f"--share: expected STAGE=CPUS[:GPUS[:JOBS]], got {' '.join(texts)}.") from error
 
 
-# The options of a thinker that the commands of the pairs have. Its template is that of critiques, which they do not ask
-# for, and they set the temperature themselves.
+# The thinker options of the commands about pairs. They have no template, because they do not ask for critiques, and they
+# set the temperature themselves.
 THINKER_FLAGS = {
     "model": "--model",
     "key_variable": "--key-variable",
@@ -79,7 +78,7 @@ def add_thinker(parser: argparse.ArgumentParser, role: str = "", flag: str = "--
 
 
 def thinker_from(options) -> ModelSource[ChatFn] | None:
-    """The thinker that was asked for; it is opened later, here or on a machine of a cluster."""
+    """The requested thinker; it is opened later, here or on a machine of a cluster."""
     from ..pairs.models import ModelSource
     from ..thinkers.loading import find_backend
 
@@ -93,7 +92,7 @@ def thinker_from(options) -> ModelSource[ChatFn] | None:
 
 
 def open_thinker_from(options) -> Thinker | None:
-    """The thinker that was asked for, opened, as critiques ask it; None without one."""
+    """The requested thinker, opened for critiques; None without one."""
     from ..thinkers import loading
 
     if not options.thinker:
@@ -104,7 +103,7 @@ def open_thinker_from(options) -> Thinker | None:
 
 
 def _thinker_config(options) -> tuple[ThinkerConfig, bool]:
-    """(which thinker and how, whether the server's address, and the name of its key, were typed on the command line)."""
+    """(which thinker and how to open it, whether the server's address and the name of its key were typed on the command line)."""
     from ..thinkers.loading import ThinkerConfig
 
     values = {name: getattr(options, f"thinker_{name}") for name in THINKER_FLAGS}
@@ -114,7 +113,7 @@ def _thinker_config(options) -> tuple[ThinkerConfig, bool]:
 
 
 def open_chat(config: ThinkerConfig, by_owner: bool) -> ChatFn:
-    """by_owner: whether the server's address, and the name of its key, were typed on the command line."""
+    """Open a chat. by_owner: whether the server's address and the name of its key were typed on the command line."""
     from ..thinkers import loading
     from ..thinkers.asking import chat_fn
 
@@ -123,11 +122,11 @@ def open_chat(config: ThinkerConfig, by_owner: bool) -> ChatFn:
 
 
 def editor_from(options) -> ModelSource[Editor] | None:
-    """The editor that does --inverse, with its LoRAs; it is loaded later, here or on a machine of a cluster."""
+    """The editor for --inverse, with its LoRAs; it is loaded later, here or on a machine of a cluster."""
     from ..pairs.models import ModelSource
 
     if bool(options.editor) != bool(options.inverse):
-        raise RethinkError("--editor and --inverse go together.")
+        raise RethinkError("--editor and --inverse go together; give both or neither.")
     if not options.editor:
         return None
     name = name_model(options.editor, options.lora, options.editor_model)
@@ -167,8 +166,8 @@ def clip_from(options) -> ModelSource[Clip] | None:
 
 
 def name_model(where: str | Path, loras: Sequence[str] = (), model: str = "") -> str:
-    """The name of a model, with LoRAs as --lora has them, in records and ids. where: its folder, its file, built-in, or the address
-    of a server, which calls it `model`."""
+    """The name of a model in records and ids, with LoRAs in the form of --lora. where: its folder, its file, built-in, or the
+    address of a server, which calls it `model`."""
     from ..editors.loading import name_with_lora
     from ..model_files import model_name, snapshot_of
     from ..names import name_on_server

@@ -1,5 +1,5 @@
 """The commands that make pairs: `synthesize`, `caption-edits`, `p2p`, `filter`. Each turns its arguments into a job of the
-library, and runs it."""
+library and runs it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands) -> None:
-    """Adds the commands to the subparsers of `python -m rethink`."""
+    """Add the commands to the subparsers of `python -m rethink`."""
     _add_synthesize(commands)
     _add_caption_edits(commands)
     _add_p2p(commands)
@@ -38,31 +38,39 @@ def _add_synthesize(commands) -> None:
     from ..pairs.inverse.drafts import MASK_FREE, SynthesisConfig
     from ..pairs.inverse.job import SynthesisJob
 
-    about = "pairs by damaging real images: the damage is what is learned to undo"
+    about = "make pairs by damaging real images; the editor learns to undo the damage"
     parser = add_command(commands, "synthesize", about, run_synthesize)
-    parser.add_argument("images", type=Path, help="folder of images, with its subfolders")
-    parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
+    parser.add_argument("images", type=Path, help="folder of images, including its subfolders")
+    parser.add_argument("store", type=Path, help="folder of the pairs, new or existing")
     parser.add_argument(
-        "--operations", nargs="+", default=list(MASK_FREE), metavar="NAME", help="default: all that need no mask"
+        "--operations",
+        nargs="+",
+        default=list(MASK_FREE),
+        metavar="NAME",
+        help="default: all operations that need no mask",
     )
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="OP.NAME=VALUES", help="cover.fill=black,white blur.strength=0.1,0.2"
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="OP.NAME=VALUES",
+        help="set parameters, e.g. cover.fill=black,white blur.strength=0.1,0.2",
     )
     for name in ("pairs", "seed", "longest_side", "area"):
         add_field(parser, SynthesisConfig, name)
     parser.add_argument(
         "--masks",
         type=Path,
-        help="folder with the same file names, any image ending; white, or opaque in a cut-out, where the subject is",
+        help="folder of masks with the same file names, any image format; white, or opaque in a cutout, marks the subject",
     )
     parser.add_argument(
         "--boxes",
         type=Path,
-        help='JSON {"name": [{"box": [l, t, r, b], "place": …, "hidden": …}]}, shares of 0…1; names as under images, in any spelling',
+        help='JSON {"name": [{"box": [l, t, r, b], "place": …, "hidden": …}]}, coordinates as fractions from 0 to 1; names as under images, in any spelling',
     )
     parser.add_argument("--templates", type=Path, help='JSON {"operation": ["Remove the {thing}.", …]}')
     add_engine(parser, "damage (or edit) and describe")
-    add_loading_options(parser, None, f"does --inverse in place of an operation: {EDITORS}")
+    add_loading_options(parser, None, f"makes the --inverse edit instead of an operation: {EDITORS}")
     for name in ("inverse", "find", "place"):
         add_field(parser, SynthesisJob, name)
     add_field(parser, SynthesisJob, "description", "--hidden")
@@ -73,7 +81,7 @@ def _add_synthesize(commands) -> None:
 
 
 def _operations() -> str:
-    """What there is to choose among with --operations and --set."""
+    """The choices for --operations and --set."""
     from ..pairs.inverse.operations import OPERATIONS, Range
 
     def values(span) -> str:
@@ -84,7 +92,7 @@ def _operations() -> str:
         f"  {id:16}{'  '.join(f'{name}={values(span)}' for name, span in op.ranges.items())}{needs.get(op.where, '')}"
         for id, op in OPERATIONS.items()
     ]
-    return "\n".join(["operations, and from what their parameters are drawn:", *lines])
+    return "\n".join(["operations, and the values their parameters are drawn from:", *lines])
 
 
 def run_synthesize(options) -> int:
@@ -166,11 +174,13 @@ def _templates(path: Path | None) -> dict[str, list[str]]:
 def _add_caption_edits(commands) -> None:
     from ..pairs.from_captions.caption_job import CaptionJob
 
-    parser = add_command(commands, "caption-edits", "captions to instructions and edited captions", run_caption_edits)
-    parser.add_argument("captions", type=Path, help='a caption a line, or .jsonl with "caption" and "url"')
-    parser.add_argument("output", type=Path, help="JSON lines caption, edit, output, url; new or begun")
+    parser = add_command(
+        commands, "caption-edits", "turn captions into instructions and edited captions", run_caption_edits
+    )
+    parser.add_argument("captions", type=Path, help='one caption per line, or .jsonl with "caption" and "url"')
+    parser.add_argument("output", type=Path, help="JSON lines with caption, edit, output, url; new or existing")
     parser.add_argument(
-        "--triples", type=Path, help='examples as JSON lines "input", "edit", "output" (default: built in)'
+        "--triples", type=Path, help='examples as JSON lines with "input", "edit", "output" (default: built in)'
     )
     parser.add_argument(
         "--fine-tuning", type=Path, help="only write --triples as a fine-tuning file in the paper's format"
@@ -211,9 +221,11 @@ def _add_p2p(commands) -> None:
     from ..pairs.from_captions.prompt_to_prompt import P2PConfig
     from ..pairs.from_captions.selection import Selection
 
-    parser = add_command(commands, "p2p", "pairs drawn from two captions each, the best of many candidates", run_p2p)
-    parser.add_argument("triples", type=Path, help='JSON lines "input" (or "caption"), "edit", "output"')
-    parser.add_argument("store", type=Path, help="folder of the pairs, new or begun")
+    parser = add_command(
+        commands, "p2p", "generate pairs from two captions each, keeping the best of many candidates", run_p2p
+    )
+    parser.add_argument("triples", type=Path, help='JSON lines with "input" (or "caption"), "edit", "output"')
+    parser.add_argument("store", type=Path, help="folder of the pairs, new or existing")
     parser.add_argument("--sd", type=Path, help="a diffusers folder of Stable Diffusion 1, 2 or XL")
     add_lora_option(parser, "--sd model")
     parser.add_argument("--clip", help="built-in, or a transformers CLIPModel folder")
@@ -224,7 +236,7 @@ def _add_p2p(commands) -> None:
         nargs="+",
         default=[],
         metavar="WORD:FACTOR",
-        help="words of the edited caption that count more or less with replace and refine, e.g. snowy:1.5 street:0.8",
+        help="words of the edited caption to weight more or less, with replace and refine, e.g. snowy:1.5 street:0.8",
     )
     for name in ("candidates", "batch", "image", "caption", "direction", "best", "audited"):
         add_field(parser, Selection, name)
@@ -232,8 +244,8 @@ def _add_p2p(commands) -> None:
         "--looks",
         nargs="*",
         metavar="STEPS:IMAGE:CAPTION:DIRECTION",
-        help="sketch the candidates in so many steps first, and drop those of which a score misses its threshold by more "
-        "than this, e.g. 10:0.15:0.04:0.15; none: draw all to the end",
+        help="sketch the candidates in STEPS steps first and drop those with a score that misses its threshold by more "
+        "than given here, e.g. 10:0.15:0.04:0.15; without values, all are drawn to the end",
     )
     add_field(parser, PromptToPromptJob, "seed")
     add_engine(parser, "draw")
@@ -241,7 +253,7 @@ def _add_p2p(commands) -> None:
 
 
 def run_p2p(options) -> int:
-    """Draw pairs of images from pairs of captions."""
+    """Generate pairs of images from pairs of captions."""
     from ..pairs.from_captions.caption_edits import read_caption_edits
     from ..pairs.from_captions.job import PromptToPromptJob
     from ..pairs.from_captions.prompt_to_prompt import P2PConfig, read_weights
@@ -249,7 +261,7 @@ def run_p2p(options) -> int:
 
     clip = clip_from(options)
     if not options.sd or clip is None:
-        raise RethinkError("p2p needs --sd and --clip: a folder of Stable Diffusion, and one of CLIP.")
+        raise RethinkError("p2p needs --sd and --clip: a Stable Diffusion folder and a CLIP folder.")
     config = P2PConfig(
         options.method,
         options.steps,
@@ -275,8 +287,8 @@ def run_p2p(options) -> int:
     print_result(
         f"{format_count(done.kept, 'pair')} of {format_count(done.drawn, 'candidate')}, {format_count(done.skipped, 'caption')} skipped, "
         f"{format_duration(done.seconds)} → {options.store}",
-        f"dropped early: {done.dropped}; drawn to the end to see: {done.audited}, of which good: {done.false_rejects}; "
-        f"good ones lost: {done.estimated_loss:.1%}",
+        f"dropped early: {done.dropped}; of these, drawn to the end as a check: {done.audited}, of which good: {done.false_rejects}; "
+        f"estimated loss of good ones: {done.estimated_loss:.1%}",
         *report.stray_seeds,
     )
     return 0
@@ -303,10 +315,10 @@ def _looks(texts: list[str]) -> tuple[EarlyStop, ...]:
 def _add_filter(commands) -> None:
     from ..pairs.review.filters import Thresholds
 
-    parser = add_command(commands, "filter", "measure pairs, and accept or reject them; say why", run_filter)
+    parser = add_command(commands, "filter", "measure pairs, and accept or reject them with a reason", run_filter)
     parser.add_argument("store", type=Path)
     parser.add_argument("--clip", help="for the CLIP similarities: built-in, or a transformers CLIPModel folder")
-    add_thinker(parser, "gives every pair a score of 0 to 10: ")
+    add_thinker(parser, "gives every pair a score from 0 to 10: ")
     add_device(parser)
     add_engine(parser, "measure")
     for each in fields(Thresholds):

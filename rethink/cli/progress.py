@@ -1,4 +1,4 @@
-"""What the commands about pairs print: the progress of a run, and the contents of a store."""
+"""What the commands print: the progress of a run, its result, errors, and the contents of a store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..progress import JobProgress
 
-TTY_INTERVAL, LOG_INTERVAL = 0.2, 30  # seconds between lines of progress: on a terminal, and elsewhere
+TTY_INTERVAL, LOG_INTERVAL = 0.2, 30  # seconds between progress updates on a terminal, and elsewhere
 
 
 def print_counts(title: str, counts: Sequence[tuple[str, int]]) -> None:
@@ -21,7 +21,7 @@ def print_counts(title: str, counts: Sequence[tuple[str, int]]) -> None:
 
 
 class ProgressLine:
-    """Progress on the error stream: one line that is rewritten on a terminal, else a line now and then."""
+    """Progress on stderr: one line rewritten in place on a terminal, otherwise a new line now and then."""
 
     def __init__(self):
         self.last, self.terminal = 0.0, sys.stderr.isatty()
@@ -36,12 +36,12 @@ class ProgressLine:
 
 
 def _over_line(text: str = "") -> str:
-    """A text over a terminal's line, with blanks to its end: not every console of Windows knows how to clear one."""
+    """The text written over a terminal's line and padded with spaces, because not every Windows console can clear a line."""
     try:
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
-    except (OSError, ValueError):  # it has no file, as in an IDE's window
+    except (OSError, ValueError):  # stderr has no file, as in an IDE's console
         columns = 0
-    width = (columns or 80) - 1  # some terminals do not know theirs
+    width = (columns or 80) - 1  # some terminals report none
     return f"\r{text[:width]:<{width}}"
 
 

@@ -26,40 +26,46 @@ EXAMPLES = """examples:
       --source-caption "a street" --edited-caption "a street in the snow"
   python -m rethink score photo.png winter.png "make it winter" --further all --models models/evaluation --device cuda
 
-The folder of -o keeps what the judge says: whoever scores the same edit again, or goes on with a thousand of them, asks nothing twice.
-The last line is JSON. What could not be measured says so, and why; it is never a number. --models names a folder with the files of the
-further measures: dino (a transformers folder), dreamsim (what its package keeps), editscore (base and lora), editreward.
+The folder of -o keeps the judge's answers, so scoring the same edit again, or resuming with a thousand of them, asks nothing twice.
+The last line is JSON. What could not be measured is reported with a reason, never as a number. --models is the folder with the files
+of the further measures: dino (a transformers folder), dreamsim (the cache of its package), editscore (base and lora), editreward.
 """
 
 
 def add_score_command(commands) -> None:
-    """Adds `score` to the subparsers of `rethink`."""
+    """Add `score` to the subparsers of `rethink`."""
     from ..scoring.job import ScoreJob
 
-    about = "how good an edit is: a judge's scores, similarities, and what was left alone"
+    about = "score an edit: a judge's scores, similarities, and what was kept"
     parser = add_command(commands, "score", about, run_score)
     parser.add_argument("source", type=Path, help="the image before the edit")
-    parser.add_argument("edited", type=Path, help="the image after it")
+    parser.add_argument("edited", type=Path, help="the image after the edit")
     parser.add_argument("instruction", help="what was asked for")
     for field in fields(ScoreJob):
         if field.name != "further":
             add_field(parser, ScoreJob, field.name)
     add_further_options(parser)
-    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="keeps the judge's answers, new or begun")
-    parser.add_argument("--mask", type=Path, help="image; white may change, or in a cut-out what is opaque")
-    parser.add_argument("--clip", help="transformers folder of a CLIPModel, or built-in; none without it")
-    parser.add_argument("--template", type=Path, help="text file with the wording of the critique that the judge knows")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="keeps the judge's answers; new or existing"
+    )
+    parser.add_argument("--mask", type=Path, help="mask image: white may change; in a cutout, what is opaque")
+    parser.add_argument(
+        "--clip", help="transformers folder of a CLIPModel, or built-in; without it, no CLIP similarities"
+    )
+    parser.add_argument(
+        "--template", type=Path, help="text file with the critique template that the judge was trained on"
+    )
     add_thinker(parser, "scores the edit: ", "--judge")
     add_device(parser)
     parser.epilog = EXAMPLES + EXIT_CODES
 
 
 def add_further_options(parser: argparse.ArgumentParser) -> None:
-    """--further and --models: measures that need models of their own."""
+    """Add --further and --models: measures that need models of their own."""
     from ..scoring.job import ScoreJob
 
     add_field(parser, ScoreJob, "further")
-    parser.add_argument("--models", type=Path, metavar="FOLDER", help="where the files of the --further measures are")
+    parser.add_argument("--models", type=Path, metavar="FOLDER", help="folder with the files of the --further measures")
 
 
 def run_score(options: argparse.Namespace) -> int:
@@ -82,9 +88,9 @@ def _models(options: argparse.Namespace) -> ScoringModels:
     from ..scoring.job import ScoringModels
 
     if options.output and not options.thinker:
-        raise RethinkError("-o: keeps the judge's answers, and there is no --judge.")
+        raise RethinkError("-o: keeps the judge's answers, but there is no --judge; add one, or leave -o out.")
     if options.template and not options.thinker:
-        raise RethinkError("--template: is the judge's wording, and there is no --judge.")
+        raise RethinkError("--template: is for the judge, but there is no --judge; add one, or leave --template out.")
     judge, clip = open_thinker_from(options), clip_from(options)
     if judge is not None and options.template:
         judge = replace(judge, template=read_template(options.template))

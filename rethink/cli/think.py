@@ -49,18 +49,18 @@ EXAMPLES = """examples:
   python -m rethink think photo.png "make it winter" --editor ... --thinker http://127.0.0.1:8000/v1 --model qwen3-vl
   python -m rethink think photo.png "make it winter" --editor ... --thinker ... --pause --steer orders.txt
 
-A folder, photos, has for each image, beach.jpg, a text file, beach.txt, with what to change in it. Every image becomes a run in
-the folder of -o; the same command goes on where it was cut off. `collect`, `collect-pairs` and `compare-runs` take that folder.
+In a folder of images, each image, such as beach.jpg, needs a text file, beach.txt, that says what to change. Every image becomes a
+run in the folder of -o; after an interruption, the same command resumes. `collect`, `collect-pairs` and `compare-runs` take that folder.
 
-steering: a line in the file of --steer is an order; of prompt, accept and stop, one is taken after every turn.
-  prompt THE NEXT PROMPT     what the next turn does
+steering: each line in the file of --steer is a command; one prompt, accept or stop is taken after every turn.
+  prompt THE NEXT PROMPT     use this prompt for the next turn
   accept                     end the run with the best edit so far; accept 2: with the best of turn 2; accept 2.1: with its
-                             candidate 1 (from 0)
+                             candidate 1 (counted from 0)
   stop                       end the run
-  hold, go_on                wait before the next turn, and go on
+  hold, go_on                wait before the next turn, or continue
 """
 
-# The options of a thinker: those whose flag is their own name, and those that say whose they are; the judge's all do.
+# The options of a thinker: those whose flag is their plain name, and those whose flag says whose they are, as all of the judge's do.
 _SHORT = ("model", "key_variable", "max_tokens", "temperature")
 _LONG = ("dtype", "device", "quantization", "timeout", "retries", "concurrency")
 _CONFIG_FIELDS = tuple(each.name for each in options_of(LoopConfig))  # all but the two scores of `accept`
@@ -69,33 +69,39 @@ _TWIN = {"max_tokens": "--max-tokens", "temperature": "--temperature", "dtype": 
 
 
 def add_think_command(commands) -> None:
-    """Adds `think` to the subparsers of `rethink`."""
+    """Add `think` to the subparsers of `rethink`."""
     parser = commands.add_parser(
         "think",
-        help="edit, criticize, rewrite the prompt, edit again",
-        description="Writes a trajectory folder: trajectory.json, the source, and an image a step.",
+        help="edit, critique, rewrite the prompt, edit again",
+        description="Writes a trajectory folder: trajectory.json, the source, and one image per step.",
         epilog=EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("image", type=Path, help="an image; or a folder of them, each with a text file of its name")
-    parser.add_argument("instruction", nargs="?", help="what to change; none with a folder")
+    parser.add_argument(
+        "image", type=Path, help="an image, or a folder of images, each with a text file of the same name"
+    )
+    parser.add_argument("instruction", nargs="?", help="what to change; leave it out for a folder")
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
-        help="folder of the trajectory, or of a folder's trajectories; default: IMAGE-thinking. X.html: folder X, and all of it as "
-        "one page",
+        help="folder of the trajectory, or of all trajectories of a folder; default: IMAGE-thinking. X.html writes folder X, and one "
+        "page that shows the run",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="resume the interrupted run in the folder; a folder's are always resumed"
+        "--resume",
+        action="store_true",
+        help="resume the interrupted run in the folder; runs over a folder of images always resume",
     )
-    parser.add_argument("--steer", type=Path, metavar="FILE", help="text file of orders, read between turns; see below")
     parser.add_argument(
-        "--pause", action="store_true", help="wait after every turn for an order in the file of --steer"
+        "--steer", type=Path, metavar="FILE", help="text file of commands, read between turns; see below"
+    )
+    parser.add_argument(
+        "--pause", action="store_true", help="wait after every turn for a command in the file of --steer"
     )
     add_loop_options(parser)
-    add_thinker_options(parser, "thinker", "criticizes and rewrites")
-    add_thinker_options(parser, "judge", "scores in the thinker's place; optional")
+    add_thinker_options(parser, "thinker", "critiques and rewrites")
+    add_thinker_options(parser, "judge", "scores instead of the thinker; optional")
     add_editor_options(parser)
     parser.set_defaults(run=run_think)
 
@@ -110,7 +116,7 @@ def add_loop_options(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         default=LoopConfig().accept,
         metavar=("SEMANTIC", "QUALITY"),
-        help="an edit is good enough from these scores on, both of them. Default: 8 8",
+        help="accept an edit when both scores reach these. Default: 8 8",
     )
 
 
@@ -121,10 +127,10 @@ def add_thinker_options(
     defaults: Mapping[str, str] = NO_DEFAULTS,
     critiques: bool = True,
 ) -> None:
-    """--thinker and its options, or --judge and its options, which default to the thinker's.
+    """Add --thinker and its options, or --judge and its options, which default to the thinker's.
 
-    defaults: in words, what else the judge's options default to. critiques: whether it is asked for critiques, which can have
-    another wording.
+    defaults: text that names other defaults of the judge's options. critiques: whether it is asked for critiques, which can
+    use another template.
     """
     group = parser.add_argument_group(who, role)
     is_judge = who == "judge"
@@ -133,7 +139,7 @@ def add_thinker_options(
     for name in (*_SHORT, *_LONG):
         own = name in _SHORT
         flag = f"--{'' if own and not is_judge else who + '-'}{name.replace('_', '-')}"
-        other = _TWIN.get(name) if is_judge or not own else None  # what it is as, where it is not given
+        other = _TWIN.get(name) if is_judge or not own else None  # the option it defaults to
         shared = {"default": None, "help": f"{defaults.get(name, f'as {other}')} unless given"} if other else {}
         plain = {} if option_of(ThinkerConfig, name).choices else {"metavar": name.upper()}
         add_field(group, ThinkerConfig, name, flag, dest=f"{who}_{name}", **shared, **plain)
@@ -142,18 +148,20 @@ def add_thinker_options(
             "--judge-template" if is_judge else "--template",
             dest=f"{who}_template",
             type=Path,
-            help=f"text file with the {who}'s own wording of the critique",
+            help=f"text file with the {who}'s own critique template",
         )
 
 
 def run_think(options: argparse.Namespace) -> int:
     """Think as the arguments say; → the exit status."""
     if options.pause and not options.steer:
-        raise RethinkError("--pause needs --steer: the file that says how to go on.")
+        raise RethinkError("--pause needs --steer: the file that says how to continue.")
     if options.instruction is None:
         return _think_over_folder(options)
     if options.image.is_dir():
-        raise RethinkError("instruction: leave it out for a folder, in which a text file beside each image says it.")
+        raise RethinkError(
+            "instruction: leave it out for a folder, where a text file next to each image says what to change."
+        )
     return _think_once(options)
 
 
@@ -184,7 +192,7 @@ def _think_once(options: argparse.Namespace) -> int:
 
 
 def _think_over_folder(options: argparse.Namespace) -> int:
-    """A run for every image of a folder, in a folder of the image's name. Those that were cut off go on."""
+    """Run every image of a folder, each in a folder named after the image. Interrupted runs resume."""
     from ..atomic import check_target
     from ..comparison.tasks import tasks_from_folder
     from ..text_files import one_line
@@ -196,12 +204,12 @@ def _think_over_folder(options: argparse.Namespace) -> int:
     if not options.image.exists():
         raise RethinkError(f"image: {options.image} does not exist; give an image, or a folder of them.")
     if not options.image.is_dir():
-        raise RethinkError("instruction: say what to change; only a folder has its instructions in text files.")
+        raise RethinkError("instruction: say what to change; only a folder takes its instructions from text files.")
     for flag, value in (("--mask", options.mask), ("--steer", options.steer)):
         if value:
             raise RethinkError(f"{flag}: is for one image with its instruction; leave it out for a folder.")
     if home.suffix.lower() == ".html":
-        raise RethinkError(f"-o: a page shows one run, and these are several; give a folder in place of {home}.")
+        raise RethinkError(f"-o: a page shows one run, but these are several; give a folder instead of {home}.")
     tasks = tasks_from_folder(options.image)
     check_target(home / RECORD_FILE, "-o")
     folders = [home / name for name in _folder_names(tasks)]
@@ -216,14 +224,14 @@ def _think_over_folder(options: argparse.Namespace) -> int:
         streak.record(trajectory.stopped == "failed", trajectory.message)
     print(
         f"{format_count(len(tasks), 'run')} → {home}"
-        + (f"; {failed} failed, and go on when this is run again" if failed else "")
+        + (f"; {failed} failed; run this again to resume" if failed else "")
     )
     return 1 if failed else 0
 
 
 def _folder_names(tasks: Sequence[CompareTask]) -> list[str]:
-    """A folder's name for the run of every image file: without the ending, but where two would have the same; the task's id where
-    they have it with the ending, too, as long names that begin alike."""
+    """A folder name for the run of every image file: without the extension unless two would be the same; the task's id if they are
+    the same even with it, as with long names that begin alike."""
     from ..names import make_portable
 
     stems = [make_portable(Path(task.name).stem, task.id) for task in tasks]
@@ -238,7 +246,7 @@ def _replace_doubles(names: Sequence[str], others: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class _Models:
-    """What runs are made with."""
+    """The models and settings of the runs."""
 
     editor: Editor
     thinker: Thinker
@@ -271,7 +279,7 @@ def _warn_of_strangers(options: argparse.Namespace, image: Tensor) -> None:
 
 
 def _run(job: ThinkJob, folder: Path, resume: bool, options: argparse.Namespace) -> Trajectory:
-    """The run in a folder, new or resumed, to its end."""
+    """Run in a folder, new or resumed, to the end."""
     from ..think_job import resume_run, start_run
     from ..think_loop import RunCallbacks
 
@@ -311,7 +319,7 @@ def thinker_config_from(options: argparse.Namespace, who: str) -> ThinkerConfig:
 
 
 class _Reporter:
-    """Prints a line a step, and knows the run so far."""
+    """Print one line per step, and keep the run so far."""
 
     def __init__(self, trajectory: Trajectory):
         self.trajectory = trajectory
@@ -322,7 +330,7 @@ class _Reporter:
 
 
 def print_step(trajectory: Trajectory) -> None:
-    """A line for the step that was just made; none for the end of a run."""
+    """Print a line for the latest step; nothing at the end of a run."""
     if trajectory.stopped:
         return
     step = trajectory.steps[-1]
@@ -336,9 +344,9 @@ def print_step(trajectory: Trajectory) -> None:
 
 def _describe_comparison(compared: Comparison) -> str:
     if not compared.kept:
-        return f"compared with turn {compared.turn}, without an answer: {compared.note}"
+        return f"compared with turn {compared.turn}; no answer: {compared.note}"
     winner = "this one" if compared.kept == "later" else f"turn {compared.turn}"
-    return f"side by side with turn {compared.turn}, {winner} is kept"
+    return f"compared with turn {compared.turn}; {winner} is kept"
 
 
 def _file_steering(options: argparse.Namespace, reporter: _Reporter) -> Steering:
@@ -360,7 +368,7 @@ def _file_steering(options: argparse.Namespace, reporter: _Reporter) -> Steering
 
 
 def _report_end(trajectory: Trajectory) -> None:
-    """The best edit's path, or why there is none."""
+    """Print the best edit's path, or why there is none."""
     try:
         trajectory.check_judged()
     except RethinkError as error:
@@ -369,6 +377,6 @@ def _report_end(trajectory: Trajectory) -> None:
     if trajectory.message:
         complain(trajectory.message)
     if not trajectory.best_judged:
-        complain("the result was not judged: the thinker's answers hold no scores")
+        complain("the result was not judged: the thinker's answers contain no scores")
     if trajectory.best is not None and (best := trajectory.folder / trajectory.steps[trajectory.best].file).is_file():
         print(best)

@@ -26,11 +26,11 @@ EXAMPLES = """examples:
   python -m rethink train-lora my-pairs -o wide.safetensors --editor ... --rank 32 --steps 3000 --keep high
   python -m rethink edit photo.png "remove the black square" --editor ... --lora models/loras/no-squares.safetensors
 
-Several GPUs share the batches of a step; what is learned is the same:
+Several GPUs share the batches of a step, with the same result:
   accelerate launch --num_processes 2 -m rethink train-lora my-pairs -o wide.safetensors --device cuda --editor ...
 
-A run that was cut off goes on when it is started again, to the same weights. All that it saves, with a report to look at,
-lies in the folder of --folder.
+An interrupted run resumes when it is started again and ends with the same weights. Everything it saves, with a report, is in the
+folder of --folder.
 """
 
 FIELDS = (
@@ -65,7 +65,7 @@ FIELDS = (
 
 
 def add_train_command(commands) -> None:
-    """Adds `train-lora` to the subparsers of `rethink`."""
+    """Add `train-lora` to the subparsers of `rethink`."""
     from ..training.lora_settings import LoraSettings
 
     parser = add_command(commands, "train-lora", "teach an editor an edit from pairs, as a LoRA", run_train_lora)
@@ -73,32 +73,32 @@ def add_train_command(commands) -> None:
     parser.add_argument(
         "store",
         type=Path,
-        help="the pairs: a store, or a folder with “before” and “after” in it, one of NAME_start and NAME_end, or the dataset of "
-        "another trainer",
+        help="the pairs: a store, a folder with “before” and “after” in it, a folder of NAME_start and NAME_end files, or another "
+        "trainer's dataset",
     )
     parser.add_argument(
-        "--after", type=Path, metavar="FOLDER", help="images after the edit; then STORE has those before"
+        "--after", type=Path, metavar="FOLDER", help="images after the edit; STORE then has the images before"
     )
-    parser.add_argument("--instruction", default="", help="of pairs that have none of their own")
+    parser.add_argument("--instruction", default="", help="instruction for pairs that have none")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file")
     parser.add_argument(
         "--folder",
         type=Path,
-        help="where saves, latents and reports are kept; default: OUTPUT-training beside the output",
+        help="folder for checkpoints, latents and reports; default: OUTPUT-training next to the output",
     )
     parser.add_argument(
         "--keep-instructions",
         type=Path,
         metavar="FILE",
-        help="text file with an instruction a line: other edits that must not be forgotten; default: common ones",
+        help="text file with one instruction per line: other edits that the editor must not forget; default: common ones",
     )
-    add_thinker(parser, "also scores the previews of every save: ")
-    add_loading_options(parser, BUILT_IN, f"the model that learns: {FILES}")
+    add_thinker(parser, "also scores the previews of every checkpoint: ")
+    add_loading_options(parser, BUILT_IN, f"the editor to train: {FILES}")
     parser.add_argument(
         "--preview-editor",
         metavar="EDITOR",
-        help="makes the previews in place of the editor that learns: the distilled version of a base, for example; on a card it "
-        "waits in main memory and leaves it to training",
+        help="makes the previews instead of the editor being trained, for example the distilled version of a base; on a GPU, it "
+        "waits in main memory and leaves the GPU to training",
     )
     add_device(parser)
     for name in FIELDS:
@@ -124,7 +124,7 @@ def run_train_lora(options: argparse.Namespace) -> int:
     )
     if skipped:
         name, why = map(show_name, skipped[0])
-        print(f"pairs: {len(skipped)} are left out; the first is {name}: {why}.", file=sys.stderr)
+        print(f"pairs: {len(skipped)} were left out; the first is {name}: {why}.", file=sys.stderr)
     job = TrainEditLoraJob(
         pairs,
         output,
@@ -141,12 +141,12 @@ def run_train_lora(options: argparse.Namespace) -> int:
     if not processes.is_main:
         return 0
     print_result(str(report))
-    print(f"A page to look at: {(report.folder / 'report.html').as_uri()}", file=sys.stderr)
+    print(f"View the report: {(report.folder / 'report.html').as_uri()}", file=sys.stderr)
     return 0
 
 
 def open_preview_editor(options: argparse.Namespace) -> Editor:
-    """The editor of --preview-editor, loaded as the one that learns is, but in main memory wherever that one has a card."""
+    """The editor of --preview-editor, loaded like the one being trained, but kept in main memory if that one uses a GPU."""
     offload = "model" if options.offload == "none" else options.offload
     changed = {"editor": options.preview_editor, "editor_flag": "--preview-editor", "lora": [], "offload": offload}
     try:
@@ -156,14 +156,14 @@ def open_preview_editor(options: argparse.Namespace) -> Editor:
 
 
 def choose_dtype(options: argparse.Namespace) -> str:
-    """The dtype of the arguments; for “auto” one in which gradients do not vanish, where it might be fp16."""
+    """The dtype of the arguments; bf16 where “auto” might choose fp16, in which gradients vanish."""
     if options.dtype != "auto" or options.editor == BUILT_IN or options.device.partition(":")[0] == "cpu":
         return options.dtype
     return "bf16"
 
 
 def read_instructions(path: Path | None) -> tuple[str, ...]:
-    """The lines of a text file that are not empty; () without one."""
+    """The non-empty lines of a text file; () without one."""
     if path is None:
         return ()
     from ..text_files import good_lines

@@ -1,4 +1,4 @@
-"""`rethink train-editor`: a whole InstructPix2Pix editor from pairs."""
+"""`rethink train-editor`: train a full InstructPix2Pix editor from pairs."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ EXAMPLES = """examples:
 Several GPUs, in bf16:
   accelerate launch -m rethink train-editor models/diffusers/sd15 my-pairs -o my-editor --precision bf16
 
-The pairs: a store, or a folder with metadata.jsonl, one line a pair: {"input_image_file_name": …, "edited_image_file_name": …,
-"edit_prompt": …}, paths relative to it. Some are held out: on them every save is measured. A run that was cut off goes on when
+The pairs: a store, or a folder with metadata.jsonl, one line per pair: {"input_image_file_name": …, "edited_image_file_name": …,
+"edit_prompt": …}, with paths relative to the folder. Every checkpoint is measured on a held-out set. An interrupted run resumes when
 it is started again.
 """
 
 
 def add_train_editor_command(commands) -> None:
-    """Adds `train-editor` to the subparsers of `rethink`."""
+    """Add `train-editor` to the subparsers of `rethink`."""
     from ..training.train_loop import TrainConfig
 
-    about = "train a whole InstructPix2Pix editor, from Stable Diffusion 1.x, 2.x or XL"
+    about = "train a full InstructPix2Pix editor from Stable Diffusion 1.x, 2.x or XL"
     parser = add_command(commands, "train-editor", about, run_train_editor)
     parser.epilog = EXAMPLES + EXIT_CODES
-    parser.add_argument("model", type=Path, help="diffusers folder to start from: text-to-image, or an InstructPix2Pix")
+    parser.add_argument(
+        "model", type=Path, help="diffusers folder to start from: a text-to-image or InstructPix2Pix model"
+    )
     parser.add_argument("pairs", type=Path, help="a store of pairs, or a folder with metadata.jsonl")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="the editor, as a diffusers folder"
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="the trained editor, as a diffusers folder"
     )
-    parser.add_argument("--resolution", type=int, default=256, help="pixels, width and height (paper: 256)")
+    parser.add_argument("--resolution", type=int, default=256, help="width and height in pixels (paper: 256)")
     parser.add_argument("--train-text", action="store_true", help="train the text encoders too")
     group = parser.add_argument_group("optimization")
     for each in options_of(TrainConfig):
@@ -57,5 +59,5 @@ def run_train_editor(options: argparse.Namespace) -> int:
         TrainConfig(**{each.name: getattr(options, each.name) for each in options_of(TrainConfig)}),
     )
     job.run()
-    print_result(f"{job.output}\nA page to look at: {job.report.as_uri()}")
+    print_result(f"{job.output}\nView the report: {job.report.as_uri()}")
     return 0

@@ -1,4 +1,4 @@
-"""`rethink train-thinker`: a thinker from recorded runs, by supervised learning or by reinforcement."""
+"""`rethink train-thinker`: train a thinker on recorded runs, by supervised or reinforcement learning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, 
 from .pair_options import add_thinker, open_thinker_from
 from .progress import print_result
 
-METHODS = {"sft": "supervised learning (SFT)", "grpo": "reinforcement (GRPO)"}
+METHODS = {"sft": "supervised learning (SFT)", "grpo": "reinforcement learning (GRPO)"}
 EXAMPLES = """examples:
   python -m rethink train-thinker Qwen3-VL-8B-Instruct runs -o my-thinker --lora-rank 64
   python -m rethink collect runs -o my-data
@@ -26,43 +26,41 @@ EXAMPLES = """examples:
       --editor http://127.0.0.1:8000/v1 --editor-model qwen-image-edit --judge http://127.0.0.1:8001/v1 --model qwen3-vl
   python -m rethink train-thinker built-in my-data -o better --method grpo --editor built-in --judge models/LLM/EditThinker-8B
 
-Supervised learning teaches the answers of good runs. Reinforcement lets the thinker answer by itself: what it proposes is really
-edited, and an independent judge scores the result against the source and the user's own words. --preset paper and --preset code
-are the rewards of EditThinker's paper and of its released code, which differ. Every save is measured on tasks that are held out,
-and the best one is kept. A line a step says how it goes; OUTPUT-checkpoints/…/report.html has a table by save, and answers to read.
+Supervised learning teaches the answers of good runs. In reinforcement learning, the thinker writes its own answers: the editor carries
+out its prompts, and an independent judge scores the result against the source and the user's instruction. --preset paper and --preset
+code are the rewards of EditThinker's paper and of its released code, which differ. Every checkpoint is measured on held-out tasks, and
+the best one is kept. One line per step shows the progress; OUTPUT-checkpoints/…/report.html has a table of checkpoints and sample answers.
 
 Several GPUs: accelerate launch --num_processes 2 -m rethink train-thinker … --device cuda
-A run that was cut off goes on when it is started again, and a finished one with more epochs, minutes or steps. Other data or another
-thinker are another training, whose checkpoints have a folder of their own; remove OUTPUT-checkpoints when you are done.
+An interrupted run resumes when it is started again; a finished one continues with more epochs, minutes or steps. Other data or another
+thinker start a new training, whose checkpoints get their own folder; delete OUTPUT-checkpoints when you are done.
 Needs `pip install "trl>=1.6"`; --lora-rank needs peft, --vllm vllm.
 """
 
 
 def add_train_thinker_command(commands) -> None:
-    """Adds `train-thinker` to the subparsers of `rethink`."""
-    about = "teach a thinker by recorded runs: supervised learning, or reinforcement"
+    """Add `train-thinker` to the subparsers of `rethink`."""
+    about = "train a thinker on recorded runs, by supervised or reinforcement learning"
     parser = add_command(commands, "train-thinker", about, run_train_thinker)
     parser.epilog = EXAMPLES + EXIT_CODES
     parser.add_argument(
         "policy",
         metavar="thinker",
-        help="the transformers folder to start from, for example Qwen3-VL-8B-Instruct, or built-in",
+        help="transformers folder to start from, for example Qwen3-VL-8B-Instruct, or built-in",
     )
     parser.add_argument(
         "data",
         type=Path,
         nargs="+",
-        help="folders with recorded runs in them or below, or data sets of `collect` in the layout of trl",
+        help="folders with recorded runs, in them or in their subfolders, or datasets of `collect` in the trl layout",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the trained thinker")
-    parser.add_argument("--method", choices=tuple(METHODS), default="sft", help="how it learns. Default: sft")
-    parser.add_argument(
-        "--template", type=Path, help="text file with the wording of the critique that it will be asked in"
-    )
+    parser.add_argument("--method", choices=tuple(METHODS), default="sft", help="training method. Default: sft")
+    parser.add_argument("--template", type=Path, help="text file with the critique template that it will be asked with")
     for name, found in _options().items():
         _add_option(parser, name, found)
     add_loading_options(parser, None, f"grpo: the editor that carries out its prompts: {EDITORS}")
-    add_thinker(parser, "grpo: scores what comes of them, and is another model than the thinker: ", "--judge")
+    add_thinker(parser, "grpo: scores the results; must not be the thinker itself: ", "--judge")
     add_device(parser)
 
 
@@ -84,7 +82,7 @@ def _configs() -> dict[str, tuple[type, ...]]:
 
 
 def _add_option(parser: argparse.ArgumentParser, name: str, by_method: dict[str, Option]) -> None:
-    """An option without a default of its own: that of the method counts."""
+    """Add an option without a default of its own; the method's default applies."""
     first, *rest = by_method.values()
     text = f"{next(iter(by_method))}: {first.help}" if not rest else first.help
     defaults = {method: each.default for method, each in by_method.items()}
@@ -112,7 +110,7 @@ def run_train_thinker(options: argparse.Namespace) -> int:
 
 
 def _values(options: argparse.Namespace) -> dict[str, Any]:
-    """What was chosen of the method's options. Raises RethinkError for one of the other method's."""
+    """The chosen options of the method. Raises RethinkError for an option of the other method."""
     chosen = {}
     for name, by_method in _options().items():
         value = getattr(options, f"train_{name}")
@@ -120,7 +118,9 @@ def _values(options: argparse.Namespace) -> dict[str, Any]:
             continue
         if options.method not in by_method:
             (other,) = by_method
-            raise RethinkError(f"--{name.replace('_', '-')}: is for --method {other}; leave it out, or choose that.")
+            raise RethinkError(
+                f"--{name.replace('_', '-')}: works only with --method {other}; leave it out, or choose that method."
+            )
         chosen[name] = value
     return chosen
 
@@ -132,7 +132,7 @@ def _run_sft(options: argparse.Namespace, shared: dict[str, Any], values: dict[s
 
     for flag, value in (("--editor", options.editor), ("--judge", options.thinker)):
         if value:
-            raise RethinkError(f"{flag}: is for --method grpo; leave it out, or choose that.")
+            raise RethinkError(f"{flag}: works only with --method grpo; leave it out, or choose that method.")
     report = SFTJob(config=SFTConfig(**values), **shared).run(_print)
     if is_first_process():
         print_result(str(report))
@@ -148,11 +148,11 @@ def _run_grpo(options: argparse.Namespace, shared: dict[str, Any], values: dict[
     config = GRPOConfig(**values, reward=RewardRules(**rules))
     job = GRPOJob(config=config, **shared)
     if not options.editor:
-        raise RethinkError(f"--editor: reinforcement carries prompts out; give one: {EDITORS}.")
+        raise RethinkError(f"--editor: is missing; grpo carries out prompts with one; give one: {EDITORS}.")
     judge = open_thinker_from(options)
     if judge is None:
         raise RethinkError(
-            "--judge: reinforcement needs one, another model than the thinker; a folder or a server (…/v1)."
+            "--judge: is missing; grpo needs one that is not the thinker; give a folder or a server (…/v1)."
         )
     processes = join_processes(options.device)
     report = job.run(open_editor(options), judge, _print, processes)
