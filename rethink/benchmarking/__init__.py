@@ -1,1 +1,1 @@
-"""Running a benchmark: edits, judge calls that are asked once, a budget, and the report."""
+"""Run a benchmark: edits, judge calls that are made only once, a budget, and the report."""

@@ -1,4 +1,4 @@
-"""A judge that is asked nothing twice: what it has said stays in a folder, by what it was asked."""
+"""A judge that is never asked the same thing twice: its answers are kept in a folder, by question."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class CachedChat:
-    """See `protocol.Chat`; all that is not here is the chat's own. known, asked: answers from the folder, and new ones.
+    """A `protocol.Chat`; everything not defined here is the chat's own. known, asked: answers from the folder, and new ones.
 
-    An answer that never came is asked for again in the next run.
+    An answer that never came is requested again in the next run.
     """
 
-    name: str  # these two are the chat's own, by `__getattr__`
+    name: str  # both are the chat's own, through `__getattr__`
     placement: Placement
 
     def __init__(self, chat: Chat, log: ReplyLog):
@@ -54,7 +54,7 @@ class CachedChat:
     def chat_all(
         self, requests: Sequence[Request], *, max_tokens: int, temperature: float, on_token: OnToken | None = None
     ) -> list[str | ThinkerError]:
-        """Every answer, known or new."""
+        """All answers, known or new."""
         keys = [
             reply_key(judge_identity(self.name, max_tokens, temperature, each.seed), list(_contents(each)))
             for each in requests
@@ -73,7 +73,7 @@ class CachedChat:
         return [found[key] for key in keys]
 
     def _ask(self, missing: Mapping[str, Request], **options: Any) -> Iterator[tuple[str, str | ThinkerError]]:
-        """New answers, each as soon as it is there: one that is written down is not lost where the run ends."""
+        """New answers, each as soon as it arrives, so that it is logged even if the run then ends."""
         requests = list(missing.items())
         size = len(requests) if hasattr(self._chat, "chat_all") else 1
         for start in range(0, len(requests), max(1, size)):
@@ -83,9 +83,9 @@ class CachedChat:
 
 
 def with_replies_in(judge: Thinker, folder: Path, name: str = "output") -> tuple[Thinker, CachedChat]:
-    """A judge whose replies are kept in a folder, which several runs may write to at once. name: of the input that names it.
+    """A judge whose replies are kept in a folder, which several runs may write to at once. name: the input that names the folder.
 
-    Raises RethinkError for a folder that cannot be written to.
+    Raises RethinkError for a folder that is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,7 @@ def with_replies_in(judge: Thinker, folder: Path, name: str = "output") -> tuple
 
 
 def _contents(request: Request) -> Iterator[str | bytes]:
-    """What a request says and shows, in its order."""
+    """The texts and images of a request, in order."""
     images = iter(request.images)
     for message in request.messages:
         yield message["role"]
@@ -111,6 +111,6 @@ def _contents(request: Request) -> Iterator[str | bytes]:
 
 
 def _first_line(request: Request) -> str:
-    """For people who read the file."""
+    """A label for people who read the file."""
     texts = (part["text"] for message in request.messages for part in message["content"] if part["type"] == "text")
     return one_line(next(texts, ""))[:60]

@@ -1,4 +1,4 @@
-"""Making the edits of a benchmark that are not there yet, with or without thinking; and measuring them where it can do so itself."""
+"""Make the missing edits of a benchmark, with or without thinking, and measure them if the benchmark needs no judge."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from ..editors.protocol import Editor
     from ..thinkers.critique import Thinker
 
-RUNS = "thinking"  # the folder of trajectories within that of the results
-FIRST_TURN, TURNS = "first turn, ", "turns"  # of a thinking run's scores: what is before their names, and how many
-MOST_FAILURES = 5  # edits in a row that fail, after which no other one would do better
+RUNS = "thinking"  # the folder of trajectories, inside the results folder
+FIRST_TURN, TURNS = (
+    "first turn, ",
+    "turns",
+)  # in the scores of a thinking run: the prefix of first-turn scores, and the number of turns
+MOST_FAILURES = 5  # failed edits in a row after which the run gives up
 
 
 @dataclass(frozen=True)
 class Thinking:
-    """How an editor thinks. judge: another thinker whose scores count; none of them is the benchmark's judge."""
+    """The thinking around an editor. judge: another thinker whose scores count; neither is the benchmark's judge."""
 
     thinker: Thinker
     config: LoopConfig
@@ -37,15 +40,15 @@ class Thinking:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Who thinks and by which rules, as JSON has it."""
+        """The thinker, the judge and the rules, as JSON values."""
         names = {"thinker": self.thinker.chat.name, "judge": self.judge.chat.name if self.judge else ""}
         return names | self.config.as_dict()
 
 
 @dataclass(frozen=True)
 class EditSetup:
-    """Who edits, and how. thinking: None to edit once by the instruction as it is. loras: the editor's, for the record. look: called at
-    every step and token; what it raises ends the run."""
+    """The editor and how it edits. thinking: None to edit once, with the instruction as the prompt. loras: the editor's, for the record.
+    look: called at every step and token; what it raises ends the run."""
 
     editor: Editor
     settings: Settings = DEFAULT_SETTINGS
@@ -56,7 +59,7 @@ class EditSetup:
 
     @property
     def record(self) -> dict[str, Any]:
-        """All that edits in one folder have in common, as JSON has it."""
+        """Everything that the edits in one folder have in common, as JSON values."""
         return {
             "editor": self.editor.name,
             "loras": list(self.loras),
@@ -73,9 +76,9 @@ def make_edits(
     setup: EditSetup,
     on_done: Callable[[int, Tensor], None],
 ) -> list[tuple[str, str]]:
-    """Edit every item and write the result where the benchmark's script looks for it; (item, why) of those that failed.
+    """Edit every item and write the result where the benchmark's script looks for it; returns (item, reason) for failures.
 
-    on_done: called with the number of items done, and the last edit. Raises RethinkError where one after the other fails.
+    on_done: called with the number of items done and the last edit. Raises RethinkError if several fail in a row.
     """
     failures: list[tuple[str, str]] = []
     in_a_row = 0
@@ -96,9 +99,9 @@ def make_edits(
 
 
 def edit_with(setup: EditSetup, images: Sequence[Tensor], instruction: str, run: Path) -> Tensor:
-    """One edit of the first image, IMAGE [1, H, W, 3]; an editor that can look at several is shown the others.
+    """Edit the first image, IMAGE [1, H, W, 3]; an editor that takes several images also gets the others.
 
-    run: the folder of the trajectory, where it thinks.
+    run: the folder of the trajectory, with thinking.
     """
     if setup.thinking is not None:
         return _think(images[0], instruction, run, setup, setup.thinking)
@@ -109,7 +112,7 @@ def edit_with(setup: EditSetup, images: Sequence[Tensor], instruction: str, run:
 
 
 def _think(source: Tensor, instruction: str, home: Path, setup: EditSetup, thinking: Thinking) -> Tensor:
-    """The best image of a thinking run, which is kept, and goes on where it was cut off."""
+    """The best image of a thinking run, which is kept and resumes after an interruption."""
     task = ThinkTask(source, instruction, thinking.thinker, thinking.judge, None, thinking.config)
     job = ThinkJob(task, setup.editor, setup.settings)
     home.parent.mkdir(parents=True, exist_ok=True)
@@ -129,9 +132,9 @@ def measure_edits(
     folder: Path,
     on_done: Callable[[int], None] = lambda done: None,
 ) -> tuple[dict[str, Scores | None], tuple[str, ...]]:
-    """(the exact scores of every edit, notes), by a benchmark that needs no judge.
+    """(the exact scores of every edit, notes), for a benchmark that needs no judge.
 
-    Of an edit that was thought about, also those of its first turn, with FIRST_TURN before their names, and its TURNS.
+    An edit made with thinking also has the scores of its first turn, prefixed with FIRST_TURN, and its TURNS.
     """
     assert benchmark.measure is not None
     judged: dict[str, Scores | None] = {}

@@ -1,4 +1,4 @@
-"""A benchmark from its files to its figures: what `rethink bench` does, and whoever else wants to."""
+"""Run a benchmark from its files to its figures, for `rethink bench` and other callers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NO_JUDGMENTS = Judgments({}, {})
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What is known of the items. judgments: what was asked for it in this run."""
+    """What is known about the items. judgments: the answers requested in this run."""
 
     items: Sequence[Item]
     judged: Judged
@@ -44,9 +44,11 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class BenchmarkJob:
-    """What is run. data: the benchmark's files, None where results are only summed up; output: the folder of results, in the benchmark's own layout, which may hold some.
+    """A benchmark run.
 
-    code: the user's copy of the benchmark's repository, for the judge's prompts. against: another folder of results to compare with.
+    data: the benchmark's files, None to only summarize results; output: the results folder, in the benchmark's own layout, which may
+    already contain some. code: the user's copy of the benchmark's repository, for the judge's prompts. against: another results
+    folder to compare with.
     """
 
     benchmark: Benchmark
@@ -55,13 +57,15 @@ class BenchmarkJob:
     code: Path | None = None
     against: Path | None = None
     budget: Budget = NO_LIMITS
-    language: str = option("en", "Which instructions of GEdit-Bench.", choices=("en", "cn"))
-    limit: int = option(0, "Only the first so many items of each task, type or category; 0: all.", low=0)
+    language: str = option("en", "Language of the instructions in GEdit-Bench.", choices=("en", "cn"))
+    limit: int = option(0, "Use only the first N items of each task, type or category; 0: all.", low=0)
     count: int = option(
-        0, "Only so many items in all, by turns from each task, type or category; 0: all.", low=0, high=10**5
+        0, "Use only N items in total, taken in turn from each task, type or category; 0: all.", low=0, high=10**5
     )
-    attempts: int = option(3, "How often the judge is asked for an answer that can be read.", low=1, high=20)
-    seed: int = option(0, "The same seed gives the same edits, and asks the judge the same.", low=0, high=MAX_SEED)
+    attempts: int = option(3, "How many times the judge is asked for a readable answer, at most.", low=1, high=20)
+    seed: int = option(
+        0, "The same seed gives the same edits and the same questions to the judge.", low=0, high=MAX_SEED
+    )
 
     def __post_init__(self):
         check_limits(self)
@@ -73,10 +77,10 @@ class BenchmarkJob:
         progress: OnProgress = ignore_progress,
         announce: Callable[[str], None] = lambda text: None,
     ) -> BenchmarkReport:
-        """Make the edits that are missing, judge what has not been judged, and sum up.
+        """Make the missing edits, judge what has not been judged, and summarize.
 
-        setup: None to edit nothing. judge: None to score what the benchmark's own scripts, or an earlier run, have left. announce:
-        is told in sentences what is wrong with the data, and what judging will cost, before the first call.
+        setup: None to edit nothing. judge: None to use the results that the benchmark's own scripts or an earlier run left. announce:
+        gets sentences about faults in the data and, before the first call, about the cost of judging.
         """
         self._check_inputs(setup, judge)
         found = Items(())
@@ -87,7 +91,7 @@ class BenchmarkJob:
             announce(fault_text(where, why))
         if self.data is not None and not found.items:
             raise RethinkError(
-                f"data: {self.data} has no item of {self.benchmark.title} that can be used; see what it lacks, and download it again."
+                f"data: {self.data} has no usable item of {self.benchmark.title}; check what is missing, and download it again."
             )
         items = _choose(found.items, self.limit, self.count)
         with hold_folder(self.output):
@@ -105,15 +109,15 @@ class BenchmarkJob:
     def _check_inputs(self, setup: EditSetup | None, judge: Thinker | None) -> None:
         title, needs_files = self.benchmark.title, self.benchmark.measure is None
         if judge is not None and not needs_files:
-            raise RethinkError(f"judge: {title} has an exact one of its own; leave this one out.")
+            raise RethinkError(f"judge: {title} has its own exact judge; leave this one out.")
         if needs_files and self.data is None and (setup is not None or judge is not None):
-            raise RethinkError(f"data: give the folder that {title} was downloaded to.")
+            raise RethinkError(f"data: is missing; give the folder that {title} was downloaded to.")
         if judge is not None and self.code is None:
             raise RethinkError(
-                f"--benchmark-code: give your copy of the repository of {title}; the judge's prompts are read from it."
+                f"--benchmark-code: is missing; give your copy of the repository of {title}, which has the judge's prompts."
             )
         if setup is None and not self.output.is_dir():
-            raise RethinkError(f"-o: {self.output} is no folder of results; name an editor that makes some.")
+            raise RethinkError(f"-o: {self.output} is not a results folder; give an editor to make results.")
 
     def _sum_up(
         self,
@@ -124,11 +128,15 @@ class BenchmarkJob:
         record: Mapping[str, Any],
     ) -> BenchmarkReport:
         notes = (
-            [f"Only the first {format_count(self.limit, 'item')} of each group: no board's number."]
+            [f"Only the first {format_count(self.limit, 'item')} of each group: not comparable with leaderboards."]
             if self.limit
             else []
         )
-        notes += [f"Only {format_count(self.count, 'item')} in all: no board's number."] if self.count else []
+        notes += (
+            [f"Only {format_count(self.count, 'item')} in total: not comparable with leaderboards."]
+            if self.count
+            else []
+        )
         other = self._read_other(outcome.items)
         report = make_report(
             self.benchmark,
@@ -153,13 +161,13 @@ class BenchmarkJob:
 
     @property
     def model_name(self) -> str:
-        """What the benchmark's files call whoever has edited: the folder's name."""
+        """The name of the model in the benchmark's files: the folder's name."""
         return make_portable(self.output.resolve().name, "model")
 
     def _edit(
         self, items: Sequence[Item], setup: EditSetup, progress: OnProgress, announce: Callable[[str], None]
     ) -> list[tuple[str, str]]:
-        """Make the edits that are missing."""
+        """Make the missing edits."""
         done = find_edits(self.benchmark, items, self.output)
         missing = [item for item in items if item.id not in done]
         if not missing:
@@ -171,7 +179,7 @@ class BenchmarkJob:
         several = sum(len(item.sources) > 1 + setup.editor.family.references for item in missing)
         if several:
             some = format_count(several, "item has", "items have")
-            announce(f"{some} more images than {setup.editor.name} looks at: it is shown the first ones.")
+            announce(f"{some} more images than {setup.editor.name} takes; it gets only the first ones.")
         shown: list[Tensor] = []
         report = progress_with_eta("edits", lambda step: progress(_with_preview(step, shown)))
 
@@ -182,18 +190,18 @@ class BenchmarkJob:
         return [*faults.items(), *make_edits(self.benchmark, missing, self.output, setup, on_done)]
 
     def _read(self, items: Sequence[Item]) -> _Outcome:
-        """What the benchmark's own scripts, or an earlier run, have left."""
+        """Read the results that the benchmark's own scripts or an earlier run left."""
         results = self.benchmark.read_results(self.output, items)
         items = results.items if results else items
         if not items:
             title = self.benchmark.title
             raise RethinkError(
-                f"data: give the folder that {title} was downloaded to, which says what the results are of."
+                f"data: give the folder that {title} was downloaded to; without it, the results cannot be matched to items."
             )
         return _Outcome(items, results.judged, results.notes) if results else _Outcome(items, {})
 
     def _measure(self, items: Sequence[Item], edits: Mapping[str, Path], progress: OnProgress) -> _Outcome:
-        """What the benchmark itself knows of every edit, with nobody asked."""
+        """Measure every edit by the benchmark's own exact scores, without a judge."""
         report = progress_with_eta("edits measured", progress)
         judged, notes = measure_edits(self.benchmark, items, edits, self.output, lambda done: report(done, len(edits)))
         self.benchmark.write_results(self.output, self.model_name, items, {}, judged)
@@ -208,7 +216,7 @@ class BenchmarkJob:
         progress: OnProgress,
         announce: Callable[[str], None],
     ) -> _Outcome:
-        """Ask what is not known, and write what has become known where the benchmark's own scripts look for it."""
+        """Ask what is not known yet, and write the results where the benchmark's own scripts look for them."""
         judge, log = Judge(thinker, self.attempts, self.seed), ReplyLog(self.output)
         edits = self._readable(items, edits, announce)
         plan = estimate(self.benchmark, items, edits, prompts, judge, log)
@@ -224,7 +232,7 @@ class BenchmarkJob:
     def _readable(
         self, items: Sequence[Item], edits: Mapping[str, Path], announce: Callable[[str], None]
     ) -> dict[str, Path]:
-        """The edits of items whose images can all be read; what is wrong with the others is announced."""
+        """The edits of items whose images can all be read; faults of the others are announced."""
         good = {}
         for item in items:
             if item.id in edits:
@@ -232,26 +240,26 @@ class BenchmarkJob:
                 if why := _find_fault(item.images):
                     announce(fault_text(item.id, why))
                 elif why := _find_fault({"edited": edit.read_bytes}):
-                    announce(f"{item.id}: {why}; delete {edit}, and an editor makes it again.")
+                    announce(f"{item.id}: {why}; delete {edit} to have the editor make it again.")
                 else:
                     good[item.id] = edit
         return good
 
     def _check_record(self, setup: EditSetup | None, judge: Thinker | None) -> dict[str, Any]:
-        """What the folder says of the run in it, with this run's. Raises RethinkError where it is another one."""
+        """The record of the run in the folder, updated with this run. Raises RethinkError if it is a different run."""
         file = self.output / RECORD
         try:
             record = read_json_file(file) if file.is_file() else {}
         except (OSError, ValueError) as error:
             raise RethinkError(
-                f"-o: {file} cannot be read: {error}; choose another folder, or delete this file, and the run goes on."
+                f"-o: {file} cannot be read: {error}; choose another folder, or delete this file to resume the run."
             ) from error
         now: dict[str, Any] = {"benchmark": self.benchmark.id, "language": self.language}
         where = {
             "data": str(self.data.absolute()) if self.data else "",
             "limit": self.limit,
             "count": self.count,
-        }  # which may change from run to run
+        }  # these may change from run to run
         if setup is not None:
             now |= setup.record
         if judge is not None:
@@ -259,12 +267,12 @@ class BenchmarkJob:
         for name, value in now.items():
             if isinstance(record, dict) and not _is_same(name, record.get(name, value), value):
                 raise RethinkError(
-                    f"-o: {self.output} holds a run with {name} {record[name]!r}, not {value!r}; choose another folder."
+                    f"-o: {self.output} contains a run with {name} {record[name]!r}, not {value!r}; choose another folder."
                 )
         if judge is not None and "judge" not in record and self.benchmark.read_results(self.output, ()) is not None:
             raise RethinkError(
-                f"-o: {self.output} holds scores that were not made here, and are left alone; give a copy of the images "
-                "alone, or leave --judge out to sum up what is there."
+                f"-o: {self.output} contains scores that Rethink did not make and will not touch; give a folder with a copy of "
+                "only the images, or leave --judge out to summarize these scores."
             )
         record = (record if isinstance(record, dict) else {}) | now | where
         with atomic_write(file) as part:
@@ -276,12 +284,14 @@ class BenchmarkJob:
             return None
         results = self.benchmark.read_results(self.against, items)
         if results is None:
-            raise RethinkError(f"--against: {self.against} holds no results of {self.benchmark.title}.")
+            raise RethinkError(
+                f"--against: {self.against} contains no results of {self.benchmark.title}; choose another folder."
+            )
         return results
 
 
 def job_of_folder(folder: Path, benchmarks: Mapping[str, Benchmark] = BENCHMARKS) -> BenchmarkJob:
-    """The job that has made a folder of results, to sum it up again. Raises RethinkError where none has."""
+    """The job that made a results folder, to summarize it again. Raises RethinkError if there is none."""
     file = folder / RECORD
     try:
         record = read_json_file(file)
@@ -290,12 +300,12 @@ def job_of_folder(folder: Path, benchmarks: Mapping[str, Benchmark] = BENCHMARKS
         return BenchmarkJob(row, data, folder, language=record["language"], limit=limit, count=count)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RethinkError(
-            f"report: {folder} holds no run of a benchmark ({file.name} cannot be read); run `rethink bench` with -o {folder} first."
+            f"report: {folder} contains no benchmark run ({file.name} cannot be read); run `rethink bench` with -o {folder} first."
         ) from error
 
 
 def _choose(items: Sequence[Item], limit: int, count: int) -> list[Item]:
-    """The first `limit` of every group, and of these `count`, one of each group after the other; 0: all."""
+    """The first `limit` items of every group, and `count` of these, taken in turn from each group; 0: all."""
     places: dict[str, int] = {}
     turns = [places.update({item.group: places.get(item.group, -1) + 1}) or places[item.group] for item in items]
     chosen = [(turn, place) for place, turn in enumerate(turns) if not limit or turn < limit]
@@ -305,7 +315,7 @@ def _choose(items: Sequence[Item], limit: int, count: int) -> list[Item]:
 
 
 def _find_fault(images: Mapping[str, LoadBytes]) -> str:
-    """What is wrong with one of these images, "" where all can be read."""
+    """What is wrong with one of these images, "" if all can be read."""
     for role, load in images.items():
         try:
             decode_image(load())
@@ -319,5 +329,5 @@ def _with_preview(step: JobProgress, shown: Sequence[Tensor]) -> JobProgress:
 
 
 def _is_same(name: str, known: Any, value: Any) -> bool:
-    """Whether an entry of a record is this run's too. The server of an editor may have moved."""
+    """Whether an entry of a record matches this run. The server of an editor may have moved."""
     return name_anywhere(str(known)) == name_anywhere(value) if name == "editor" else known == value

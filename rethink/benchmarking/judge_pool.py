@@ -1,5 +1,5 @@
-"""A judge in several processes, each with a model of its own: on this machine, or on a Ray cluster. To whoever asks it is one Chat that
-may be asked from several threads, as a server's is; nothing else about judging knows of it."""
+"""A judge in several processes, each with its own model, on this machine or on a Ray cluster. To its callers it is one Chat that can be
+asked from several threads, like a server; the rest of judging is unaware of it."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ if TYPE_CHECKING:
     from ..thinkers.protocol import Chat
 
 OpenChat = Callable[[int], "Chat"]  # by the worker's number
-DIED = "judge: a worker died over this question."
+DIED = "judge: a worker died while answering this question."
 
 
 @dataclass(frozen=True)
 class JudgePool:
-    """How many judges there are, and where."""
+    """How many judges there are, and where they run."""
 
     judge_workers: int = option(
         1,
-        "Processes with a judge of their own, for a model in a folder: as many as there are GPUs, or machines of a cluster.",
+        "Judge processes, each with its own copy of a model in a folder: one per GPU, or per machine of a cluster.",
         low=1,
         high=1024,
     )
-    engine: str = option("local", "ray: the judges are spread over a Ray cluster (pip install ray).", choices=ENGINES)
-    address: str = option("", "Address of the Ray cluster, or auto; empty: one is started here.")
-    judge_gpus: float = option(0.0, "GPUs that each judge takes of its machine, on a Ray cluster.", low=0, high=64)
+    engine: str = option("local", "ray: spread the judges over a Ray cluster (pip install ray).", choices=ENGINES)
+    address: str = option("", "Address of the Ray cluster, or auto; empty: start one on this machine.")
+    judge_gpus: float = option(0.0, "GPUs per judge on a Ray cluster.", low=0, high=64)
 
     def __post_init__(self):
         check_limits(self)
 
     @property
     def is_one(self) -> bool:
-        """Whether there is one judge, in this process."""
+        """Whether there is only one judge, in this process."""
         return self.engine == "local" and self.judge_workers == 1
 
     @contextmanager
     def opened(self, config: ThinkerConfig) -> Iterator[Thinker]:
-        """The judges as one thinker. Raises RethinkError for a server, which answers several at once by itself."""
+        """The judges as one thinker. Raises RethinkError for a server, which already answers several questions at once."""
         if find_backend(config.where).remote:
             raise RethinkError(
-                "judge_workers: is for a model in a folder; a server is asked several at once by --judge-concurrency."
+                "judge_workers: is for a model in a folder; for a server, set --judge-concurrency instead."
             )
         opener = partial(open_worker, config)
         workers = _ray_workers if self.engine == "ray" else _local_workers
@@ -70,12 +70,12 @@ class JudgePool:
 
 
 def name_of(config: ThinkerConfig) -> str:
-    """What a judge is called that is opened here: with more workers, or fewer, a run is the same one, and asks nothing twice."""
+    """The name of a local judge; it does not depend on the number of workers, so the same run asks nothing twice."""
     return BUILT_IN if config.where == BUILT_IN else model_name(snapshot_of(Path(config.where)))
 
 
 def open_worker(config: ThinkerConfig, number: int) -> Chat:
-    """The judge of one worker; on several GPUs each has its own."""
+    """Open the judge of one worker; with several GPUs, each worker uses its own."""
     import torch
 
     torch.set_num_threads(1)
@@ -86,7 +86,7 @@ def open_worker(config: ThinkerConfig, number: int) -> Chat:
 
 @dataclass(frozen=True)
 class Call:
-    """A question as it goes to another process."""
+    """A question as sent to another process."""
 
     messages: Messages
     images: tuple[np.ndarray, ...]
@@ -94,7 +94,7 @@ class Call:
 
 
 class PooledChat:
-    """See `protocol.Chat`. ask: has a worker that is free answer."""
+    """A `protocol.Chat`. ask: has a free worker answer."""
 
     placement: Placement = "elsewhere"
 
@@ -116,7 +116,7 @@ class PooledChat:
 
 
 def answer(chat: Chat, call: Call) -> str:
-    """What a worker's judge says."""
+    """The answer of a worker's judge."""
     import torch
 
     return chat.chat(call.messages, [torch.from_numpy(image) for image in call.images], **call.options)
@@ -162,19 +162,19 @@ def _answer(call: Call) -> str:
 
 
 class RayJudge:
-    """A worker of the cluster."""
+    """A worker on the cluster."""
 
     def __init__(self, opener: bytes, number: int):
         self._chat = lazy_import("ray").cloudpickle.loads(opener)(number)
 
     def answer(self, call: Call) -> str:
-        """What its judge says."""
+        """The answer of its judge."""
         return answer(self._chat, call)
 
 
 @contextmanager
 def _ray_workers(pool: JudgePool, opener: OpenChat) -> Iterator[Callable[[Call], str]]:
-    """Actors, of which a free one is asked; one that has died is replaced, and its question fails."""
+    """Actors, of which a free one is asked; one that died is replaced, and its question fails."""
     resources = WorkerResources(1.0, pool.judge_gpus)
     with cluster(pool.address, pool.judge_workers):
         ray = lazy_import("ray")

@@ -1,4 +1,4 @@
-"""Asking a judge all questions about the edits of a benchmark, several at once, and none of them twice."""
+"""Ask a judge all questions about the edits of a benchmark, several at once and none twice."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
     from ..thinkers.critique import Thinker
 
-MOST_FAILURES = 20  # calls in a row without an answer, after which the judge is taken to be gone
+MOST_FAILURES = 20  # calls in a row without an answer, after which the judge is considered unavailable
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Who is asked, and how. attempts: at an answer that can be read, each with a seed of its own."""
+    """The judge and how it is asked. attempts: to get a readable answer, each with its own seed."""
 
     thinker: Thinker
     attempts: int = 3
@@ -45,18 +45,18 @@ class Judge:
 
     @property
     def name(self) -> str:
-        """The model's name."""
+        """The name of the model."""
         return self.thinker.chat.name
 
     def identity(self, attempt: int) -> str:
-        """What the same answer depends on besides the question."""
+        """What an answer depends on besides the question."""
         thinker = self.thinker
         return judge_identity(self.name, thinker.max_tokens, thinker.temperature, self.seed + attempt)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one question. unreadable: why its last reply is no score. failure: why there is no reply; "" for a question
+    """The outcome of one question. unreadable: why its last reply is not a score. failure: why there is no reply; "" for a question
     that the budget left out."""
 
     item: str
@@ -69,8 +69,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Judgments:
-    """All that was answered. judged: of items with a reply to every question. unreadable, failures: (item and question, why). money:
-    of this run's calls, by what the server says of them in `usage`, and estimated where it says nothing."""
+    """All answers. judged: items with a reply to every question. unreadable, failures: (item and question, reason). money: the cost of
+    this run's calls, by the tokens the server reports in `usage`, estimated where it reports none."""
 
     judged: Judged
     replies: Mapping[str, Replies]
@@ -85,7 +85,7 @@ class Judgments:
 
 @dataclass
 class _Tally:
-    """Takes what comes in, in the order of the items."""
+    """Collects the answers, in the order of the items."""
 
     scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
     replies: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class _Tally:
         return self.replies.keys() - self.incomplete
 
     def of(self, item: str, partial: bool) -> Scores | None:
-        """An item's scores; with a reply that is no score: those that are there if `partial`, else None."""
+        """An item's scores. If a reply is not a score: the existing ones if `partial`, otherwise None."""
         return self.scores.get(item) if partial or item not in self.broken else None
 
     def add(self, answer: Answer) -> None:
@@ -122,7 +122,7 @@ class _Tally:
 
 
 def find_edits(benchmark: Benchmark, items: Sequence[Item], folder: Path) -> dict[str, Path]:
-    """Where the edit of every item lies, for those that have one."""
+    """The file of every item's edit, for items that have one."""
     found = {}
     for item in items:
         places = (folder / name for name in benchmark.result_names(item))
@@ -139,7 +139,7 @@ def estimate(
     judge: Judge,
     log: ReplyLog,
 ) -> Estimate:
-    """What is left to ask. It reads every image, and keeps none."""
+    """Estimate what is left to ask. Reads every image and keeps none."""
     calls = known = images = characters = 0
     for item in items:
         if item.id not in edits:
@@ -174,26 +174,26 @@ def judge_edits(
     budget: Budget,
     on_done: Callable[[int], None] = lambda done: None,
 ) -> Judgments:
-    """Ask everything that is not known, as far as the budget goes. edits: the images by item; others are not judged.
+    """Ask everything that is not known yet, within the budget. edits: the images by item; other items are not judged.
 
-    on_done: called with the number of questions that are done. Raises RethinkError where the judge does not answer at all.
+    on_done: called with the number of questions done. Raises RethinkError if the judge does not answer at all.
     """
     chat = judge.thinker.chat
     spending, tally = Spending(budget, lambda: getattr(chat, "usage", NO_USAGE)), _Tally()
     asker = _Asker(benchmark, judge, log, spending)
     at_once = max(1, getattr(chat, "concurrency", 1))
-    several = thread_map(2 * at_once if at_once > 1 else 1)  # while some wait for answers, others read images
+    several = thread_map(2 * at_once if at_once > 1 else 1)  # while some threads wait for answers, others read images
     jobs = ((item, question, edits[item.id]) for item, question in _questions(benchmark, items, edits, prompts))
     for done, answer in enumerate(several(asker.ask, jobs), 1):
         tally.add(answer)
         on_done(done)
         if tally.in_a_row >= MOST_FAILURES:
             raise RethinkError(
-                f"judge: {answer.failure} ({MOST_FAILURES} times in a row); run again when it answers, it goes on."
+                f"judge: {answer.failure} ({MOST_FAILURES} times in a row); run again when it answers, and it resumes."
             )
     if tally.failures and not tally.replies:
         raise RethinkError(
-            f"judge: {tally.failures[0][1]} (it has answered nothing); run again when it does, it goes on."
+            f"judge: {tally.failures[0][1]} (it answered nothing); run again when it answers, and it resumes."
         )
     complete = {item.id: tally.of(item.id, benchmark.partial) for item in items if item.id in tally.complete}
     notes = (tuple(tally.unreadable), tuple(tally.failures))
@@ -213,14 +213,14 @@ def _questions(
 
 
 class _Asker:
-    """Asks one question; it may be called from several threads."""
+    """Asks one question at a time; may be called from several threads."""
 
     def __init__(self, benchmark: Benchmark, judge: Judge, log: ReplyLog, spending: Spending):
         self._benchmark, self._judge, self._log, self._spending = benchmark, judge, log, spending
         self._turns = threading.Semaphore(max(1, getattr(judge.thinker.chat, "concurrency", 1)))
 
     def ask(self, job: tuple[Item, Question, Path]) -> Answer:
-        """The first reply that can be read, of as many as the judge has attempts."""
+        """The first readable reply, within the judge's attempts."""
         item, question, edit = job
         last = Answer(item.id, question.name, failure="")
         for attempt in range(self._judge.attempts):
@@ -228,11 +228,11 @@ class _Asker:
                 reply = self._reply(item, question, edit, attempt)
             except DiskFull:
                 raise
-            except Exception as error:  # a backend may raise anything; a run of days must not end by it
+            except Exception as error:  # a backend may raise anything, which must not end a run of days
                 return Answer(item.id, question.name, failure=describe_error(error))
             if reply is None:
                 return last
-            if "think>" in reply:  # a judge that reasons aloud: its script would take the first number of that
+            if "think>" in reply:  # a judge that reasons aloud: its script would read the first number in the reasoning
                 reply = strip_reasoning(reply)
             try:
                 return Answer(item.id, question.name, self._benchmark.read_reply(item, question.name, reply), reply)
@@ -241,7 +241,7 @@ class _Asker:
         return last
 
     def _reply(self, item: Item, question: Question, edit: Path, attempt: int) -> str | None:
-        """The judge's reply, known or new; None where the budget is used up."""
+        """The judge's reply, known or new; None if the budget is used up."""
         contents = [_content(item, part, edit) for part in question.parts]
         key = reply_key(self._judge.identity(attempt), contents)
         if (known := self._log.find(key)) is not None:
@@ -271,8 +271,8 @@ class _Asker:
     def _images(
         self, item: Item, question: Question, contents: Sequence[str | bytes]
     ) -> tuple[Sequence[Tensor], list[bytes | None]]:
-        """The images of a question; an edit at its source's size where the benchmark has it so. And their files, None where an
-        image has been resized."""
+        """The images of a question, with an edit resized to its source if the benchmark does so; and their files, None for an
+        image that was resized."""
         files: list[bytes | None] = [data for data in contents if isinstance(data, bytes)]
         images = [decode_image(data) for data in files if data is not None]
         roles = [part.role for part in question.parts if isinstance(part, Shown)]

@@ -1,5 +1,5 @@
-"""A benchmark's run as one HTML file: figures with their intervals, coverage, and the worst and best edits with what was thought on
-the way. It opens anywhere, offline."""
+"""A benchmark run as one HTML file: figures with their intervals, coverage, and the worst and best edits with their thinking. It opens
+anywhere, offline."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PAGE = "rethink-report.html"
-MOST_CASES, THUMBNAIL = 8, 320  # of each end, and pixels of the longer side
+MOST_CASES, THUMBNAIL = 8, 320  # cases at each end; pixels of the longer side
 _LEFT, _WIDTH, _ROW = 220, 480, 22  # of the plot, in pixels
 
-# Nothing is loaded from anywhere, and no script runs.
+# Nothing is loaded from elsewhere, and no script runs.
 POLICY = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
 STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; --mark: light-dark(#2f5fd0, #8fb2ff) }
@@ -47,7 +47,7 @@ circle { fill: var(--mark) } .axis { stroke: currentColor; opacity: .3; stroke-w
 
 @dataclass(frozen=True)
 class Case:
-    """An item that was judged. value: what goes into the headline's figure."""
+    """An item that was judged. value: its part of the headline figure."""
 
     item: Item
     value: float
@@ -63,7 +63,7 @@ def write_page(
     folder: Path,
     report: BenchmarkReport,
 ) -> None:
-    """Write `rethink-report.html` into the folder of the results."""
+    """Write `rethink-report.html` into the results folder."""
     terms = benchmark.headline_terms(items, judged)
     cases = [
         Case(item, terms[item.id][0], judged.get(item.id) or {}, edits.get(item.id))
@@ -79,7 +79,7 @@ def write_page(
         _plot(cases),
         _figures(report),
         _published(report),
-        *_cases("Worst" if best else "All edits, the worst first", worst, folder),
+        *_cases("Worst" if best else "All edits, worst first", worst, folder),
         *_cases("Best", best, folder),
         _settings(report),
     ]
@@ -125,7 +125,7 @@ def _settings(report: BenchmarkReport) -> str:
 
 
 def _setting_text(value: object) -> str:
-    """A setting for people; of several those that say something."""
+    """A setting as text; of several, only those that are not empty."""
     if isinstance(value, Mapping):
         return ", ".join(
             f"{name.replace('_', ' ')} {_setting_text(inner)}" for name, inner in value.items() if inner != ""
@@ -139,7 +139,7 @@ def _setting_text(value: object) -> str:
 
 
 def _plot(cases: Sequence[Case]) -> str:
-    """The mean of every group with its interval, on one scale."""
+    """The mean of every group with its interval, on a common scale."""
     groups: dict[str, list[Case]] = {}
     for case in cases:
         groups.setdefault(case.item.group, []).append(case)
@@ -196,7 +196,7 @@ def _case(case: Case, folder: Path) -> str:
 
 
 def _thoughts(run: Path) -> str:
-    """The turns of a thinking run; nothing where there was none."""
+    """The turns of a thinking run; "" without one."""
     if not (run / RECORD_FILE).is_file():
         return ""
     try:

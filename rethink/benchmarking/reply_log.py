@@ -1,5 +1,5 @@
-"""The judge's replies, each by what it was asked: the same question about the same images is asked once. And the folder that they lie
-in, which one run writes to at a time."""
+"""The judge's replies, each by its question, so that the same question about the same images is asked once; and the lock of their
+folder, which only one run may write to at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME, LOCK = "judge-replies.jsonl", ".rethink-lock"
 
 
 def reply_key(judge: str, parts: Sequence[str | bytes]) -> str:
-    """What a question is known by. judge: its name and settings. parts: texts, and the bytes of images, in their order."""
+    """The key of a question. judge: its name and settings. parts: texts, and the bytes of images, in order."""
     digest = hashlib.sha256(judge.encode())
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
@@ -32,9 +32,9 @@ def judge_identity(name: str, max_tokens: int, temperature: float, seed: int) ->
 
 
 class ReplyLog:
-    """An append-only file of replies, for any number of threads; only places in the file are held in memory.
+    """An append-only file of replies, for any number of threads; only positions in the file are kept in memory.
 
-    alone: whether no other run can be writing to it, as where its folder is held (`hold_folder`).
+    alone: whether no other run can be writing to it, because its folder is locked (`hold_folder`).
     """
 
     def __init__(self, folder: Path, alone: bool = True):
@@ -46,14 +46,14 @@ class ReplyLog:
         self._index, self._lock = LatestIndex(self._log), threading.Lock()
 
     def find(self, key: str) -> str | None:
-        """The reply to a question that was asked before."""
+        """The reply to a question that was asked before; None if it was not."""
         with self._lock:
             if key not in self._index:
                 return None
             return next(self._index.records([key]))["reply"]
 
     def add(self, key: str, reply: str, item: str, question: str) -> None:
-        """Note a reply. item, question: for people who read the file."""
+        """Log a reply. item, question: for people who read the file."""
         with self._lock:
             self._log.append({"id": key, "item": item, "question": question, "reply": reply})
             self._index.refresh()
@@ -61,9 +61,9 @@ class ReplyLog:
 
 @contextmanager
 def hold_folder(folder: Path, lock: str = LOCK, name: str = "-o") -> Iterator[None]:
-    """Hold a folder of results, which is made if need be. lock: the file that says so. name: of the input that names the folder.
+    """Lock a results folder, creating it if needed. lock: the lock file. name: the input that names the folder.
 
-    Raises RethinkError where another run does, or where it cannot be written.
+    Raises RethinkError if another run holds the lock, or if the folder is not writable.
     """
     with ExitStack() as stack:
         try:
@@ -71,7 +71,7 @@ def hold_folder(folder: Path, lock: str = LOCK, name: str = "-o") -> Iterator[No
             stack.enter_context(locked(folder / lock))
         except BlockingIOError as error:
             raise RethinkError(
-                f"{name}: another run is writing to {folder}; wait for it, or choose another."
+                f"{name}: another run is writing to {folder}; wait for it, or choose another folder."
             ) from error
         except OSError as error:
             raise RethinkError(f"{name}: cannot write to {folder}: {error.strerror}.") from error

@@ -1,4 +1,4 @@
-"""What a benchmark's run says: figures with their variants and coverage, how sure they are, and what went wrong."""
+"""The report of a benchmark run: figures with their variants and coverage, how certain they are, and what went wrong."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from ..evaluation.statistics import NOT_MEASURED, Interval, mean_interval, paire
 from ..progress import format_count
 from .judging import Judgments
 
-MOST_LISTED = 10  # faults of one kind that are listed
+MOST_LISTED = 10  # faults of one kind listed in a report
 
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """left_out: how many items, or files of them, the data lack or have broken. interval: of the headline's figure. difference: from the folder it is compared with, over the items that both have."""
+    """The report of a benchmark run.
+
+    left_out: how many items, or files of items, are missing from the data or broken. interval: of the headline figure. difference:
+    from the results it is compared with, over the items in both.
+    """
 
     title: str
     headline: tuple[str, str, str]
@@ -42,16 +46,16 @@ class BenchmarkReport:
 
     @property
     def sentences(self) -> list[str]:
-        """Coverage, certainty and faults."""
+        """Sentences on coverage, certainty and faults."""
         summary = self.summary
         text = f"Scores for {summary.read} of {format_count(summary.judged + summary.missing, 'item')} ({summary.coverage:.1%})"
         unread = summary.judged - summary.read
-        text += f"; {unread} with replies that cannot be read" if unread else ""
+        text += f"; {unread} with unreadable replies" if unread else ""
         text += f"; {summary.missing} not judged" if summary.missing else ""
         lines = [f"{text}."]
         if self.left_out:
             lines.append(
-                f"Missing from the data or broken there, and not counted: {self.left_out}. This is not the whole benchmark."
+                f"Missing from the data or broken, and not counted: {self.left_out}. This is not the whole benchmark."
             )
         if self.interval is not None and self.interval.low is not None and self.interval.high is not None:
             found = self.interval
@@ -84,7 +88,7 @@ class BenchmarkReport:
         return "\n".join(lines) + "\n"
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
+        """The report as JSON values."""
         summary, name = self.summary, _name(self.headline)
         return {
             "bench": self.record.get("benchmark"),
@@ -108,7 +112,7 @@ class BenchmarkReport:
         }
 
 
-def make_report(  # more than eight: it is where all that a run has found comes together
+def make_report(  # more than eight: everything that a run found comes together here
     benchmark: Benchmark,
     items: Sequence[Item],
     judged: Judged,
@@ -119,7 +123,7 @@ def make_report(  # more than eight: it is where all that a run has found comes 
     record: Mapping[str, Any],
     other: Results | None,
 ) -> BenchmarkReport:
-    """Sum up. problems: of the data; failures: of editing: (what, why). other: the results to compare with."""
+    """Summarize a run. problems: of the data; failures: of editing: (what, reason). other: the results to compare with."""
     summary = benchmark.summarize(items, judged)
     terms = benchmark.headline_terms(items, judged)
     clusters = {item.id: source_digest(item) for item in items if item.id in terms}
@@ -143,7 +147,7 @@ def make_report(  # more than eight: it is where all that a run has found comes 
         *_faults(judgments, problems, failures),
     ]
     if record.get("thinking"):
-        lines.append("The prompts were rewritten while thinking: some boards keep such runs apart.")
+        lines.append("The prompts were rewritten by thinking; some leaderboards list such runs separately.")
     return BenchmarkReport(
         benchmark.title,
         benchmark.headline,
@@ -159,7 +163,7 @@ def make_report(  # more than eight: it is where all that a run has found comes 
 
 
 def source_digest(item: Item) -> str:
-    """What tells whether two items edit the same image; the item's own id where that cannot be read."""
+    """A digest that is the same for items that edit the same image; the item's own id if the image cannot be read."""
     try:
         return hashlib.sha256(item.sources[0]()).hexdigest() if item.sources else item.id
     except (OSError, RethinkError):
@@ -167,7 +171,7 @@ def source_digest(item: Item) -> str:
 
 
 def _beyond_scale(benchmark: Benchmark, judged: Judged) -> list[str]:
-    """11 of 10: the benchmarks' scripts let it pass."""
+    """A note on scores such as 11 out of 10, which the benchmarks' scripts let pass."""
     if benchmark.measure is not None:
         return []
     low, high = benchmark.scale
@@ -176,26 +180,26 @@ def _beyond_scale(benchmark: Benchmark, judged: Judged) -> list[str]:
     if not count:
         return []
     return [
-        f"Scores beyond {low:g} to {high:g} in {format_count(count, 'item')}: they count as they are, as in the benchmark's script."
+        f"{format_count(count, 'item has', 'items have')} scores outside {low:g} to {high:g}; they count as given, as in the benchmark's script."
     ]
 
 
 def fault_text(where: str, why: str) -> str:
-    """What is wrong with something, as a sentence."""
+    """A fault as a sentence."""
     return f"{where}: {why.rstrip('.')}."
 
 
 def _costs(judgments: Judgments) -> list[str]:
-    """What this run's calls have taken."""
+    """Sentences on the tokens and the cost of this run's calls."""
     usage, calls, lines = judgments.usage, judgments.calls, []
     if usage.answers:
-        share = "" if usage.answers >= calls else f", as it says of {usage.answers} of them"
+        share = "" if usage.answers >= calls else f", as reported for {usage.answers} of them"
         lines.append(
             f"The judge read {usage.read:,} tokens and wrote {usage.written:,} in {format_count(calls, 'call')}{share}."
         )
     if judgments.money:
         how = "" if usage.answers >= calls else ", partly estimated" if usage.answers else ", estimated"
-        lines.append(f"Judging has cost {judgments.money:.2f}{how}.")
+        lines.append(f"Judging cost {judgments.money:.2f}{how}.")
     return lines
 
 
@@ -206,7 +210,7 @@ def _faults(
     if judgments.left_out:
         lines.append(
             f"The budget of {judgments.stopped or 'this run'} is used up: {format_count(judgments.left_out, 'question is', 'questions are')} left; "
-            "run again with another one, it goes on."
+            "run again with a new budget to resume."
         )
     kinds = (
         ("Left out", problems),
@@ -226,12 +230,12 @@ def _name(headline: tuple[str, str, str]) -> str:
 
 
 def title_text(figure: Figure) -> str:
-    """What a figure is called."""
+    """The name of a figure."""
     return _name((figure.name, figure.measure, figure.variant))
 
 
 def number_text(value: float | None) -> str:
-    """A figure's value; what was not measured is no number."""
+    """The value of a figure; NOT_MEASURED if there is none."""
     return NOT_MEASURED if value is None else f"{value:.3f}"
 
 

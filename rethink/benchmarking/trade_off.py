@@ -1,8 +1,8 @@
-"""The trade-off of editors between doing what is asked and keeping the image (InstructPix2Pix, arXiv 2211.09800, figure 8).
+"""How editors trade doing what is asked against keeping the image (InstructPix2Pix, arXiv 2211.09800, figure 8).
 
-For every scale of image guidance: how far the edits go the way of the captions, against how alike they are to their sources, both by
-CLIP, over the same items with the same noise. Editors without image guidance that redraw from noise (SDEdit) go over their strength
-instead, and are given the caption of the edited image, since they follow no instructions; others have one point.
+For every image guidance scale: how well the edits follow the direction of the captions, against how similar they are to their sources,
+both by CLIP, over the same items with the same noise. Editors without image guidance that redraw from noise (SDEdit) vary their strength
+instead and get the caption of the edited image, since they do not follow instructions; other editors have one point.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 Knob = Literal["image_guidance", "strength", ""]
 MEASURED = "rethink-measured.jsonl"
 MOST_SCALES = 40
-MOST_FAILURES = 5  # edits in a row that fail, after which no other one would do better
+MOST_FAILURES = 5  # failed items in a row after which the run gives up
 TEXTS = ("instruction", "source_caption", "edited_caption")
 
 
 @dataclass(frozen=True, eq=False)
 class CurveItem:
-    """An edit to make at every scale. load: its source, IMAGE [1, H, W, 3]. The captions say what source and edit show."""
+    """An edit to make at every scale. load: its source, IMAGE [1, H, W, 3]. The captions say what the source and the edit show."""
 
     load: Callable[[], Tensor] = field(repr=False)
     instruction: str
@@ -53,7 +53,7 @@ class CurveItem:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """scale: of the knob, None where there is none. similarity: of the images; direction: None where no edit has one."""
+    """A point of a curve. scale: value of the knob, None without a knob. similarity: of the images; direction: None if no edit has one."""
 
     scale: float | None
     similarity: Interval
@@ -62,7 +62,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Curve:
-    """One editor at one text guidance. knob: what its points differ in. settings: what else its edits used."""
+    """One editor at one text guidance. knob: the setting that varies between its points. settings: the others its edits used."""
 
     editor: str
     knob: Knob
@@ -72,7 +72,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class TradeOff:
-    """What came of it. failures: (editor and item, why)."""
+    """The measured curves. failures: (editor and item, reason)."""
 
     curves: tuple[Curve, ...]
     items: int
@@ -87,22 +87,22 @@ class TradeOff:
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
-        """A row a point, under HEAD."""
+        """One row per point, under HEAD."""
         return [_row(curve, point) for curve in self.curves for point in curve.points]
 
     @property
     def sentences(self) -> list[str]:
-        """Over what, by what, and what went wrong."""
+        """Sentences on the items, the measure, and what went wrong."""
         sure = any(point.similarity.low is not None for curve in self.curves for point in curve.points)
         how = "with 95% intervals" if sure else "too few sources for intervals"
         lines = [f"{format_count(self.items, 'item')}, measured by the CLIP {self.clip}, {how}."]
         if any(curve.knob == "strength" for curve in self.curves):
-            lines.append("SDEdit was given the captions of the edited images, since it follows no instructions.")
+            lines.append("SDEdit got the captions of the edited images, since it does not follow instructions.")
         lines += [f"Not edited: {where}: {why}" for where, why in self.failures[:10]]
         return lines + ([f"Not edited: {len(self.failures) - 10} more."] if len(self.failures) > 10 else [])
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
+        """The curves as JSON values."""
         curves = [
             {
                 "editor": curve.editor,
@@ -131,21 +131,19 @@ def _words(found: Interval) -> str:
 
 @dataclass(frozen=True)
 class TradeOffJob:
-    """Which scales are gone over."""
+    """The scales to measure."""
 
     image_guidance: str = option(
         "1, 1.2, 1.4, 1.6, 1.8, 2, 2.2",
-        "The scales of editors with image guidance, which is how closely they keep the source.",
+        "Scales for editors with image guidance: how closely they keep the source.",
     )
-    strength: str = option(
-        "0.3, 0.5, 0.7, 0.9", "The strengths of SDEdit, which are how much it redraws, above 0 to 1."
-    )
+    strength: str = option("0.3, 0.5, 0.7, 0.9", "Strengths for SDEdit: how much it redraws, above 0 and up to 1.")
     text_guidance: str = option(
-        "0", "How closely the text is followed; 0: as the editor recommends. Several numbers give a curve each."
+        "0", "How closely to follow the text; 0: the editor's default. Several numbers give one curve each."
     )
-    steps: int = option(0, "Denoising steps. 0: as many as the editor recommends.", low=0, high=1000)
+    steps: int = option(0, "Denoising steps. 0: the editor's default.", low=0, high=1000)
     seed: int = option(
-        0, "Of the first item's noise, the next one has the next: the same at every scale.", low=0, high=MAX_SEED
+        0, "Seed of the first item's noise; the others count up from it. Same at every scale.", low=0, high=MAX_SEED
     )
 
     def __post_init__(self):
@@ -162,12 +160,12 @@ class TradeOffJob:
         progress: OnProgress = ignore_progress,
         on_step: OnStep | None = None,
     ) -> TradeOff:
-        """Edit every item by every editor at every scale, and measure. Each editor is loaded in its turn.
+        """Edit every item with every editor at every scale, and measure. Each editor is loaded when its turn comes.
 
-        folder: keeps every number, so that a run that was cut off goes on. on_step: as of `Editor.edit`.
+        folder: keeps every number, so that an interrupted run resumes. on_step: as in `Editor.edit`.
         """
         if not items:
-            raise RethinkError("items: there are none with an instruction and both captions.")
+            raise RethinkError("items: there are none with an instruction and both captions; choose others.")
         _check_names(editors)
         with hold_folder(folder) if folder else nullcontext():
             run = _Run(self, items, clip.name, clip.load(), _Log(folder), progress, on_step)
@@ -189,7 +187,7 @@ class TradeOffJob:
 
 
 def read_numbers(name: str, text: str, limit: float, may_be_zero: bool = False) -> list[float]:
-    """Numbers between commas or spaces, sorted, each once. Raises RethinkError naming `name` for anything else."""
+    """Parse numbers separated by commas or spaces, sorted, without duplicates. Raises RethinkError naming `name` for anything else."""
     try:
         numbers = sorted({float(part) for part in text.replace(",", " ").split()})
     except ValueError as error:
@@ -209,15 +207,15 @@ def read_numbers(name: str, text: str, limit: float, may_be_zero: bool = False) 
 def read_items(place: Path) -> list[CurveItem]:
     """The items of a pair store (its pairs with captions), or of a JSONL file with image, instruction, source_caption and edited_caption.
 
-    Raises RethinkError where there are none, and for a line that lacks something.
+    Raises RethinkError if there are none, or for an incomplete line.
     """
     if place.is_dir():
         store = PairStore(place)
         captioned = (pair for pair in store if pair.input_caption.strip() and pair.target_caption.strip())
-        pairs = [pair for pair in captioned if not pair.references]  # it edits one image
+        pairs = [pair for pair in captioned if not pair.references]  # a curve edits single images
         if not pairs:
             raise RethinkError(
-                f"items: no pair in {place} has captions and a single input; those that prompt-to-prompt made have."
+                f"items: no pair in {place} has captions and a single input; use pairs made by prompt-to-prompt."
             )
         return [
             CurveItem(_Load(store.folder / pair.input), pair.instruction, pair.input_caption, pair.target_caption)
@@ -229,7 +227,7 @@ def read_items(place: Path) -> list[CurveItem]:
         image = record.get("image")
         missing = [name for name, text in zip(("image", *TEXTS), (image, *texts)) if not text]
         if missing or not isinstance(image, str):
-            raise RethinkError(f"items: line {number} of {place} lacks its “{(missing or ['image'])[0]}”.")
+            raise RethinkError(f"items: line {number} of {place} has no “{(missing or ['image'])[0]}”.")
         items.append(CurveItem(_Load(place.parent / image), *texts))
     return items
 
@@ -246,7 +244,7 @@ class _Load:
 
 
 class _Log:
-    """What has been measured, in a file that is only appended; nothing without a folder."""
+    """What has been measured, in an append-only file; without a folder, nothing is kept."""
 
     def __init__(self, folder: Path | None):
         self._log = None
@@ -267,12 +265,12 @@ class _Log:
 
 
 class _NotGuided(RethinkError):
-    """No point of a curve can be measured: the editor was not told the text guidance in which its curves differ."""
+    """No point of a curve can be measured: the editor does not take the text guidance in which its curves differ."""
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """One edit. source: tells whether two items edit the same image. used: its settings, as they are recorded."""
+    """One measured edit. source: the same for items that edit the same image. used: its settings, as recorded."""
 
     similarity: float
     direction: float | None
@@ -282,7 +280,7 @@ class _Measured:
 
 @dataclass
 class _Run:
-    """Everything that is the same for all editors, and what has failed so far."""
+    """Everything that is the same for all editors, and the failures so far."""
 
     job: TradeOffJob
     items: Sequence[CurveItem]
@@ -307,7 +305,7 @@ class _Run:
             yield Curve(name, knob, others, tuple(map(_point, scales, edits)))
 
     def _measure_all(self, editor: Editor, name: str, settings: Sequence[Settings]) -> list[list[_Measured]]:
-        """For every item that could be edited, its edits by all settings: all points are over the same items."""
+        """The edits at all settings for every item that could be edited, so that all points cover the same items."""
         report = progress_with_eta(f"edits by {name}", self.progress)
         found, in_a_row = [], 0
         for number, item in enumerate(self.items):
@@ -332,7 +330,7 @@ class _Run:
     def _measure(
         self, editor: Editor, name: str, number: int, item: CurveItem, settings: Sequence[Settings]
     ) -> Iterator[_Measured]:
-        """One item by all settings; what is known is not edited again."""
+        """One item at all settings; known results are not edited again."""
         image = item.load()
         digest = hashlib.sha256(to_pixels(image).tobytes()).hexdigest()
         seed = (self.job.seed + number) % (MAX_SEED + 1)
@@ -344,7 +342,7 @@ class _Run:
                 edited = editor.edit(editor.prepare(image), [prompt], [seed], each, on_step=self.on_step)
                 used = used_settings(editor, each)
                 if each.text_guidance and "text_guidance" not in used:
-                    raise _NotGuided(f"text_guidance: {name} refuses it, so that it changes nothing; leave it at 0.")
+                    raise _NotGuided(f"text_guidance: has no effect on {name}, which does not take it; leave it at 0.")
                 known = {"id": key, "editor": name, "item": number, **used, **compare().with_edit(edited)}
                 self.log.add(known)
             used = {setting: known[setting] for setting in used_settings(editor, each) if setting in known}
@@ -365,7 +363,7 @@ class _Comparison:
         self._texts = clip.texts([item.source_caption, item.edited_caption])[:, None]
 
     def with_edit(self, edited: Tensor) -> dict[str, Any]:
-        """Both similarities; there is no direction where nothing has changed."""
+        """Both similarities; no direction if nothing changed."""
         import torch
 
         from ..evaluation.clip_similarity import similarities
@@ -385,7 +383,7 @@ def _point(scale: float | None, edits: Sequence[_Measured]) -> CurvePoint:
 
 
 def _mean(cosines: Sequence[float], edits: Sequence[_Measured]) -> Interval:
-    """With an interval that ends where cosines do."""
+    """The mean, with an interval clipped to the range of cosines."""
     found = mean_interval(cosines, [each.source for each in edits])
     if found.low is None or found.high is None:
         return found
@@ -397,4 +395,4 @@ def _check_names(editors: Sequence[ModelSource[Editor]]) -> None:
     if not names:
         raise RethinkError("editor: there is none; connect or name at least one.")
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise RethinkError(f"editor: “{twice}” is there twice; its curve would be drawn twice.")
+        raise RethinkError(f"editor: “{twice}” is given twice; remove one, or its curve would be drawn twice.")

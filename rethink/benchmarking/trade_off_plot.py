@@ -1,4 +1,4 @@
-"""The trade-off of editors as a plot: as an image, and as a page that opens anywhere."""
+"""Plot the trade-off of editors, as an image and as a page that opens anywhere."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 PAGE, PLOT, SUMMARY = "rethink-curve.html", "rethink-curve.png", "rethink-curve.json"
 WIDTH, HEIGHT = 760, 520  # of the plot, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 76, WIDTH - 24, 20, 420
-LINE = 21  # of the legend
+LINE = 21  # height of a line in the legend
 PAPER, INK, FAINT = (250, 249, 246), (40, 42, 48), (214, 212, 206)
 COLORS = ("#2f6fd0", "#d1603d", "#3c9a5f", "#9358b8", "#b58900", "#4a9fb0", "#c2477f", "#7a7f88")
-SHARPNESS = 2  # pixels of the image a unit
+SHARPNESS = 2  # pixels of the image per unit
 X, Y = "image similarity: the source is kept →", "direction similarity: the instruction is followed →"
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """A range of values on a range of the plot, with where its ticks are."""
+    """A range of values mapped to a range of the plot, with its ticks."""
 
     low: float
     high: float
@@ -40,7 +40,7 @@ class _Axis:
 
     @classmethod
     def over(cls, values: Sequence[float], start: float, end: float) -> _Axis:
-        """Wider than the values by a quarter, with about five ticks at round numbers."""
+        """An axis about a quarter wider than the values, with about five ticks at round numbers."""
         low, high = min(values), max(values)
         margin = max(0.12 * (high - low), 1e-3)
         low, high = low - margin, high + margin
@@ -52,7 +52,7 @@ class _Axis:
         return cls(low, high, start, end, ticks)
 
     def at(self, value: float) -> float:
-        """Where a value lies on the plot."""
+        """The position of a value on the plot."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def words(self, tick: float) -> str:
@@ -62,7 +62,7 @@ class _Axis:
 
 @dataclass(frozen=True)
 class _Dot:
-    """A point of a curve where it is drawn."""
+    """A point of a curve at its position on the plot."""
 
     x: float
     y: float
@@ -82,7 +82,7 @@ class _Plot:
 
 
 def _lay_out(found: TradeOff) -> _Plot | None:
-    """None where nothing has a direction."""
+    """Lay out the plot; None if nothing has a direction."""
     points = [(p.similarity, p.direction) for curve in found.curves for p in curve.points if p.direction is not None]
     if not points:
         return None
@@ -98,7 +98,7 @@ def _lay_out(found: TradeOff) -> _Plot | None:
 def _legend(curve: Curve) -> str:
     scales = [f"{point.scale:g}" for point in curve.points if point.scale is not None]
     if not curve.knob:
-        return f"{curve.editor}: one point, it has no such scale"
+        return f"{curve.editor}: one point, as it has no such scale"
     knob = curve.knob.replace("_", " ")
     return f"{curve.editor}: {knob} {scales[0]}" + (f" to {scales[-1]}" if len(scales) > 1 else "")
 
@@ -121,7 +121,7 @@ def _words(curve: Curve, point: CurvePoint) -> str:
 
 
 def draw_plot(found: TradeOff) -> Image:
-    """The plot as an RGB image; words in its place where nothing could be measured."""
+    """The plot as an RGB image; a sentence instead if nothing could be measured."""
     from PIL import Image, ImageDraw, ImageFont
 
     plot = _lay_out(found)
@@ -136,7 +136,7 @@ def draw_plot(found: TradeOff) -> Image:
         pencil.text((SHARPNESS * x, SHARPNESS * y), words, color, font, anchor=anchor)
 
     if plot is None:
-        text(20, 40, "No edit has a direction: nothing has changed.", "lm")
+        text(20, 40, "No edit has a direction: nothing changed.", "lm")
         return sheet
     for tick in plot.x.ticks:
         line([(plot.x.at(tick), TOP), (plot.x.at(tick), BOTTOM)], FAINT)
@@ -160,7 +160,7 @@ def draw_plot(found: TradeOff) -> Image:
 
 
 def _plain(words: str) -> str:
-    """Pillow's own font has no arrows."""
+    """The text without arrows, which Pillow's own font lacks."""
     return words.replace(" →", "")
 
 
@@ -188,7 +188,7 @@ svg.curves polyline { fill: none; stroke-width: 2 }
 
 
 def write_results(found: TradeOff, folder: Path) -> Path:
-    """Write the page, the image and the numbers; returns the page's path."""
+    """Write the page, the image and the numbers; returns the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in ((PAGE, replace_surrogates(make_page(found))), (SUMMARY, json.dumps(found.as_dict(), indent=2))):
         with atomic_write(folder / name) as part:
@@ -199,13 +199,13 @@ def write_results(found: TradeOff, folder: Path) -> Path:
 
 
 def make_page(found: TradeOff) -> str:
-    """All of it as one HTML file."""
+    """The page as one HTML file."""
     sentences = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in found.sentences)
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n{POLICY}\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>Trade-off of editors</title>\n'
         f"<style>{STYLE}{_PLOT_STYLE}</style>\n<h1>Trade-off of editors</h1>\n"
-        f"<p>Higher and further to the right is better: more of what was asked, and more of the source.</p>\n"
+        f"<p>Higher and further to the right is better: more of what was asked for, and more of the source kept.</p>\n"
         f"<div class=scroll>{_svg(found)}</div>\n{_table(found)}\n{sentences}\n{_settings(found)}\n"
     )
 
@@ -213,7 +213,7 @@ def make_page(found: TradeOff) -> str:
 def _svg(found: TradeOff) -> str:
     plot = _lay_out(found)
     if plot is None:
-        return "<p>No edit has a direction: nothing has changed.</p>"
+        return "<p>No edit has a direction: nothing changed.</p>"
     parts = [
         *(_grid(plot.x.at(t), TOP, plot.x.at(t), BOTTOM) for t in plot.x.ticks),
         *(_grid(LEFT, plot.y.at(t), RIGHT, plot.y.at(t)) for t in plot.y.ticks),

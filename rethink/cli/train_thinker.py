@@ -60,7 +60,7 @@ def add_train_thinker_command(commands) -> None:
     for name, found in _options().items():
         _add_option(parser, name, found)
     add_loading_options(parser, None, f"grpo: the editor that carries out its prompts: {EDITORS}")
-    add_thinker(parser, "grpo: scores the results; must not be the thinker itself: ", "--judge")
+    add_thinker(parser, "grpo: scores the results; use a model other than the thinker: ", "--judge")
     add_device(parser)
 
 
@@ -152,7 +152,7 @@ def _run_grpo(options: argparse.Namespace, shared: dict[str, Any], values: dict[
     judge = open_thinker_from(options)
     if judge is None:
         raise RethinkError(
-            "--judge: is missing; grpo needs one that is not the thinker; give a folder or a server (…/v1)."
+            "--judge: is missing; grpo needs one, preferably a model other than the thinker; give a folder or a server (…/v1)."
         )
     processes = join_processes(options.device)
     report = job.run(open_editor(options), judge, _print, processes)

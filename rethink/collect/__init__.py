@@ -1,1 +1,1 @@
-"""What thinking runs teach: data for thinkers, and pairs for editors."""
+"""Training data from thinking runs: datasets for thinkers and pairs for editors."""

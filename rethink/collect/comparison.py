@@ -1,4 +1,4 @@
-"""The same tasks thought about before and after something was learned: turns and success side by side."""
+"""Compare runs of the same tasks before and after training: turns and success side by side."""
 
 from __future__ import annotations
 
@@ -28,11 +28,9 @@ from .runs import REASONS, find_runs, warn_of_same_judge
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_LINES, MAX_ROWS = 20, 12  # of a report, and of a sheet
+MAX_LINES, MAX_ROWS = 20, 12  # lines in a report, rows in a sheet
 TEXT = 44  # pixels below a row of images
-NO_JUDGE = (
-    "Harm cannot be told by the runs' own scores, as a run ends at the first edit that they accept; a judge can tell."
-)
+NO_JUDGE = "The runs' own scores cannot show harm, because a run ends at the first edit they accept; a judge can."
 
 
 @dataclass(frozen=True)
@@ -49,9 +47,9 @@ class ComparedRun:
 class CompareRunsJob:
     """Compare recorded runs of the same tasks: same instruction, same source.
 
-    before, after: folders with runs in them or below; one that lies in a folder of the other side counts on its own side alone.
-    judge: scores the first and the winning edit of every run anew; None: the run's own scores count, by which harm cannot be told.
-    replies: the folder that keeps what the judge says, so that it is asked nothing twice; None: nothing is kept.
+    before, after: folders with runs, in them or in their subfolders; a folder inside one of the other side counts only on its own side.
+    judge: rescores the first and the winning edit of every run; None: the run's own scores count, which cannot show harm.
+    replies: the folder that keeps the judge's answers, so that nothing is asked twice; None: nothing is kept.
     """
 
     before: tuple[Path, ...]
@@ -60,10 +58,10 @@ class CompareRunsJob:
     replies: Path | None = None
 
     def run(self, on_progress: OnProgress = ignore_progress, on_token: OnToken | None = None) -> Comparison:
-        """Read, match and judge. A comparison that was stopped asks for what is not in `replies` yet.
+        """Read, match and judge. A comparison that was stopped asks only for what is not in `replies` yet.
 
-        on_token: called while the judge answers; what it raises ends the job. Raises RethinkError where no task was thought
-        about twice, and where the judge does not answer several times in a row.
+        on_token: called while the judge answers; what it raises ends the job. Raises RethinkError if no task has runs on both
+        sides, or if the judge fails to answer several times in a row.
         """
         pairs, alone, unread = self._match(on_progress)
         outcome_of = own_outcome if self.judge is None else self._judge_outcomes(self.judge, on_token)
@@ -78,7 +76,7 @@ class CompareRunsJob:
         return Comparison(tuple(rows), alone, unread, judge, same_judge)
 
     def _match(self, on_progress: OnProgress) -> tuple[list[tuple[Trajectory, Trajectory]], int, Drops]:
-        """(the runs of a task before and after, how many have no partner, those that cannot be read)."""
+        """(pairs of runs of the same task before and after, how many runs have no partner, runs that were left out)."""
         report = progress_with_eta("runs read", on_progress)
         sides = [_runs_of(self.before, self.after), _runs_of(self.after, self.before)]
         waiting: dict[str, list[Trajectory]] = defaultdict(list)
@@ -99,10 +97,12 @@ class CompareRunsJob:
             for name, folders, runs in zip(("before", "after"), (self.before, self.after), sides, strict=True):
                 if not runs:
                     places = ", ".join(map(str, folders))
-                    raise RethinkError(f"{name}: there is no recorded run in {places} or below; give another folder.")
+                    raise RethinkError(
+                        f"{name}: there is no recorded run in {places} or its subfolders; give another folder."
+                    )
             raise RethinkError(
-                f"after: none of its {len(sides[1])} runs has instruction and source of one of the {len(sides[0])} before; "
-                "think about the same images with the same words."
+                f"after: none of its {len(sides[1])} runs has the same instruction and source as one of the {len(sides[0])} runs before; "
+                "run the same instructions on the same images."
             )
         return pairs, alone + sum(map(len, waiting.values())), unread
 
@@ -115,7 +115,7 @@ class CompareRunsJob:
 
 
 def _runs_of(folders: Sequence[Path], others: Sequence[Path]) -> list[Path]:
-    """The folders of the runs of one side, without those of a folder of the other side that lies in one of them."""
+    """The folders of the runs of one side, without runs in a folder of the other side that is inside one of them."""
     own = {folder.resolve() for folder in folders}
     inner = {other for other in (folder.resolve() for folder in others) if own.intersection(other.parents)}
     return [run for run in find_runs(folders) if inner.isdisjoint([run.resolve(), *run.resolve().parents])]
@@ -124,7 +124,7 @@ def _runs_of(folders: Sequence[Path], others: Sequence[Path]) -> list[Path]:
 @dataclass(frozen=True)
 class Comparison:
     """Tasks before and after. alone: runs without a partner; unread: runs without an edit, or that `read_run`
-    leaves out. judge: the name of who scored them anew, "" for nobody; same_judge: runs that it had thought in itself."""
+    leaves out. judge: the name of the judge that rescored them, "" for none; same_judge: runs in which it was the thinker itself."""
 
     rows: tuple[ComparedRun, ...]
     alone: int = 0
@@ -135,7 +135,7 @@ class Comparison:
     @property
     def figures(self) -> dict[str, tuple[float, float] | None]:
         """{name: (before, after)}: mean turns, share of runs whose result is good enough, share where an edit of turn 1 was, and
-        share where one was and the result is not. Of tasks where it can be told on both sides; None where there is none."""
+        share where one was but the result is not. Only over tasks where it is known on both sides; None if there are none."""
         return {
             "turns": self._means(lambda outcome: outcome.turns),
             "success": self._means(lambda outcome: outcome.right),
@@ -162,12 +162,12 @@ class Comparison:
 
     @property
     def _notes(self) -> list[str]:
-        """What to know of the figures, a sentence each."""
+        """Notes on the figures, one sentence each."""
         unjudged = sum(outcome.right is None for row in self.rows for outcome in (row.before, row.after))
         notes = [
             "" if self.judge else NO_JUDGE,
             warn_of_same_judge(self.same_judge),
-            f"{format_count(unjudged, 'run')} got no scores of the judge." if unjudged else "",
+            f"{format_count(unjudged, 'run')} got no scores from the judge." if unjudged else "",
             f"{format_count(self.alone, 'run has', 'runs have')} no partner." if self.alone else "",
             f"{format_count(self.unread.total(), 'run')} left out: {'; '.join(self.unread.describe(REASONS))}."
             if self.unread
@@ -177,7 +177,7 @@ class Comparison:
 
 
 def comparison_sheet(comparison: Comparison) -> Image:
-    """The first tasks, up to two beside each other: source, result before, result after, with how it went below."""
+    """A sheet of the first tasks, up to two per row: source, result before, result after, with the outcome below."""
     from PIL import Image, ImageDraw, ImageFont
 
     tasks = comparison.rows[:MAX_ROWS]
@@ -201,7 +201,7 @@ def comparison_sheet(comparison: Comparison) -> Image:
 
 
 def _thumbnail(file: Path) -> Image:
-    """Of one width; gray where there is no image."""
+    """The image at the width of a thumbnail; gray if it cannot be read."""
     from PIL import Image
 
     try:
@@ -212,7 +212,7 @@ def _thumbnail(file: Path) -> Image:
 
 
 def _task(trajectory: Trajectory) -> str:
-    """What makes two runs the same task."""
+    """A digest that is the same for two runs of the same task."""
     digest = hashlib.sha256((trajectory.folder / SOURCE_FILE).read_bytes())
     digest.update(one_line(trajectory.instruction).encode())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The job of making a data set for thinkers of recorded runs: what the node and the command share."""
+"""The job that makes a dataset for thinkers from recorded runs, shared by the node and the command."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from .rows import Row
 
 LOCK = ".lock"
-LOSSES = {"lost": "went missing or changed meanwhile, or an image is damaged"}
+LOSSES = {"lost": "went missing or changed meanwhile, or has a damaged image"}
 PART_NAMES: dict[Part, str] = {"sft": "supervised learning (SFT)", "rl": "reinforcement learning (RL)"}
 
 
 @dataclass(frozen=True)
 class CollectJob:
-    """Make a data set of recorded runs.
+    """Make a dataset from recorded runs.
 
-    runs: folders with runs in them or below. output: the data set's folder, new or begun: what was read and judged before is
-    not read again. judge: scores all edits anew, in place of the runs' own scores. template: the wording of the critique
-    that the thinker will be asked in.
+    runs: folders with runs, in them or in their subfolders. output: the folder of the dataset, new or existing: what was read and
+    judged before is not read again. judge: rescores all edits, replacing the runs' own scores. template: the critique template
+    that the thinker will be asked with.
     """
 
     runs: tuple[Path, ...]
@@ -49,7 +49,7 @@ class CollectJob:
     template: str = TEMPLATE
     format: str = option(
         "trl",
-        "Whose layout: trl's conversations, LLaMA-Factory's ShareGPT (SFT), EasyR1's JSON lines or verl's parquet (both RL).",
+        "Layout of the dataset: trl's conversations, LLaMA-Factory's ShareGPT (SFT), EasyR1's JSON lines or verl's parquet (both RL).",
         choices=tuple(FORMATS),
     )
 
@@ -58,7 +58,7 @@ class CollectJob:
         check_template(self.template)
 
     def run(self, on_progress: OnProgress = ignore_progress, on_token: OnToken | None = None) -> CollectReport:
-        """Read, judge, choose, write. A run that was stopped goes on; the files of the layout appear whole.
+        """Read, judge, choose, write. An interrupted job resumes; the files of the layout are written atomically.
 
         on_token: called while the judge answers; what it raises ends the job.
         """
@@ -69,13 +69,13 @@ class CollectJob:
             _require_rows(choice, format)
             counts, lost = self._write(runs, choice, format, on_progress)
             report = CollectReport(self.output, format, choice, counts, lost)
-            write_own(self.output, {"README.md": report.readme().encode()})  # one that a user has changed stays
+            write_own(self.output, {"README.md": report.readme().encode()})  # one that the user changed is kept
         return report
 
     def _write(
         self, runs: ReadRuns, choice: Choice, format: DatasetFormat, on_progress: OnProgress
     ) -> tuple[Counter[Part], Drops]:
-        """(rows written of each part, runs that went missing meanwhile)."""
+        """(rows written per part, runs that went missing meanwhile)."""
         from .rows import rows_of
 
         written: Counter[Part] = Counter()
@@ -95,24 +95,24 @@ class CollectJob:
                 yield from found
                 written[part] += len(found)
                 report(written.total(), total)
-            if not written[part]:  # the file that is there stays
+            if not written[part]:  # the existing file is kept
                 raise RethinkError(
-                    f"runs: none of the steps for {PART_NAMES[part]} can be written: all their runs went missing or changed "
-                    f"meanwhile, or have a damaged image. What {self.output} has of them is left as it is; run again."
+                    f"runs: no steps for {PART_NAMES[part]} can be written: all their runs went missing or changed meanwhile, "
+                    f"or have a damaged image; run again. The existing file in {self.output} is kept."
                 )
 
         for part in format.parts:
             if choice.chosen[part]:
                 format.write(part, rows(part), self.output)
-            else:  # of an earlier run, with other rules
+            else:  # left from an earlier run with other rules
                 _remove_empty(format, part, self.output)
         return written, lost
 
 
 @dataclass(frozen=True)
 class CollectReport:
-    """The result of a job. written: rows of each part in the layout's files. losses: runs that went missing or changed
-    meanwhile, or have an image with wrong check sums."""
+    """The result of a job. written: rows per part in the layout's files. losses: runs that went missing or changed
+    meanwhile, or have an image with wrong checksums."""
 
     folder: Path
     format: DatasetFormat
@@ -122,20 +122,20 @@ class CollectReport:
 
     @property
     def drops(self) -> list[tuple[str, int]]:
-        """(rule, runs that it has dropped), in the order in which the rules are applied."""
+        """(reason, number of runs dropped for it), in the order in which the rules apply."""
         return [*self.choice.dropped.counts(RULES), *self.losses.counts(LOSSES)]
 
     @property
     def lost(self) -> int:
-        """How many runs were lost."""
+        """The number of runs lost."""
         return self.losses.total()
 
     @property
     def notes(self) -> list[str]:
-        """What to know about the judge, and what it says of the runs: a sentence each."""
+        """Notes on the judge and on what it found, one sentence each."""
         harmed = self.choice.harmed
         harm = (
-            f"In {format_count(harmed, 'run')} the judge accepts an edit of the first turn and not the result."
+            f"In {format_count(harmed, 'run')}, the judge accepts an edit of the first turn but not the result."
             if harmed
             else ""
         )
@@ -149,30 +149,30 @@ class CollectReport:
         return "\n".join([*lines, *self.notes])
 
     def readme(self) -> str:
-        """The data set's README, in Markdown."""
+        """The README of the dataset, in Markdown."""
         choice, title = self.choice, self.format.title
         table = [f"| {why} | {count} |" for why, count in self.drops]
         balanced = choice.steps.total() - choice.chosen.total()
         lines = [
             f"# {format_count(self.written.total(), 'step')} of thinking runs",
             "",
-            f"Layout: {title}. Images lie in `images/`.",
+            f"Layout: {title}. The images are in `images/`.",
             "",
-            f"| {format_count(choice.runs, 'run')}, of them dropped because | runs |",
+            f"| {format_count(choice.runs, 'run')}, dropped because | runs |",
             "|---|---|",
             *table,
             f"| **kept** | **{choice.kept - self.lost}** |",
             "",
-            f"Every kept run is cut at its best turn and unrolled into steps: {choice.steps.total()}. To balance tasks and "
-            f"scores, {balanced} of them were left out.",
+            f"Every kept run is cut at its best turn and unrolled into steps, {choice.steps.total()} in all. {balanced} of them "
+            "were left out to balance tasks and scores.",
             "",
             *(f"- {name}: {_steps(self, part)}" for part, name in PART_NAMES.items()),
             "",
             *(line for note in self.notes for line in (f"**{note}**", "")),
             self.format.use.replace("FOLDER", repr(str(self.folder)) if "```" in self.format.use else str(self.folder)),
             "",
-            f"The rules are those of ThinkEdit-140k (arXiv 2512.05965, section 4). `{RUN_LOG}` holds what was read of every run. Made "
-            "with Rethink.",
+            f"The rules are those of ThinkEdit-140k (arXiv 2512.05965, section 4). `{RUN_LOG}` records what was read from every run. "
+            "Made with Rethink.",
             "",
         ]
         return "\n".join(lines)
@@ -186,11 +186,11 @@ def _steps(report: CollectReport, part: Part) -> str:
 
 @contextmanager
 def _open_dataset(folder: Path) -> Iterator[None]:
-    """Hold the folder for writing. Raises RethinkError where it holds something else."""
+    """Lock the folder for writing. Raises RethinkError if it contains something else."""
     if folder.exists() and not folder.is_dir():
         raise RethinkError(f"output: {folder} is a file; choose a folder.")
     if folder.is_dir() and _is_foreign(folder):
-        raise RethinkError(f"output: {folder} holds what is no data set of runs; choose a new folder.")
+        raise RethinkError(f"output: {folder} contains something other than a dataset of runs; choose a new folder.")
     with locked(folder / LOCK, folder):
         (folder / RUN_LOG).touch()
         _remove_parts(folder)
@@ -198,32 +198,32 @@ def _open_dataset(folder: Path) -> Iterator[None]:
 
 
 def _remove_parts(folder: Path) -> None:
-    """Remove what a kill has left of files that were being written: whoever holds the folder is the only one to write."""
+    """Remove partial files left by a killed process: whoever holds the lock is the only writer."""
     for pattern in (".*.[0-9]*.part", f"{IMAGES}/*/.*.[0-9]*.part"):
         for file in filter(Path.is_file, folder.glob(pattern)):
             file.unlink()
 
 
 def _is_foreign(folder: Path) -> bool:
-    """Whether something else lies there; pairs of runs have a log of them too."""
+    """Whether the folder contains something else; a store of pairs from runs has a run log too."""
     if (folder / RUN_LOG).exists():
         return (folder / MANIFEST).exists()
     return any(file.name != LOCK for file in folder.iterdir())
 
 
 def _require_rows(choice: Choice, format: DatasetFormat) -> None:
-    """Raises RethinkError where there would be nothing to learn from."""
+    """Raise RethinkError if there would be nothing to learn from."""
     if any(choice.chosen[part] for part in format.parts):
         return
     if choice.kept:
         part = format.parts[0]
         turn = "raise" if part == "sft" else "lower"
         raise RethinkError(
-            f"sft_share: {format.title} takes the part for {PART_NAMES[part]}, which is empty with {format_count(choice.kept, 'run')}; {turn} it, "
-            "or make more runs."
+            f"sft_share: {format.title} takes the part for {PART_NAMES[part]}, which is empty with {format_count(choice.kept, 'kept run')}; "
+            f"{turn} sft_share, or make more runs."
         )
     reasons = "; ".join(choice.dropped.describe(RULES))
-    raise RethinkError(f"runs: none of {choice.runs:,} can be learned from: {reasons}.")
+    raise RethinkError(f"runs: none of {choice.runs:,} can be used for training: {reasons}.")
 
 
 def _remove_empty(format: DatasetFormat, part: Part, folder: Path) -> None:

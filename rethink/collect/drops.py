@@ -1,4 +1,4 @@
-"""Runs that rules have dropped: how many at each, and an example to look at."""
+"""Runs dropped by rules: how many by each, with an example."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from ..text_files import show_name
 
-LONGEST = 4096  # characters of a folder in a report, as many as it can have: its end is what tells it from others
+LONGEST = 4096  # characters of a folder name in a report, the most it can have: its end tells it apart from others
 
 
 class Drops(Counter[str]):
-    """How many runs were dropped, by the reason why, with the first folder of each reason."""
+    """The number of runs dropped by reason, with the first folder for each reason."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,11 +23,11 @@ class Drops(Counter[str]):
         self.first.setdefault(why, run)
 
     def counts(self, rules: Mapping[str, str]) -> list[tuple[str, int]]:
-        """(rule in words, runs that it has dropped), in the order of the rules."""
+        """(text of a rule, number of runs it dropped), in the order of the rules."""
         return [(words, self[why]) for why, words in rules.items() if self[why]]
 
     def describe(self, rules: Mapping[str, str]) -> list[str]:
-        """A line for every rule that has dropped runs, with the first folder."""
+        """One line for every rule that dropped runs, with the first folder."""
         return [f"{self[why]} × {words} ({self._example(why)})" for why, words in rules.items() if self[why]]
 
     def _example(self, why: str) -> str:

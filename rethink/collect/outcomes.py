@@ -1,4 +1,4 @@
-"""How recorded runs went: by their own scores, or by a judge that scores their first and their winning edit anew."""
+"""How recorded runs went: by their own scores, or by a judge that rescores their first and their winning edit."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .runs import config_of, has_succeeded, judge_steps, load_steps
 class RunOutcome:
     """How a run went.
 
-    turns: how many it took. right: whether its result is good enough; at_once: whether turn 1 was; both None where the judge
-    gave no scores. score: of the best edit. best: its image file. judged: whether a judge says so, not the run's own scores.
+    turns: how many it took. right: whether its result is good enough; at_once: whether turn 1 was; both None if the judge gave no
+    scores. score: of the best edit. best: its image file. judged: whether the verdict is a judge's, not from the run's own scores.
     """
 
     turns: int
@@ -33,7 +33,7 @@ class RunOutcome:
 
     @property
     def harmed(self) -> bool | None:
-        """Whether turn 1 was right, and what won is not. None where that cannot be told: by its own scores a run ends at its
+        """Whether turn 1 was right but the winning edit is not. None where that is unknown: by its own scores, a run ends at its
         first right edit, which wins."""
         if not self.judged or self.at_once is None:
             return None
@@ -46,23 +46,23 @@ class RunOutcome:
 
 
 def own_outcome(run: Trajectory) -> RunOutcome:
-    """How a run with steps went by its own scores, and by the person who took an edit."""
+    """The outcome of a run with steps, by its own scores and by the person who chose an edit."""
     config, best = config_of(run), _best(run)
     at_once = any(is_accepted(step, config) for step in _first_turn(run))
     return RunOutcome(run.steps[-1].turn, has_succeeded(run), at_once, best.score, run.folder / best.file)
 
 
 class OutcomeJudge:
-    """Says how runs went by a judge's scores of two edits: what turn 1 would have given, and what won.
+    """Tells how runs went from a judge's scores of two edits: the best of turn 1 and the winner.
 
-    on_token: called while it answers. Raises RethinkError where it does not answer several times in a row.
+    on_token: called while the judge answers. Raises RethinkError if it fails to answer several times in a row.
     """
 
     def __init__(self, judge: Thinker, on_token: OnToken | None = None):
         self._judge, self._on_token, self._streak = judge, on_token, FailureStreak()
 
     def outcome(self, run: Trajectory) -> RunOutcome:
-        """How a run with steps went. Without scores where an image does not open, or the judge gives none."""
+        """The outcome of a run with steps; it has no scores if an image does not open or the judge gives none."""
         best, first = _best(run), _first_turn(run)
         indices = [run.steps.index(first[best_of(first)]), run.steps.index(best)]
         answers = self._ask(run, sorted(set(indices)))

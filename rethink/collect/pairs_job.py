@@ -1,8 +1,8 @@
-"""The job of making pairs for editors of recorded runs: what the node and the command share.
+"""The job that makes pairs for editors from recorded runs, shared by the node and the command.
 
-What needed several turns of thinking becomes one example: the user's own wording and the source, and the best edit as the
-target. The prompts in between are left out: the editor is to learn what the user means. The one that made the best edit stands in
-the pair's parameters: a text encoder can learn to read the user's words as it reads that prompt.
+What took several turns of thinking becomes one example: the user's instruction and the source, with the best edit as the target.
+The prompts in between are left out, so that the editor learns what the user means. The prompt of the best edit is kept in the
+pair's parameters: a text encoder can learn to read the instruction as it reads that prompt.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 RULES = {
     **REASONS,
     "unaccepted": "the best edit was not good enough",
-    "unchanged": "the best edit has changed nothing",
-    "preservation": "too much else was changed",
-    "disagreement": "the judge does not agree",
+    "unchanged": "the best edit changed nothing",
+    "preservation": "too much else changed",
+    "disagreement": "the judge disagrees",
     "gone": "went missing or changed meanwhile",
-    "broken": "an image cannot be read, or has another size than the source",
+    "broken": "an image cannot be read, or differs in size from the source",
     "duplicate": "nearly the same as another pair",
 }
 
@@ -55,37 +55,37 @@ class RunPairRules:
 
     score: float = option(
         0.0,
-        "Both scores of the best edit are at least this, of ten. 0: what the run itself accepted. An edit that a person took "
-        "counts as it is.",
+        "Minimum for both scores of the best edit, out of 10. 0: what the run itself accepted. An edit that a person chose "
+        "always passes.",
         low=0,
         high=10,
         step=0.5,
     )
     preservation: float = option(
         20.0,
-        "What was not edited differs from the source by a PSNR of at least this many dB: 20 lets an autoencoder's softness "
-        "pass, 30 hardly anything. 0: any.",
+        "Minimum PSNR, in dB, between the source and the unedited part: 20 tolerates an autoencoder's softness, "
+        "30 almost nothing. 0: no minimum.",
         low=0,
         high=99,
         step=1,
     )
     changed: float = option(
-        1.0, "At most this fraction of the image has changed. 1: all of it may.", low=0, high=1, step=0.01
+        1.0, "Maximum fraction of the image that may change. 1: no limit.", low=0, high=1, step=0.01
     )
     agreement: float = option(
-        2.0, "The judge's lower score is at most this far below the run's own.", low=0, high=10, step=0.5
+        2.0, "How far the judge's lower score may fall below the run's lower score.", low=0, high=10, step=0.5
     )
     duplicates: int = option(
         2,
-        "Of pairs with one instruction, whose targets differ in at most this many of 64 bits of a hash, one is kept. "
-        "-1: all.",
+        "Keep only one of several pairs with the same instruction whose targets differ in at most this many of the 64 bits "
+        "of a hash. -1: keep all.",
         low=-1,
         high=3,
         advanced=True,
     )
     margin: float = option(
         1.0,
-        "Preferences: the best edit of a run scores at least this much more than the worst.",
+        "Preferences: how much more the best edit of a run must score than the worst, at least.",
         low=0,
         high=10,
         step=0.5,
@@ -97,7 +97,7 @@ class RunPairRules:
 
 
 def reject_reason(facts: RunFacts, rules: RunPairRules) -> str:
-    """A key of RULES: why a run is no pair, by what was read of it; "" where it is one."""
+    """A key of RULES: why a run does not become a pair, by its facts; "" if it does."""
     best = facts.best
     if (facts.why and facts.why not in ("failed", "unscored")) or best is None:
         return facts.why or "unscored"
@@ -121,11 +121,11 @@ def reject_reason(facts: RunFacts, rules: RunPairRules) -> str:
 
 @dataclass(frozen=True)
 class RunPairsJob:
-    """Make pairs of recorded runs.
+    """Make pairs from recorded runs.
 
-    runs: folders with runs in them or below. store: the folder of the pairs, new or begun; pairs that exist are not made
-    again. judge: a second opinion on the best edit of every run. preferences: a folder for the best and the worst edit of
-    every run that became a pair, for trainers that learn from preferences; None: none are written.
+    runs: folders with runs, in them or in their subfolders. store: the folder of the pairs, new or existing; existing pairs are
+    not made again. judge: a second opinion on the best edit of every run. preferences: a folder for the best and the worst edit
+    of every run that became a pair, for preference training; None: none are written.
     """
 
     runs: tuple[Path, ...]
@@ -135,43 +135,45 @@ class RunPairsJob:
     preferences: Path | None = None
 
     def run(self, on_progress: OnProgress = ignore_progress, on_token: OnToken | None = None) -> RunPairsReport:
-        """Read, judge, filter, write. A run that was stopped goes on.
+        """Read, judge, filter, write. An interrupted job resumes.
 
         on_token: called while the judge answers; what it raises ends the job.
         """
         from .run_log import RunReader
 
-        if self.preferences is not None:  # before judges are asked
+        if self.preferences is not None:  # before the judge is asked
             if self.preferences.resolve() == self.store.resolve():
-                raise RethinkError(f"preferences: {self.preferences} is the folder of the pairs; choose another one.")
+                raise RethinkError(
+                    f"preferences: {self.preferences} is the folder of the pairs; choose another folder."
+                )
             require_free(self.preferences, replace=True)
         with PairStore(self.store).writing() as store:
             runs = RunReader(self.runs, self.judge, "best", on_token).read(self.store, on_progress)
             maker = _PairMaker(store, self.rules, _left_out(store, runs, self.rules))
-            report = progress_with_eta("runs looked at", on_progress)
+            report = progress_with_eta("runs checked", on_progress)
             total = len(runs.ids) + len(runs.unanswered)
             for done, facts in enumerate(runs, 1):
                 maker.take(facts)
                 report(done, total)
             if not maker.kept:
                 raise RethinkError(
-                    f"runs: none of {total} became a pair: {maker.reasons}; loosen the rule that drops most."
+                    f"runs: none of {total} became a pair: {maker.reasons}; loosen the rule that drops the most."
                 )
             describe_store(store)
         pairs = PairStore(self.store, maker.kept)
         return RunPairsReport(pairs, total, maker.made, maker.dropped, maker.same_judge, self._preferences(pairs, runs))
 
     def _preferences(self, pairs: PairStore, runs: ReadRuns) -> int | None:
-        """How many were written; None where none were asked for."""
+        """The number written; None if none were requested."""
         if self.preferences is None:
             return None
         return write_preferences(_preferences(pairs, runs, self.rules.margin), self.preferences)
 
 
 def _left_out(store: PairStore, runs: Iterable[RunFacts], rules: RunPairRules) -> set[str]:
-    """The ids of pairs in the store whose runs are there, but have changed since then, or are no longer let pass by the rules.
+    """The ids of pairs in the store whose runs are present but have changed since then, or no longer pass the rules.
 
-    That a judge does not answer for a run now says nothing about its pair.
+    A judge that does not answer for a run now says nothing about its pair.
     """
     passing, seen = set(), set()
     for facts in runs:
@@ -186,8 +188,8 @@ def _left_out(store: PairStore, runs: Iterable[RunFacts], rules: RunPairRules) -
 
 
 class _PairMaker:
-    """Makes a pair of every run that the rules let pass and whose pair is not nearly the same as another, of which those in
-    the store, but for the ones in `left_out`, go first.
+    """Makes a pair from every run that passes the rules and whose pair is not nearly the same as another; pairs already in
+    the store, except those in `left_out`, take precedence.
 
     kept: ids of the pairs; made: how many of them are new.
     """
@@ -212,7 +214,7 @@ class _PairMaker:
             self.dropped.add(why, facts.run)
 
     def _add(self, facts: RunFacts) -> str:
-        """Why it is no pair after all, looking at the pixels; "" where it is in the store now."""
+        """Why it does not become a pair after all, by its pixels; "" if it is now in the store."""
         try:
             trajectory = reload_run(facts)
         except RethinkError:
@@ -237,17 +239,17 @@ class _PairMaker:
         return ""
 
     def _is_new(self, pair: EditPair) -> bool:
-        """Whether a pair of the store, which is remembered, is not nearly the same as one before it."""
+        """Whether a pair of the store is not nearly the same as an earlier one; the pair is remembered."""
         scores = self._known_scores(pair.id)
         return bool(scores) and not self._duplicates.reject_reasons(scores, pair)
 
     def _known_scores(self, id: str) -> dict[str, Any]:
-        """What was measured of a pair; empty where it was not."""
+        """The measurements of a pair; empty if it was not measured."""
         scores = next(self._measured.records([id])) if id in self._measured else {}
         return scores if "hash_edit" in scores else {}
 
     def _measure(self, pair: EditPair, facts: RunFacts, trajectory: Trajectory) -> dict[str, Any]:
-        """The scores that filters go by, measured once."""
+        """The scores that filters use, measured once."""
         if known := self._known_scores(pair.id):
             return known
         scores = {"id": pair.id, **measure(*_read_sides(facts, trajectory), None)}
@@ -265,7 +267,7 @@ def _read_sides(facts: RunFacts, trajectory: Trajectory) -> tuple[np.ndarray, np
 
 
 def pair_of(facts: RunFacts, trajectory: Trajectory, store: PairStore) -> EditPair:
-    """The pair that a run is."""
+    """The pair that a run becomes."""
     assert facts.best is not None, "checked by the rules"
     id = pair_id(facts)
     return EditPair(
@@ -281,23 +283,23 @@ def pair_of(facts: RunFacts, trajectory: Trajectory, store: PairStore) -> EditPa
 
 
 def pair_id(facts: RunFacts) -> str:
-    """The id of the pair that a run is: the same for a copy of the run, another one for another best edit."""
+    """The id of a run's pair: the same for a copy of the run, a different one for a different best edit."""
     best = facts.best and facts.best.index
     return hashlib.sha256(f"{facts.content} {best}".encode()).hexdigest()[:16]
 
 
 def _parameters(facts: RunFacts, trajectory: Trajectory) -> dict[str, Any]:
-    """How its run went, for those who look through pairs."""
+    """How the run went, for people who review pairs."""
     assert facts.best is not None, "checked by the rules"
     step = trajectory.steps[facts.best.index]
     models = {name: trajectory.options.get(name, "") for name in ("editor", "thinker", "judge")}
-    base = trajectory.options.get("rules", {}).get("base", "")  # what each turn has edited
+    base = trajectory.options.get("rules", {}).get("base", "")  # the image that each turn edited
     how = {"prompt": step.prompt, "turn": step.turn, "base": base, "score": facts.best.score}
     return {"run": Path(facts.run).name, **how, **models}
 
 
 def _preferences(pairs: PairStore, runs: ReadRuns, margin: float) -> Iterator[Preference]:
-    """The best and the worst edit of every run among `pairs` that nobody rejected."""
+    """The best and the worst edit of every run whose pair in `pairs` was not rejected."""
     left = {pair.id for pair in pairs.accepted()}
     for facts in runs:
         best, worst = facts.best, facts.worst
@@ -305,16 +307,16 @@ def _preferences(pairs: PairStore, runs: ReadRuns, margin: float) -> Iterator[Pr
             continue
         if best.index == worst.index or best.score is None or worst.score is None or best.score - worst.score < margin:
             continue
-        with suppress(RethinkError):  # it has gone or changed meanwhile
+        with suppress(RethinkError):  # it went missing or changed meanwhile
             yield Preference(reload_run(facts), best.index, worst.index, best.score, worst.score)
-            left.discard(pair_id(facts))  # a copy of the run prefers nothing else
+            left.discard(pair_id(facts))  # a copy of the run adds no other preference
 
 
 @dataclass(frozen=True)
 class RunPairsReport:
-    """The result of a job. pairs: the store, narrowed to the runs' pairs, made now or before. runs: how many there are;
+    """The result of a job. pairs: the store, narrowed to the pairs of the runs, made now or before. runs: how many there are;
     made: how many pairs are new; dropped: runs by the key of RULES; same_judge: runs whose judge is their own thinker.
-    preferences: how many were written; None where none were asked for."""
+    preferences: how many were written; None if none were requested."""
 
     pairs: PairStore
     runs: int
@@ -330,5 +332,5 @@ class RunPairsReport:
         ]
         lines += self.dropped.describe(RULES)
         if self.preferences is not None:
-            lines.append(f"{format_count(self.preferences, 'preference')}, the best against the worst of a run.")
+            lines.append(f"{format_count(self.preferences, 'preference')}, the best edit of a run against its worst.")
         return "\n".join(filter(None, [*lines, warn_of_same_judge(self.same_judge)]))

@@ -1,6 +1,6 @@
-"""The best and the worst edit of a run, for trainers that learn from preferences (DPO).
+"""The best and the worst edit of a run, for preference training (DPO).
 
-A folder of Hugging Face's imagefolder kind: `load_dataset("imagefolder", data_dir=FOLDER)` gives the columns `input_image`, `chosen`,
+A folder in Hugging Face's imagefolder layout: `load_dataset("imagefolder", data_dir=FOLDER)` gives the columns `input_image`, `chosen`,
 `rejected` and `edit_prompt`.
 """
 
@@ -19,11 +19,11 @@ from ..trajectory import SOURCE_FILE, Trajectory
 
 README = """# {count} preferences
 
-The best and the worst edit of thinking runs, for trainers that learn from preferences. A line of `metadata.jsonl` has
+The best and the worst edit of thinking runs, for preference training. Each line of `metadata.jsonl` has
 
-- `input_image_file_name`: what was edited, `edit_prompt`: the user's instruction;
+- `input_image_file_name`: the image before the edit; `edit_prompt`: the user's instruction;
 - `chosen_file_name`: the edit with the highest score, **the better one**; `rejected_file_name`: the one with the lowest;
-- `chosen_score`, `rejected_score`: of ten.
+- `chosen_score`, `rejected_score`: out of 10.
 
 ```python
 from datasets import load_dataset
@@ -31,8 +31,8 @@ from datasets import load_dataset
 data = load_dataset("imagefolder", data_dir={folder!r}, split="train")  # input_image, chosen, rejected, edit_prompt
 ```
 
-Diffusion-DPO's own scripts take columns of bytes, `jpg_0`, `jpg_1` and `label_0` (1: the first is the better one), and `caption`: they
-are `chosen`, `rejected`, 1 and `edit_prompt`.
+Diffusion-DPO's own scripts take `jpg_0` and `jpg_1` (columns of bytes), `label_0` (1: the first is the better one) and `caption`:
+use `chosen`, `rejected`, 1 and `edit_prompt`.
 
 Made with Rethink.
 """
@@ -50,9 +50,9 @@ class Preference:
 
 
 def write_preferences(preferences: Iterable[Preference], folder: Path) -> int:
-    """Write them to a folder that appears whole, in place of an earlier one of ours that nobody changed. Returns how many.
+    """Write the preferences to a folder atomically, replacing an earlier one of ours that nobody changed. Returns their number.
 
-    Raises RethinkError where something else is there, and where the disk is full.
+    Raises RethinkError if something else is there, or the disk is full.
     """
     count = 0
     with disk_full_as_error(folder), whole_folder(folder, replace=True) as temporary:

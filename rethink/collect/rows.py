@@ -1,4 +1,4 @@
-"""The steps of runs as the rows of a data set: question, images and answer, whatever its layout."""
+"""The steps of runs as rows of a dataset: question, images and answer, whatever its layout."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _PLACEHOLDER = re.compile(r"<(image|video|audio)>")
 class Row:
     """One question to a thinker and the answer to learn.
 
-    images: files relative to the data set, one for each image part of the messages. source, edited: the same files by what
-    they show. prompt: what the edit was made by. semantic, quality: its scores, 0…10. turn: its turn in the run, from 1.
+    images: files relative to the dataset, one for each image part of the messages. source, edited: the same files by what they
+    show. prompt: the prompt of the edit. semantic, quality: its scores, 0…10. turn: its turn in the run, from 1.
     """
 
     id: str
@@ -48,7 +48,7 @@ class Row:
 
     @property
     def task(self) -> dict[str, str | float | int]:
-        """What a reward needs: it edits `source` by the prompt of a new answer, and compares with the scores so far."""
+        """What a reward needs: it edits `source` by the prompt of a new answer and compares the scores with these."""
         names = ("instruction", "prompt", "source", "edited", "semantic", "quality", "kind", "turn", "run", "answer")
         return {name: getattr(self, name) for name in names}
 
@@ -59,10 +59,10 @@ class Row:
 
 
 def rows_of(facts: RunFacts, places: Sequence[int], folder: Path, template: str = TEMPLATE) -> Iterator[Row]:
-    """The rows of some turns of a run, up to its best, their images copied into the data set in `folder`.
+    """The rows of some turns of a run, up to its best; their images are copied into the dataset in `folder`.
 
-    Images that were copied before may be gone from the run. Raises RethinkError and OSError where the run is gone, or has
-    changed since its facts were read.
+    Images that were copied before may be gone from the run. Raises RethinkError or OSError if the run is gone or has changed
+    since its facts were read.
     """
     from ..training.conversations import unroll
 
@@ -84,7 +84,7 @@ def rows_of(facts: RunFacts, places: Sequence[int], folder: Path, template: str 
             prompt=step.prompt,
             source=files[SOURCE_FILE],
             edited=files[step.file],
-            semantic=float(turn.semantic),  # an integer in the first row would be the type of all
+            semantic=float(turn.semantic),  # an integer in the first row would set the column's type
             quality=float(turn.quality),
             kind=facts.kind,
             turn=step.turn,
@@ -93,13 +93,13 @@ def rows_of(facts: RunFacts, places: Sequence[int], folder: Path, template: str 
 
 
 def flat_text(messages: Messages) -> str:
-    """The first message's text with `<image>` at its images; what a user wrote in that form is no longer one."""
+    """The first message's text with `<image>` in place of its images; an `<image>` that the user wrote is defused."""
     parts = messages[0]["content"]
     return "".join("<image>" if part["type"] == "image" else defuse_placeholders(part["text"]) for part in parts)
 
 
 def defuse_placeholders(text: str) -> str:
-    """A text without what trainers take for the place of an image, a video or a sound."""
+    """The text without anything that trainers take for an image, video or audio placeholder."""
     return _PLACEHOLDER.sub(r"< \1>", text)
 
 
@@ -109,7 +109,7 @@ def _names(conversation: Conversation, files: dict[str, str]) -> tuple[str, ...]
 
 
 def _copy(run: Path, name: str, content: str, folder: Path) -> str:
-    """Copy an image of a run into the data set, once; returns its name there, which no other run's image has."""
+    """Copy an image of a run into the dataset, once; returns its name there, which no image of another run has."""
     copied = _copy_name(name, content)
     if not (folder / copied).exists():
         if not is_own_image(run, name):
@@ -126,7 +126,7 @@ def _copy_name(name: str, content: str) -> str:
 
 
 def _check_sums(file: Path) -> None:
-    """Raises RethinkError for a PNG whose check sums are wrong, without decoding it: it would stop a trainer after hours."""
+    """Raise RethinkError for a PNG with wrong checksums, without decoding it: it would stop a trainer after hours."""
     from PIL import Image
 
     try:

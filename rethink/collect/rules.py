@@ -1,8 +1,8 @@
-"""Which runs and which of their steps go into a data set, and into which part of it.
+"""Which runs, and which of their steps, go into a dataset, and into which part of it.
 
 The rules of ThinkEdit-140k (EditThinker, arXiv 2512.05965, section 4): keep a run if a later turn is at least as good as the
 first, cut it at the best, unroll it into steps, balance them by task and score, and split by the variance of the scores.
-Everything is decided from `RunFacts`, in two passes: a run costs a few bytes of memory, however many there are.
+Everything is decided from `RunFacts`, in two passes, so a run costs only a few bytes of memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Part = Literal["sft", "rl"]
 PARTS: tuple[Part, ...] = ("sft", "rl")
 RULES = {
     **REASONS,
-    "single": "one turn alone, which was not accepted",
+    "single": "only one turn, which was not accepted",
     "harm": "no later turn is as good as the first",
 }
 Group = tuple[Part, str, int]  # part, kind of task, score
@@ -33,37 +33,37 @@ Group = tuple[Part, str, int]  # part, kind of task, score
 
 @dataclass(frozen=True)
 class CollectRules:
-    """How runs are chosen and shared out."""
+    """How runs are chosen and split."""
 
     sft_share: float = option(
         0.84,
-        "The share of the runs, those whose scores vary least, that is for supervised learning; the others are for "
-        "reinforcement learning. ThinkEdit: 140 of 167.",
+        "Share of runs for supervised learning: those whose scores vary least. The others are for reinforcement learning. "
+        "ThinkEdit: 140 of 167.",
         low=0,
         high=1,
         step=0.01,
     )
     balance: float = option(
         2.0,
-        "No kind of task and score has more than this many times the steps of the middle one. 0: all are kept.",
+        "Limit each combination of task and score to this many times the steps of the median one. 0: keep all.",
         low=0,
         high=1000,
         step=0.5,
     )
-    seed: int = option(0, "Which steps are left out where there are too many.", low=0, high=MAX_SEED)
+    seed: int = option(0, "Decides which steps are left out where there are too many.", low=0, high=MAX_SEED)
 
     def __post_init__(self):
         check_limits(self)
 
 
 def drop_reason(facts: RunFacts) -> str:
-    """A key of RULES: why a run is not kept; "" where it is."""
+    """A key of RULES: why a run is not kept; "" if it is."""
     from ..training.conversations import scores_did_no_harm
 
     if facts.why:
         return facts.why
     stopped = facts.stopped
-    if facts.scores is not None:  # who scores in place of the run accepts in its place too
+    if facts.scores is not None:  # a judge that replaces the run's scores also replaces its verdict
         stopped = "accepted" if facts.accepted else ""
     if scores_did_no_harm([turn.overall for turn in facts.turns], stopped):
         return ""
@@ -72,12 +72,12 @@ def drop_reason(facts: RunFacts) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What the rules have decided.
+    """What the rules decided.
 
     runs, kept: how many there are. dropped: runs by the key of RULES. same_judge: runs whose judge is their own thinker; harmed:
-    those where it accepts an edit of the first turn and not the result.
-    is_sft: of every kept run, in their order. most: of every group with too many steps, the highest `step_rank` that stays.
-    steps, chosen: of each part, how many there are before and after balance.
+    runs where the judge accepts an edit of the first turn but not the result.
+    is_sft: for every kept run, in order. most: for every group with too many steps, the highest `step_rank` that is kept.
+    steps, chosen: steps per part, before and after balancing.
     """
 
     runs: int
@@ -92,7 +92,7 @@ class Choice:
     rules: CollectRules
 
     def choose(self, runs: Iterable[RunFacts]) -> Iterator[tuple[Part, RunFacts, list[int]]]:
-        """Every kept run that has steps, with its part and the places of those steps among its turns; `runs` are the same."""
+        """Every kept run that has steps, with its part and the positions of these steps among its turns. runs: the same as before."""
         for part, facts in share_out(runs, self.is_sft):
             places = [
                 place
@@ -105,7 +105,7 @@ class Choice:
 
 
 def apply_rules(runs: Iterable[RunFacts], rules: CollectRules) -> Choice:
-    """Decide about runs. `runs` is gone through twice."""
+    """Decide which runs and steps are kept. `runs` is iterated twice."""
     dropped = Drops()
     variances, total, same_judge, harmed = array("d"), 0, 0, 0
     for facts in runs:
@@ -141,18 +141,18 @@ def share_out(runs: Iterable[RunFacts], is_sft: np.ndarray) -> Iterator[tuple[Pa
 
 
 def group_of(part: Part, facts: RunFacts, place: int) -> Group:
-    """What a step is balanced with."""
+    """The group in which a step is balanced."""
     return part, facts.kind, round(facts.turns[place].overall)
 
 
 def step_rank(facts: RunFacts, place: int, seed: int) -> int:
-    """A number of 64 bits by which steps are drawn: the same whatever else there is."""
+    """A 64-bit number by which steps are drawn; it does not depend on the other steps."""
     text = f"{seed} {facts.content} {place}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
 def _limits(ranks: dict[Group, array], balance: float) -> dict[Group, int]:
-    """{group: the highest rank that stays} of those with too many steps for their part."""
+    """{group: the highest rank that is kept} for the groups with too many steps for their part."""
     limits: dict[Group, int] = {}
     for part in PARTS:
         sizes = sorted(len(members) for group, members in ranks.items() if group[0] == part)

@@ -1,4 +1,4 @@
-"""What was read of every run, one JSON line each: a data set that was cut off goes on, and no judge is asked twice."""
+"""What was read from every run, one JSON line each, so that an interrupted dataset resumes and no judge is asked twice."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from .runs import (
     score_facts,
 )
 
-# Which edits of a run a judge scores anew: all, or the best, to see whether it agrees.
+# Which edits of a run a judge rescores: all, or only the best, to see whether it agrees.
 Judged = Literal["all", "best"]
-# Reasons that may pass: files that were still being copied, a disk that was away, an older Rethink.
+# Reasons that may be temporary: files still being copied, an unmounted disk, an older Rethink.
 PASSING = ("unreadable", "newer", "image")
 
 
 @dataclass(frozen=True)
 class RunReader:
-    """Reads the runs in some folders and below, each once.
+    """Reads the runs in some folders and their subfolders, each once.
 
-    judge: scores their edits anew, all of them or the best; None: the run's own scores count.
-    on_token: called while it answers.
+    judge: rescores their edits, all of them or only the best; None: the run's own scores count.
+    on_token: called while the judge answers.
     """
 
     runs: tuple[Path, ...]
@@ -51,10 +51,10 @@ class RunReader:
     on_token: OnToken | None = None
 
     def read(self, folder: Path, on_progress: OnProgress = ignore_progress) -> ReadRuns:
-        """Read what was not read yet into the log in a folder, which is held for writing.
+        """Read what was not read yet into the log in a folder, which is locked for writing.
 
-        A run that its judge does not answer for is not logged: it is asked about again next time. One that could not be read
-        is tried again. Raises RethinkError where the judge fails several times in a row, and where there is no run.
+        A run for which the judge gives no answer is not logged, so the judge is asked again next time. A run that could not be
+        read is tried again. Raises RethinkError if the judge fails several times in a row, or if there is no run.
         """
         log = open_log(folder)
         log.repair()
@@ -78,7 +78,7 @@ class RunReader:
         if not total:
             places = ", ".join(map(str, self.runs))
             raise RethinkError(
-                f"runs: there is no recorded run in {places} or below; think first, or give another folder."
+                f"runs: there is no recorded run in {places} or its subfolders; run the thinking loop first, or give another folder."
             )
         known.refresh()
         return ReadRuns(log, known, tuple(ids), tuple(unanswered))
@@ -90,13 +90,13 @@ class RunReader:
         return f"{self.judged} {self.judge.chat.name} {fingerprint(self.judge.template.encode())}"
 
     def _read(self, run: Path, id: str) -> tuple[RunFacts, bool]:
-        """(what a run has, whether the judge, if any, answered for every edit that it was asked about)."""
+        """(the facts of a run, whether the judge, if any, answered for every edit it was asked about)."""
         trajectory, why = read_run(run)
         if trajectory is None or why:
             return RunFacts(id, str(run), why), True
         try:
             facts = facts_of(run, id, trajectory, None)
-        except OSError:  # its files went away just now
+        except OSError:  # its files were just removed
             return RunFacts(id, str(run), "image"), True
         if self.judge is None or facts.best is None:
             return facts, True
@@ -126,9 +126,9 @@ class RunReader:
 
 @dataclass(frozen=True)
 class ReadRuns:
-    """The runs that were asked for, in the order of their folders; any number of them: facts are read one by one.
+    """The requested runs, in the order of their folders; facts are read one by one, so there may be any number.
 
-    ids: of those in the log; unanswered: those that the judge did not answer for.
+    ids: of the runs in the log; unanswered: runs for which the judge gave no answer.
     """
 
     log: JsonlLog
@@ -137,7 +137,7 @@ class ReadRuns:
     unanswered: tuple[RunFacts, ...]
 
     def __iter__(self) -> Iterator[RunFacts]:
-        """Every run once, copies of an earlier one with the reason “copy”."""
+        """Every run once; copies of an earlier one have the reason “copy”."""
         seen: set[int] = set()
         for record in self.index.records(self.ids):
             facts = read_facts_record(record)
@@ -160,8 +160,8 @@ def _check(record: dict) -> None:
         valid = all(isinstance(text, str) for text in (facts.id, facts.run, facts.why, facts.content, facts.kind))
         numbers: Iterable[object] = (number for turn in facts.turns for number in turn)
         if not valid or not all(isinstance(number, (int, float)) for number in numbers):
-            raise TypeError("a value is of another type")
+            raise TypeError("a value has the wrong type")
         if facts.scores is not None and not isinstance(facts.scores, dict):
-            raise TypeError("its scores are of another type")
+            raise TypeError("its scores have the wrong type")
     except (TypeError, KeyError) as error:
-        raise RethinkError(f"it is not what was read of a run ({error!r:.80})") from error
+        raise RethinkError(f"it is not a record of a run's facts ({error!r:.80})") from error

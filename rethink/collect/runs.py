@@ -1,6 +1,6 @@
-"""Finds recorded runs, and reads of each the little that the rules of a data set decide by.
+"""Find recorded runs and read the few facts of each that the rules of a dataset need.
 
-Runs come from anyone: whatever is wrong with one costs that one alone, and has a name.
+Runs come from anyone: whatever is wrong with one costs only that one, and has a name.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ..thinkers.critique import Thinker, critique
 from ..thinkers.protocol import OnToken
 from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory, load_trajectory
 
-READING = 3  # which facts are read of a run: where they mean something else than before, they are read anew
+READING = 3  # version of the facts read from a run; when their meaning changes, they are read again
 
-# Why a run teaches nothing: what the record of `RunFacts.why` stands for, in the order in which it is looked for.
+# Why a run teaches nothing: the text for each value of `RunFacts.why`, in the order in which the reasons are checked.
 REASONS = {
     "unreadable": "no readable record of a run",
     "newer": "written by a newer Rethink",
-    "image": "an image is missing or cut off",
-    "unfinished": "has not ended: cut off, or still running",
-    "wordless": f"an instruction that is empty, has control characters, or more than {MOST_CHARACTERS:,} characters",
+    "image": "an image is missing or truncated",
+    "unfinished": "not finished: interrupted, or still running",
+    "wordless": f"an instruction that is empty, has control characters, or has more than {MOST_CHARACTERS:,} characters",
     "failed": "the thinker failed before any edit had a score",
     "unscored": "no scores",
     "judge": "the judge gave no scores",
@@ -40,7 +40,7 @@ REASONS = {
 
 
 class TurnFacts(NamedTuple):
-    """The step of a turn that is learned from: its index in the run, and its scores, 0…10."""
+    """The step of a turn to learn from: its index in the run, and its scores, 0…10."""
 
     index: int
     semantic: float
@@ -50,7 +50,7 @@ class TurnFacts(NamedTuple):
 
 @dataclass(frozen=True)
 class EditFacts:
-    """An edit of a run: the scores of its own thinker or judge, None without, and how the source was preserved."""
+    """An edit of a run: the scores of its own thinker or judge, None without any, and how well the source was preserved."""
 
     index: int
     semantic: float | None
@@ -63,13 +63,13 @@ class EditFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the rules decide by.
+    """The facts of a run that the rules use.
 
     id: of the record as it was read, and of who scored. run: its folder. content, source: 16 hex digits of its record with
     its source, and of the source alone. why: a key of REASONS, or "". turns: those that have scores to learn. best, worst: of
-    all edits; chosen: whether a person took the best; accepted: whether its scores are enough for the run's own rules, those of
-    a judge where it scored all edits. scores: [semantic, quality] that a judge gave anew, by the index of the step. same_judge:
-    whether that judge is the run's own thinker. harmed: whether that judge accepts an edit of the first turn and not the best.
+    all edits; chosen: whether a person chose the best; accepted: whether its scores satisfy the run's own rules (a judge's scores
+    where it scored all edits). scores: [semantic, quality] given by a judge, by the index of the step. same_judge: whether that
+    judge is the run's own thinker. harmed: whether that judge accepts an edit of the first turn but not the best.
     """
 
     id: str
@@ -90,13 +90,13 @@ class RunFacts:
 
     @property
     def best_turn(self) -> int:
-        """The place of the best among `turns`, the earlier of equals."""
+        """The position of the best in `turns`, the earliest of equals."""
         overall = [turn.overall for turn in self.turns]
         return overall.index(max(overall))
 
 
 def facts_record(facts: RunFacts) -> dict[str, Any]:
-    """Plain JSON values."""
+    """The facts as plain JSON values."""
     return asdict(facts)
 
 
@@ -108,18 +108,20 @@ def read_facts_record(record: Mapping[str, Any]) -> RunFacts:
 
 
 def find_runs(folders: Iterable[Path]) -> Iterator[Path]:
-    """The folders of all runs in these folders and below, in the order of their names; hidden ones are left out.
+    """The folders of all runs in these folders and their subfolders, in the order of their names, without hidden ones.
 
-    Raises RethinkError for a folder that is not there.
+    Raises RethinkError for a folder that does not exist.
     """
     for folder in folders:
         if not Path(folder).is_dir():
-            raise RethinkError(f"runs: there is no folder {folder}; give one with recorded runs in it or below.")
+            raise RethinkError(
+                f"runs: there is no folder {folder}; give one with recorded runs, in it or in its subfolders."
+            )
         yield from _walk(str(folder))
 
 
 def _walk(folder: str) -> Iterator[Path]:
-    """Holds the names of folders alone, as there may be many runs side by side; what cannot be read is passed by."""
+    """Keep only the names of folders in memory, as there may be many runs side by side; skip what cannot be read."""
     inner = []
     try:
         with os.scandir(folder) as entries:
@@ -135,7 +137,7 @@ def _walk(folder: str) -> Iterator[Path]:
 
 
 def run_id(folder: Path, judged_by: str) -> str:
-    """16 hex digits that stay the same as long as the record does, who scores it, and how it is read."""
+    """16 hex digits that stay the same as long as the record, the judge, and the way the record is read do."""
     try:
         state = os.stat(folder / RECORD_FILE)
         stamp = f"{state.st_size} {state.st_mtime_ns}"
@@ -146,21 +148,21 @@ def run_id(folder: Path, judged_by: str) -> str:
 
 
 def reload_run(facts: RunFacts) -> Trajectory:
-    """The run that facts were read of. Raises RethinkError where it is gone, or has changed since then."""
+    """The run that the facts were read from. Raises RethinkError if it is gone or has changed since then."""
     trajectory = load_trajectory(facts.run)
     require_unchanged(facts, trajectory.folder / SOURCE_FILE)
     return trajectory
 
 
 def require_unchanged(facts: RunFacts, source: Path) -> None:
-    """Raise RethinkError where a run, as it was just loaded, has changed since its facts were read. source: the file of its
+    """Raise RethinkError if a run that was just loaded has changed since its facts were read. source: the file of its
     source, or a copy."""
     try:
         unchanged = content_of(Path(facts.run) / RECORD_FILE, source) == facts.content
     except OSError:
         unchanged = False
     if not unchanged:
-        raise RethinkError(f"runs: {facts.run} is gone, or has changed since it was read; run again.")
+        raise RethinkError(f"runs: {facts.run} is gone or has changed since it was read; run again.")
 
 
 def load_steps(trajectory: Trajectory, indices: Sequence[int]) -> list[Tensor]:
@@ -171,14 +173,14 @@ def load_steps(trajectory: Trajectory, indices: Sequence[int]) -> list[Tensor]:
 def judge_steps(
     trajectory: Trajectory, indices: Sequence[int], images: Sequence[Tensor], judge: Thinker, on_token: OnToken | None
 ) -> list[Critique]:
-    """What a judge says of some steps: all asked as one batch. images: from `load_steps`."""
+    """A judge's critiques of some steps, asked as one batch. images: from `load_steps`."""
     steps, (source, *edited) = [trajectory.steps[index] for index in indices], images
     prompts, seeds = [step.prompt for step in steps], [step.seed for step in steps]
     return critique(judge, source, edited, trajectory.instruction, prompts, seeds, on_token=on_token)
 
 
 def with_scores(trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None) -> Trajectory:
-    """The run as its new judge has scored it; a step without a score of the judge's has none."""
+    """The run with a new judge's scores; a step that the judge did not score has none."""
     if scores is None:
         return trajectory
 
@@ -192,7 +194,7 @@ def with_scores(trajectory: Trajectory, scores: Mapping[str, tuple[float, float]
 def facts_of(
     folder: Path, id: str, trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None
 ) -> RunFacts:
-    """What the rules decide by, of a whole run; scores: of a judge, see `RunFacts`. Raises OSError where its files are gone."""
+    """The facts of a whole run; scores: from a judge, see `RunFacts`. Raises OSError if its files are gone."""
     from ..training.conversations import kind_of
 
     best = trajectory.best
@@ -211,7 +213,7 @@ def facts_of(
 
 
 def score_facts(facts: RunFacts, trajectory: Trajectory, scores: Mapping[str, tuple[float, float]] | None) -> RunFacts:
-    """The facts of a run as it has been scored: by itself, or by a judge of all its edits."""
+    """The facts of a run with its scores: its own, or those of a judge that scored all its edits."""
     from ..training.conversations import scored_steps
 
     judged = with_scores(trajectory, scores)
@@ -228,7 +230,7 @@ def score_facts(facts: RunFacts, trajectory: Trajectory, scores: Mapping[str, tu
 
 
 def content_of(*files: Path) -> str:
-    """16 hex digits of some files of a run: of a copy they are the same, of another run of the same name they are not."""
+    """16 hex digits of some files of a run: the same for a copy, different for another run of the same name."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())
@@ -236,29 +238,29 @@ def content_of(*files: Path) -> str:
 
 
 def has_succeeded(trajectory: Trajectory) -> bool:
-    """Whether the best edit was good enough for the run itself, or for the person who took it."""
+    """Whether the best edit was good enough for the run itself, or for the person who chose it."""
     return trajectory.chosen is not None or accepts_result(trajectory)
 
 
 def accepts_result(trajectory: Trajectory) -> bool:
-    """Whether the scores of the best edit are enough for the run itself, whatever it stopped at."""
+    """Whether the scores of the best edit are good enough for the run itself, whatever made it stop."""
     return trajectory.best is not None and is_accepted(trajectory.steps[trajectory.best], config_of(trajectory))
 
 
 def config_of(trajectory: Trajectory) -> LoopConfig:
-    """From which scores a run accepts an edit; the defaults where its record does not say."""
+    """The scores from which a run accepts an edit; the defaults if its record does not say."""
     try:
         return LoopConfig(accept=tuple(trajectory.options["rules"]["accept"]))
-    except (KeyError, TypeError, ValueError):  # a record of before, or of another tool
+    except (KeyError, TypeError, ValueError):  # an older record, or one of another tool
         return LoopConfig()
 
 
 def warn_of_same_judge(count: int) -> str:
-    """What to say where the judge of `count` runs is their own thinker; "" for none."""
+    """The warning for `count` runs whose judge is their own thinker; "" for none."""
     if not count:
         return ""
     return (
-        f"Not independent: in {format_count(count, 'run')} the judge is the thinker itself, which scores its own work."
+        f"Not independent: in {format_count(count, 'run')}, the judge is the thinker itself, so it scores its own work."
     )
 
 
@@ -278,7 +280,7 @@ def _edit_facts(index: int, step: Step) -> EditFacts:
 
 
 def _is_harmed(trajectory: Trajectory) -> bool:
-    """Whether an edit of the first turn is accepted, and the best, which has scores, is not."""
+    """Whether an edit of the first turn is accepted but the best, which has scores, is not."""
     best, config = trajectory.best, config_of(trajectory)
     if best is None or accepts_result(trajectory):
         return False
@@ -288,7 +290,7 @@ def _is_harmed(trajectory: Trajectory) -> bool:
 
 
 def _worst(trajectory: Trajectory) -> EditFacts | None:
-    """The edit with the lowest score, the later of equals."""
+    """The edit with the lowest score, the latest of equals."""
     scored = [(step.score, -index) for index, step in enumerate(trajectory.steps) if step.score is not None]
     if not scored:
         return None

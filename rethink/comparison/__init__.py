@@ -1,1 +1,1 @@
-"""Editors, LoRAs and settings side by side: the same tasks edited by each, measured, and voted on blind."""
+"""Editors, LoRAs and settings side by side: each edits the same tasks; the edits are measured and voted on blind."""

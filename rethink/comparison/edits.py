@@ -1,4 +1,4 @@
-"""The edits of a comparison: made once, with their time and memory, and found again by what they were made of."""
+"""The edits of a comparison: made once, with their time and memory, and found again by task and variant."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 SOURCES, EDITS, RUNS, LOG = "sources", "edits", "thinking", "edits.jsonl"
 
-# (edits that are done, edits to make, the latest one)
+# (edits done, edits to make, the latest edit)
 OnEdit = Callable[[int, int, "Tensor"], None]
 
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit that lies in the folder. file: from there. digest: of its file. memory: the most that the device held, in bytes, None
-    where it does not say. settings: that it was made with, in words; "" of one that an older version has made."""
+    """An edit in the folder. file: relative to it. digest: of the file. memory: peak memory of the device in bytes, None if it
+    does not report it. settings: the settings used, as text; "" for an edit made by an older version."""
 
     task: str
     variant: str
@@ -44,7 +44,7 @@ class Edit:
 
 @dataclass
 class Edits:
-    """found: by task and variant. failed: why an edit is not there. absent: variants that could not be opened at all, and why."""
+    """Edits by task and variant. failed: why an edit is missing. absent: variants that could not be opened at all, and why."""
 
     found: dict[tuple[str, str], Edit] = field(default_factory=dict)
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -52,12 +52,12 @@ class Edits:
 
 
 def source_file(task: CompareTask) -> str:
-    """Where the source of a task lies, from the folder."""
+    """The file of a task's source, relative to the folder."""
     return f"{SOURCES}/{task.source}.png"
 
 
 def read_edits(folder: Path) -> dict[tuple[str, str], Edit]:
-    """The edits of earlier runs whose files are there, as they were written."""
+    """The edits of earlier runs whose files are present and unchanged."""
     found = {}
     for record in _log(folder):
         edit = _edit_of(record)
@@ -77,9 +77,9 @@ def _digest(file: Path) -> str:
 def make_edits(
     tasks: Sequence[CompareTask], variants: Sequence[Variant], folder: Path, on_edit: OnEdit = lambda *_: None
 ) -> Edits:
-    """Make what is not there yet, variant by variant. The folder is held by the caller.
+    """Make the missing edits, variant by variant. The caller holds the lock of the folder.
 
-    A variant that cannot be opened, or fails again and again, is left out with the reason.
+    A variant that cannot be opened, or fails several times in a row, is left out with the reason.
     """
     _log(folder).repair()
     known, edits = read_edits(folder), Edits()
@@ -98,7 +98,7 @@ def make_edits(
 def _make_missing(
     tasks: Sequence[CompareTask], variants: Sequence[Variant], folder: Path, edits: Edits, on_edit: OnEdit
 ) -> None:
-    """Add to `edits` what is not there."""
+    """Add the missing edits to `edits`."""
     total, done = len(tasks) * len(variants) - len(edits.found), 0
     log = _log(folder)
     for variant in variants:
@@ -128,7 +128,7 @@ def _make_missing(
             log.append({"id": f"{edit.task}-{edit.variant}", **_record(edit)})
             edits.found[task.id, variant.key] = edit
             on_edit(done, total, image)
-        del setup  # before the next one takes its memory
+        del setup  # free its memory before the next one is loaded
 
 
 def _make(task: CompareTask, variant: Variant, setup: EditSetup, folder: Path) -> tuple[Edit, Tensor]:
@@ -149,7 +149,7 @@ def _write_source(task: CompareTask, folder: Path) -> None:
     file = folder / source_file(task)
     try:
         whole = digest_pixels(load_image(file)) == task.source
-    except RethinkError:  # it is not there, or broken
+    except RethinkError:  # missing or broken
         whole = False
     if not whole:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def _write_source(task: CompareTask, folder: Path) -> None:
 
 
 def _device_of(setup: EditSetup) -> torch.device | None:
-    """The CUDA device whose memory is counted: the editor's, or where a host brings it when it works; None without one."""
+    """The CUDA device whose memory is measured: the editor's, or the one to which a host moves it for work; None without one."""
     import torch
 
     if setup.editor.device.type == "cuda":
@@ -173,7 +173,7 @@ def _start_memory(device: torch.device | None) -> None:
 
 
 def _peak_memory(device: torch.device | None) -> int | None:
-    """Bytes that tensors took at most since `_start_memory`."""
+    """Peak memory of tensors since `_start_memory`, in bytes."""
     import torch
 
     return torch.cuda.max_memory_allocated(device) if device is not None else None
@@ -190,7 +190,7 @@ def _record(edit: Edit) -> dict[str, Any]:
 
 
 def _edit_of(record: dict[str, Any]) -> Edit | None:
-    """None for what we would not have written, as a path that leads elsewhere."""
+    """None for anything we would not have written, such as a path that leads elsewhere."""
     task, variant = record["task"], record["variant"]
     if record["file"] != f"{EDITS}/{task}-{variant}.png" or not (task.isalnum() and variant.isalnum()):
         return None

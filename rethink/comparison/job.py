@@ -1,4 +1,4 @@
-"""The job of a comparison: what Compare Editors and `rethink compare` share."""
+"""The job of a comparison, shared by Compare Editors and `rethink compare`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ RECORD, TABLE, LOCK = "comparison.json", "table.md", ".lock"
 
 @dataclass(frozen=True)
 class CompareJob:
-    """Edit every task with every variant, measure, and make the page to look at and to vote on.
+    """Edit every task with every variant, measure the edits, and make the page to view and vote on.
 
-    output: the folder of the results, new or begun: edits and scores that are there are not made again, and votes stay. clip: what
-    measures CLIP's similarities. judge: scores the edits. further: measures with models of their own. title: of the page.
+    output: the results folder, new or existing: existing edits and scores are reused, and votes are kept. clip: measures the CLIP
+    similarities. judge: scores the edits. further: measures with models of their own. title: of the page.
     """
 
     tasks: Sequence[CompareTask]
@@ -53,7 +53,7 @@ class CompareJob:
 
         check_variants(self.variants)
         if not self.tasks:
-            raise RethinkError("images: there is nothing to edit.")
+            raise RethinkError("images: there is nothing to edit; give images with instructions.")
 
     def run(
         self,
@@ -62,17 +62,17 @@ class CompareJob:
         announce: Callable[[str], None] = lambda text: None,
     ) -> CompareReport:
         """Make what is missing and write the folder. What on_progress or on_token (called while the judge answers) raises ends the
-        job, and everything made so far is kept. announce: is told what cannot be done, in sentences, as soon as that is known."""
+        job; everything made so far is kept. announce: gets a sentence for everything that cannot be done, as soon as it is known."""
         from .measures import Scorer
 
         with hold_folder(self.output, LOCK, "output"):
             self._check_folder()
             if self.clip:
-                self.clip.load()  # and let go of: that it is no CLIP is said before hours of editing
+                self.clip.load()  # and release it: a folder that is not a CLIP is reported before hours of editing
             edits = self._edit(on_progress)
             names = {variant.key: variant.name for variant in self.variants}
             for key, why in edits.absent.items():
-                announce(f"{names[key]} is left out: {why}")
+                announce(f"{names[key]} was left out: {why}")
             self._check_edits(edits)
             measured = progress_with_eta("tasks measured", on_progress)
             scored = Scorer(self.output, self.clip, self.judge, self.further, on_token).run(
@@ -97,11 +97,11 @@ class CompareJob:
         return make_edits(self.tasks, self.variants, self.output, on_edit)
 
     def _check_edits(self, edits: Edits) -> None:
-        """Raises RethinkError where there are not two to compare."""
+        """Raise RethinkError if there are not two to compare."""
         present = {variant for _, variant in edits.found}
         if len(present) < 2:
             why = next(iter([*edits.absent.values(), *edits.failed.values()]), "there are no edits")
-            raise RethinkError(f"editors: fewer than two of them have made edits: {why}")
+            raise RethinkError(f"editors: fewer than two of them made edits: {why}")
 
     def _write(self, edits: Edits, scored: Scored) -> CompareReport:
         from .summary import summarize
@@ -109,10 +109,10 @@ class CompareJob:
         sources = {task.id: task.source for task in self.tasks}
         variants = [variant for variant in self.variants if any(key == variant.key for _, key in edits.found)]
         poll = count_votes(self.output, sources, [variant.key for variant in variants])
-        notes = [f"{name} is left out: {why}" for name, why in self._absent(edits, variants)]
+        notes = [f"{name} was left out: {why}" for name, why in self._absent(edits, variants)]
         if self.judge and any(_thinks_with(variant, self.judge.chat.name) for variant in variants):
             notes.append(
-                f"The judge is also who thinks ({self.judge.chat.name}): it likes what it has asked for; take another."
+                f"The judge is also the thinker ({self.judge.chat.name}), so it favors what it asked for; use another judge."
             )
         report = summarize(self.title, self.tasks, variants, edits, scored, poll, self.output / PAGE, notes)
         record = report.as_dict()
@@ -123,30 +123,30 @@ class CompareJob:
         return report
 
     def _absent(self, edits: Edits, present: Sequence[Variant]) -> Iterator[tuple[str, str]]:
-        """(name, why) of variants without a single edit."""
+        """(name, reason) for variants without a single edit."""
         keys = {variant.key for variant in present}
         for variant in self.variants:
             if variant.key not in keys:
                 reasons = (why for (_, key), why in edits.failed.items() if key == variant.key)
-                yield variant.name, edits.absent.get(variant.key) or next(reasons, "it has made no edit")
+                yield variant.name, edits.absent.get(variant.key) or next(reasons, "it made no edit")
 
     def _check_folder(self) -> None:
-        """Raises RethinkError for a folder of another comparison, or of something else."""
+        """Raise RethinkError for a folder of another comparison, or of something else."""
         file = self.output / RECORD
         if not file.is_file():
             names = [each.name for each in self.output.iterdir()]
             strange = [
                 name for name in names if name not in OWN and not name.startswith(".")
-            ]  # of a run that was killed
+            ]  # left by a run that was killed
             if strange:
                 raise RethinkError(
-                    f"output: {self.output} holds {strange[0]}, which is no comparison's; choose another folder."
+                    f"output: {self.output} contains {strange[0]}, which does not belong to a comparison; choose another folder."
                 )
             return
         record = read_record(self.output)
         if not {task["id"] for task in record["tasks"]} & {task.id for task in self.tasks}:
             raise RethinkError(
-                f"output: {self.output} holds the comparison of other images or instructions; choose another folder."
+                f"output: {self.output} contains a comparison of other images or instructions; choose another folder."
             )
 
 
@@ -154,14 +154,14 @@ OWN = {TABLE, PAGE, "sources", "edits", "thinking", "edits.jsonl", "scores.jsonl
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What a comparison's folder says of it: `CompareReport.as_dict`. Raises RethinkError where there is none."""
+    """The record in the folder of a comparison: `CompareReport.as_dict`. Raises RethinkError if there is none."""
     from .summary import SCHEMA
 
     file = folder / RECORD
     try:
         record = read_json_file(file)
         if record["schema"] > SCHEMA:
-            raise RethinkError(f"output: a newer version of Rethink has written {file}; update Rethink to read it.")
+            raise RethinkError(f"output: {file} was written by a newer version of Rethink; update Rethink to read it.")
         if not all(isinstance(task["id"], str) and isinstance(task["source"], str) for task in record["tasks"]):
             raise ValueError("tasks")
         if not all(isinstance(each["key"], str) and isinstance(each["name"], str) for each in record["variants"]):
@@ -170,7 +170,9 @@ def read_record(folder: Path) -> dict[str, Any]:
     except RethinkError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RethinkError(f"output: {folder} holds no comparison ({RECORD} cannot be read: {error}).") from error
+        raise RethinkError(
+            f"output: {folder} contains no comparison ({RECORD} cannot be read: {error}); choose another folder."
+        ) from error
 
 
 def _thinks_with(variant: Variant, name: str) -> bool:
@@ -179,7 +181,7 @@ def _thinks_with(variant: Variant, name: str) -> bool:
 
 
 def describe_poll(folder: Path) -> str:
-    """What the votes in a folder say by now, in sentences."""
+    """The current result of the votes in a folder, as text."""
     from .summary import describe_votes
 
     record = read_record(folder)

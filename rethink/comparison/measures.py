@@ -1,5 +1,5 @@
-"""What is measured of the edits of a comparison, once each: all that Score Edit measures, and the match with a known target. What could
-not be measured is not there, and never a number."""
+"""Measure the edits of a comparison, once each: everything Score Edit measures, and the match with a known target. What could not be
+measured is left out, never given as a number."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from ..thinkers.protocol import OnToken
 
 LOG = "scores.jsonl"
-MOST_FAILURES = 5  # edits in a row about which an answer never came, after which the judge is taken to be gone
-BEST_BY = (OVERALL, DIRECTION, TARGET_REACHED)  # what an editor that does nothing does not win
+MOST_FAILURES = 5  # edits in a row without any answer, after which the judge is considered unavailable
+BEST_BY = (OVERALL, DIRECTION, TARGET_REACHED)  # measures that an editor that does nothing cannot win
 Scores = dict[str, float]  # by the measure's id
 
 
 @dataclass(frozen=True)
 class Scored:
-    """scores: by task and variant. unchanged: edits in which nothing has changed. notes: what could not be measured, and why."""
+    """Scores by task and variant. unchanged: edits in which nothing changed. notes: what could not be measured, and why."""
 
     scores: Mapping[tuple[str, str], Scores]
     unchanged: frozenset[tuple[str, str]]
@@ -47,8 +47,8 @@ class Scored:
 
 @dataclass(frozen=True)
 class Scorer:
-    """clip, judge: None to do without. further: measures that need models of their own. on_token: called while the judge answers; what
-    it raises ends the job."""
+    """Measures edits. clip, judge: None to do without. further: measures that need models of their own. on_token: called while the judge
+    answers; what it raises ends the job."""
 
     folder: Path
     clip: ModelSource[Clip] | None = None
@@ -62,7 +62,7 @@ class Scorer:
         found: Mapping[tuple[str, str], Edit],
         on_done: Callable[[int, int], None] = lambda done, total: None,
     ) -> Scored:
-        """Measure what has not been measured yet, task by task, and write it down. Of the further measures one is open at a time."""
+        """Measure what has not been measured yet, task by task, and log it. Only one further measure is open at a time."""
         log = JsonlLog(self.folder / LOG, fields_are(id=str, values=dict))
         log.repair()
         known = {record["id"]: _numbers(record["values"]) for record in log}
@@ -87,12 +87,12 @@ class Scorer:
                     for edit, name in names.items():
                         scores.setdefault((task.id, edit.variant), {}).update(known.get(name, {}))
                 on_done(number * len(tasks) + done, len(rounds) * len(tasks))
-            kinds.clear()  # a model that one of them holds, before the next one is opened
+            kinds.clear()  # frees a model that one of them holds before the next one is opened
         unchanged = frozenset(place for place, values in scores.items() if values.pop("unchanged", 0))
         return Scored(scores, unchanged, (*judging.notes, *dict.fromkeys(notes)))
 
     def _first_round(self, judging: _Judging) -> list[_Kind]:
-        """What needs one look at a task's images."""
+        """The measures that need to look at a task's images only once."""
         clip = self.clip.load() if self.clip else None
         name = self.clip.name if self.clip else ""
         return [
@@ -107,8 +107,8 @@ class Scorer:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What is measured at once. by: all that it depends on besides the edit; "" where it is not measured. compute: gives the values of
-    every edit, None for one that is to be tried again in the next run."""
+    """Values that are measured together. by: everything they depend on besides the edit; "" if they are not measured. compute: gives
+    the values of every edit, None for one to try again in the next run."""
 
     name: str
     by: Callable[[_Opened], str]
@@ -116,7 +116,7 @@ class _Kind:
 
 
 class _Opened:
-    """The images of a task, each read when it is first needed."""
+    """The images of a task, each read when first needed."""
 
     def __init__(self, folder: Path, task: CompareTask):
         self._folder, self.task = folder, task
@@ -157,7 +157,7 @@ def _measure_outside(opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores]
 def _measure_clip(clip: Clip | None, opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores]:
     assert clip is not None, "it is asked only where there is one"
     images = [opened.part(edit).edited for edit in edits]
-    # An edit that has changed nothing has gone no way at all: left out of its editor's mean, it would cost nothing.
+    # An edit that changed nothing has no direction: leaving it out of its editor's mean would cost the editor nothing.
     idle = {DIRECTION.id: 0.0} if opened.task.captions else {}
     for found in measure_by_clip(clip, opened.source, images, opened.task.captions):
         yield idle | _values(found)
@@ -172,7 +172,7 @@ def _measure_target(opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores]:
 
 
 def _further_kind(further: FurtherMeasures, row: LearnedMeasure, notes: list[str]) -> _Kind:
-    """notes: takes the reasons of what is not measured."""
+    """notes: collects the reasons for what is not measured."""
     open_once = cache(lambda: further.open(row))
 
     def compute(opened: _Opened, edits: Sequence[Edit]) -> Iterator[Scores | None]:
@@ -190,7 +190,7 @@ def _further_kind(further: FurtherMeasures, row: LearnedMeasure, notes: list[str
 
 
 class _Judging:
-    """Asks the judge, until it is taken to be gone."""
+    """Asks the judge until it is considered unavailable."""
 
     def __init__(self, judge: Thinker | None, on_token: OnToken | None):
         self._judge, self._on_token, self._in_a_row = judge, on_token, 0
@@ -198,7 +198,7 @@ class _Judging:
 
     @property
     def identity(self) -> str:
-        """What its scores depend on; "" where it is not asked."""
+        """What the judge's scores depend on; "" without a judge."""
         judge = self._judge
         if judge is None:
             return ""
@@ -206,7 +206,7 @@ class _Judging:
         return f"{judge.chat.name} {judge.max_tokens} {judge.temperature:g} {template} four scores"
 
     def score(self, opened: _Opened, edits: Sequence[Edit]) -> list[Scores | None]:
-        """Of each edit, all asked about as one batch; None where it gave no scores, for which it is asked again in the next run."""
+        """Scores of each edit, all asked as one batch; None for an edit without scores, which is asked about again in the next run."""
         judge, task = self._judge, opened.task
         if judge is None or self._in_a_row >= MOST_FAILURES:
             return [None] * len(edits)
@@ -222,13 +222,13 @@ class _Judging:
         self.notes.append(f"Not judged: {task.name}, “{task.instruction[:60]}”: {overall.why}")
         if self._in_a_row == MOST_FAILURES:
             self.notes.append(
-                "The judge does not answer and is asked nothing more; run again when it does, it goes on."
+                "The judge does not answer and is not asked again in this run; run again when it answers, and it resumes."
             )
         return None
 
 
 def _region_digest(opened: _Opened) -> str:
-    """What the measure of what was kept depends on besides the images."""
+    """What the measures of the unchanged part depend on besides the images."""
     region = opened.region()
     return "everywhere" if region is None else hashlib.sha256(region.numpy().tobytes()).hexdigest()[:12]
 

@@ -1,9 +1,9 @@
-"""A comparison as one HTML file: all results in a grid, a blind vote by keyboard, and what the votes say. It opens anywhere, offline.
+"""A comparison as one HTML file: all results in a grid, a blind vote by keyboard, and the result of the votes. It opens anywhere, offline.
 
-What it shows may come from anyone: the page holds it as data, and lets nothing run but our own script.
+Its contents may come from anyone: the page embeds them as data and runs nothing but our own script.
 
-The script stands before the images and does not wait for them: a page of two hundred comparisons can be used while the rest of it is
-still being read. A server sends the page without them (`page_without_images`), and each when it is asked for.
+The script comes before the images and does not wait for them: a page of two hundred comparisons can be used while the rest is still
+loading. A server sends the page without images (`page_without_images`), and each image on request.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from ..pairs.pixels import read_pixels
 
 PAGE, ENTRY = "comparison.html", "page.mjs"
 STYLES = (("viewer", "viewer.css"), ("compare", "compare.css"))
-PAGE_BYTES = 48 * 2**20  # about what the images of a page may take: it opens in a second or two
+PAGE_BYTES = 48 * 2**20  # about the most that the images of a page may take, so that it opens in a second or two
 SIDES = (256, 1024)  # smallest and largest longer side of an image in the page, in pixels
 BYTES_PER_PIXEL = 0.12  # of a photograph as WebP
-QUALITIES = (88, 76, 62)  # the first at which an image takes no more than its share
+QUALITIES = (88, 76, 62)  # tried in order until an image fits its share
 WORKERS = 4
-IMAGES = "<!-- images -->\n"  # the line behind which they stand
+IMAGES = "<!-- images -->\n"  # the line before the images
 
 
 def write_page(folder: Path, record: Mapping[str, Any]) -> Path:
-    """Write the page of a comparison into its folder. record: of `CompareReport.as_dict`.
+    """Write the page of a comparison into its folder. record: from `CompareReport.as_dict`.
 
-    Images are in it as they are where they are small, else as WebP, scaled so that the page stays light.
+    Small images are embedded as they are, others as WebP, scaled so that the page stays light.
     """
     style = "\n" + "\n".join(read_web_file(web_folder(place) / name) for place, name in STYLES)
     script = "\n" + join_modules(web_folder("compare") / ENTRY)
@@ -60,7 +60,7 @@ def write_page(folder: Path, record: Mapping[str, Any]) -> Path:
 
 
 def page_without_images(folder: Path) -> bytes:
-    """The page in a folder up to its images; all of one that an older version has written. Raises OSError."""
+    """The page in a folder up to its images; the whole page if an older version wrote it. Raises OSError."""
     end, lines = IMAGES.encode(), []
     with (folder / PAGE).open("rb") as page:
         for line in page:
@@ -71,8 +71,8 @@ def page_without_images(folder: Path) -> bytes:
 
 
 def encode_view(file: Path, side: int, most: int) -> str:
-    """An image file as the page holds it, a data: address: as it is where it takes at most `most` bytes and is no longer than
-    `side` pixels, else scaled, as WebP."""
+    """An image file as a data: URL for the page: unchanged if it takes at most `most` bytes and its longer side is at most `side`
+    pixels, otherwise scaled, as WebP."""
     from PIL import Image
 
     data = file.read_bytes()

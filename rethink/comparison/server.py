@@ -1,6 +1,6 @@
-"""The page of a comparison from its folder, on this machine alone, so that votes are written there: `rethink vote`.
+"""Serve the page of a comparison from its folder, to this machine only, and write votes there: `rethink vote`.
 
-It goes out without its images, and the page asks for those that are in sight: the files themselves, at their own size.
+The page is sent without its images and requests those in view: the files themselves, at full size.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ IMAGE = re.compile(rf"/(?:{SOURCES}|{EDITS})/[0-9A-Za-z-]+\.png")
 
 
 class VoteServer(ThreadingHTTPServer):
-    """Serves one folder. Raises RethinkError where there is no comparison in it, or the port is taken."""
+    """Serves one folder. Raises RethinkError if it contains no comparison, or if the port is taken."""
 
     daemon_threads = True
-    allow_reuse_address = sys.platform != "win32"  # there it means to share a port that is taken
+    allow_reuse_address = sys.platform != "win32"  # on Windows, it would share a port that is taken
 
     def __init__(self, folder: Path, port: int = 0):
         if not (folder / PAGE).is_file():
@@ -41,17 +41,17 @@ class VoteServer(ThreadingHTTPServer):
             super().__init__((HOST, port), _Handler)
         except OSError as error:
             raise RethinkError(
-                f"port: {port} cannot be used: {error.strerror}; choose another, or 0 for any."
+                f"port: {port} cannot be used: {error.strerror}; choose another, or 0 for any free port."
             ) from error
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing is printed of a browser that goes away in the midst of a page: the base class prints a traceback."""
+        """Print nothing when a browser disconnects in the middle of a page; the base class prints a traceback."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:
-        """Where to open it."""
+        """The URL of the page."""
         return f"http://{HOST}:{self.server_address[1]}/"
 
     @contextmanager
@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if not self._is_for_us():
-            self._answer(HTTPStatus.FORBIDDEN, {"error": "This server is for this machine alone."})
+            self._answer(HTTPStatus.FORBIDDEN, {"error": "This server is for this machine only."})
         elif self.path in ("/", f"/{PAGE}"):
             self._send_file(PAGE, "text/html; charset=utf-8", lambda: page_without_images(self.server.folder))
         elif self.path == "/votes":
@@ -86,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         size = self.headers.get("Content-Length", "")
         plain = self.headers.get("Content-Type", "").split(";")[0].strip() == "application/json"
         if not (self._is_for_us() and self._is_own_page() and plain):
-            self._answer(HTTPStatus.FORBIDDEN, {"error": "Votes are taken from the page itself alone."})
+            self._answer(HTTPStatus.FORBIDDEN, {"error": "Votes are accepted only from the page itself."})
         elif self.path != "/votes":
             self._answer(HTTPStatus.NOT_FOUND, {"error": "There is nothing here."})
         elif not size.isdecimal() or int(size) > LARGEST_BODY:
@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.INSUFFICIENT_STORAGE, {"error": f"votes: cannot be written: {error.strerror}."})
 
     def _is_for_us(self) -> bool:
-        """Whether it was asked under its own name: another one that leads here is another site's."""
+        """Whether the request uses the server's own name: any other name that leads here belongs to another site."""
         port = self.server.server_address[1]
         return self.headers.get("Host", "") in (f"{HOST}:{port}", f"localhost:{port}")
 
@@ -137,4 +137,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing is printed of every request."""
+        """Print nothing for requests."""

@@ -1,4 +1,4 @@
-"""What a comparison says: means with intervals, who is better than whom in words, votes, time and memory."""
+"""The result of a comparison: means with intervals, verdicts as sentences, votes, time and memory."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from .variants import Variant
 from .votes import Poll
 
 SCHEMA = 1
-MOST_LISTED = 10  # faults that are listed
+MOST_LISTED = 10  # faults listed in a report
 OPPOSITE: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A variant in the table. means: by measure. seconds: the median of an edit; memory: the most of all edits, in bytes. settings: that
-    its edits were made with, in words."""
+    """A variant in the table. means: by measure. seconds: the median per edit; memory: the peak over all edits, in bytes. settings: the
+    settings its edits used, as text."""
 
     variant: Variant
     edits: int
@@ -48,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True)
 class CompareReport:
-    """differences: by measure, and two variants' keys: how much higher the first scores. page: the file to look at."""
+    """The report of a comparison. differences: by measure and two variants' keys: how much higher the first scores. page: the HTML file."""
 
     title: str
     tasks: tuple[CompareTask, ...]
@@ -62,19 +62,19 @@ class CompareReport:
 
     @property
     def measures(self) -> list[str]:
-        """The ids of what was measured, in the order of the table."""
+        """The ids of the measures that were taken, in the order of the table."""
         return [each.id for each in MEASURES if any(each.id in row.means for row in self.rows)]
 
     @property
     def headline(self) -> str:
-        """What says which is best: "votes", or a measure; "" where nothing does."""
+        """What decides which is best: "votes", or a measure; "" if nothing does."""
         if self.poll.votes:
             return "votes"
         return next((each.id for each in BEST_BY if each.id in self.measures), "")
 
     @property
     def best(self) -> str:
-        """The name of the best; "" where nothing says which it is."""
+        """The name of the best variant; "" if nothing decides it."""
         if not self.headline:
             return ""
         names = {row.variant.key: row.variant.name for row in self.rows}
@@ -85,12 +85,12 @@ class CompareReport:
 
     @property
     def ratings(self) -> dict[str, Rating]:
-        """By variant's key, where there are votes."""
+        """Ratings by variant key; empty without votes."""
         return {rating.name: rating for rating in self.poll.ranking.ratings} if self.poll.votes else {}
 
     @property
     def table(self) -> list[list[str]]:
-        """Titles, then a line a variant."""
+        """Column titles, then one line per variant."""
         shown, ratings = [each for each in MEASURES if each.id in self.measures], self.ratings
         head = ["", "edits", *(each.title for each in shown), *(["votes won", "score"] if ratings else [])]
         lines = [[*head, "seconds", "memory"]]
@@ -109,11 +109,11 @@ class CompareReport:
 
     @property
     def sentences(self) -> list[str]:
-        """Who is better, how sure that is, and what went wrong."""
+        """Which variant is better, how certain that is, and what went wrong."""
         return [*self._verdicts(), *self._settings(), *self._cautions(), *self.notes, *self._faults()]
 
     def _settings(self) -> list[str]:
-        """What every editor worked with: its own defaults, where nothing else was chosen."""
+        """The settings every editor used: its own defaults, unless others were chosen."""
         by_settings: dict[str, list[str]] = {}
         for row in self.rows:
             if row.settings:
@@ -127,7 +127,7 @@ class CompareReport:
         if self.poll.votes:
             lines += _poll_sentences(self.poll, names)
         else:
-            lines.append(f"No votes yet: open {self.page.name} and vote, by keyboard.")
+            lines.append(f"No votes yet: open {self.page.name} and vote by keyboard.")
         first, *others = self.rows
         for each in MEASURES:
             found = [
@@ -151,14 +151,14 @@ class CompareReport:
 
     def _cautions(self) -> list[str]:
         lines = [
-            f"{row.variant.name} has changed nothing in {row.unchanged} of {format_count(row.edits, 'edit')}: what changes nothing keeps everything."
+            f"{row.variant.name} changed nothing in {row.unchanged} of {format_count(row.edits, 'edit')}; an edit that changes nothing keeps everything."
             for row in self.rows
             if row.unchanged
         ]
         alike = count_alike(self.edits)
         if alike:
             pairs = format_count(alike, "pair of edits is", "pairs of edits are")
-            lines.append(f"{pairs} the same to the last pixel, and not voted on.")
+            lines.append(f"{pairs} identical in every pixel and not voted on.")
         return lines
 
     def _faults(self) -> list[str]:
@@ -175,7 +175,7 @@ class CompareReport:
             lines.append(f"{len(faults) - MOST_LISTED} more of these.")
         if self.poll.strangers:
             votes = format_count(self.poll.strangers, "vote is", "votes are")
-            lines.append(f"{votes} on edits that are not in this comparison, and left out.")
+            lines.append(f"{votes} on edits that are not in this comparison and left out.")
         return lines
 
     def __str__(self) -> str:
@@ -186,14 +186,14 @@ class CompareReport:
 
     @property
     def markdown(self) -> str:
-        """The table and what it says, for a model card."""
+        """The table and the sentences, for a model card."""
         head, *lines = [[cell.replace("|", "\\|") for cell in line] for line in self.table]
         rule = ["---", *["---:"] * (len(head) - 1)]
         rows = [f"| {' | '.join(line)} |" for line in (head, rule, *lines)]
         return "\n".join([f"## {self.title}", "", *rows, "", *(f"- {line}" for line in self.sentences)]) + "\n"
 
     def as_dict(self) -> dict[str, Any]:
-        """All that the page shows, as JSON has it; images are named by their files."""
+        """Everything the page shows, as JSON values; images are given by file name."""
         return {
             "schema": SCHEMA,
             "id": comparison_id(self.tasks, self.rows),
@@ -250,7 +250,7 @@ def summarize(
     page: Path,
     notes: Sequence[str] = (),
 ) -> CompareReport:
-    """Means, intervals and verdicts: item by item, and items of one source are alike."""
+    """Compute means, intervals and verdicts over paired items; items of one source count as one cluster."""
     rows = tuple(_row(variant, tasks, edits, scored) for variant in variants)
     sources = {task.id: task.source for task in tasks}
     differences: dict[str, dict[tuple[str, str], Interval]] = {}
@@ -273,19 +273,19 @@ def summarize(
 
 
 def _turned(found: Interval) -> Interval:
-    """The same difference, of the second from the first."""
+    """The same difference with the two sides swapped."""
     low, high = (None if end is None else 0 - end for end in (found.high, found.low))
     return Interval(0 - found.mean, low, high, found.items, found.clusters, OPPOSITE[found.verdict])
 
 
 def comparison_id(tasks: Sequence[CompareTask], rows: Sequence[Row]) -> str:
-    """Where a browser keeps the votes on it: the same tasks and variants are the same comparison."""
+    """The id under which a browser keeps the votes: the same for the same tasks and variants."""
     names = sorted(task.id for task in tasks) + sorted(row.variant.key for row in rows)
     return hashlib.sha256(" ".join(names).encode()).hexdigest()[:NAME_LENGTH]
 
 
 def count_alike(edits: Edits) -> int:
-    """Pairs of edits of one task with the same pixels."""
+    """The number of pairs of edits of one task with the same pixels."""
     counts: dict[tuple[str, str], int] = {}
     for (task, _), edit in edits.found.items():
         counts[task, edit.digest] = counts.get((task, edit.digest), 0) + 1
@@ -321,16 +321,16 @@ def _poll_sentences(poll: Poll, names: Mapping[str, str]) -> list[str]:
     if ranking.decided:
         text = f"Votes: {first} is better than {second}."
     elif ranking.more_votes is None:
-        text = f"Votes: {first} against {second}: cannot tell, and they are too alike for votes to decide."
+        text = f"Votes: {first} against {second}: cannot tell; they are too similar for more votes to decide."
     else:
-        text = f"Votes: {first} against {second}: cannot tell; about {format_count(ranking.more_votes, 'more vote')} would decide, if they go on as so far."
+        text = f"Votes: {first} against {second}: cannot tell; about {format_count(ranking.more_votes, 'more vote')} would decide, if voting continues as before."
     people = f"{format_count(poll.votes, 'vote')} by {format_count(poll.voters, 'voter')}."
-    few = ["The votes are on too few images to speak of others: the intervals are of these images alone."]
+    few = ["The votes cover too few images to generalize: the intervals apply only to these images."]
     return [text, people, *(few if poll.few_sources else [])]
 
 
 def describe_votes(poll: Poll, names: Mapping[str, str]) -> str:
-    """A line a variant, and what the votes say. names: by key."""
+    """One line per variant, and the result of the votes. names: by key."""
     if not poll.votes:
         return "No votes yet."
     lines = [f"{names[rating.name]}: {' · '.join(_rating_cells(rating))}" for rating in poll.ranking.ratings]
@@ -367,7 +367,7 @@ def _task_record(task: CompareTask, folder: Path) -> dict[str, Any]:
     file = folder / source_file(task)
     size = []
     if file.is_file():
-        with Image.open(file) as image:  # its header alone
+        with Image.open(file) as image:  # reads only the header
             size = list(image.size)
     return {
         "id": task.id,

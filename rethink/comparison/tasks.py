@@ -1,4 +1,4 @@
-"""What is edited: images with instructions, from files, from tensors, from a folder, from a table or from pairs."""
+"""The tasks to edit: images with instructions, from files, tensors, a folder, a table or pairs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ..text_files import check_text, one_line, read_jsonl, show_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_LISTED = 5  # names in one sentence
-NAME_LENGTH = 16  # hex digits of what tells tasks, sources and variants apart
-CAPTIONS = (("source_caption", "input_caption"), ("edited_caption", "target_caption"))  # what a table may call them
+MAX_LISTED = 5  # names in one message
+NAME_LENGTH = 16  # hex digits of the ids of tasks, sources and variants
+CAPTIONS = (("source_caption", "input_caption"), ("edited_caption", "target_caption"))  # the names a table may use
 Load = Callable[[], "Tensor"]
 
 
@@ -29,10 +29,10 @@ Load = Callable[[], "Tensor"]
 class CompareTask:
     """One image and one instruction.
 
-    id: by their content. source: which image it is, by its pixels: tasks of one image are alike. load: reads it, IMAGE
-    [1, H, W, 3]. name: of the image, for people. captions: of the image before and after. load_target: the edit that was asked
-    for, where it is known; load_region: a mask [1, H, W], 1 where something may change. load_references: further images for editors
-    that can look at several.
+    id: by their content. source: identifies the image by its pixels; tasks on one image belong together. load: reads it, IMAGE
+    [1, H, W, 3]. name: of the image, for people. captions: of the image before and after. load_target: the requested edit, if it
+    is known; load_region: a mask [1, H, W], 1 where something may change. load_references: additional images for editors that take
+    several.
     """
 
     id: str
@@ -52,22 +52,20 @@ def tasks_from_images(
     one_each: bool = False,
     captions: Sequence[tuple[str, str]] = (),
 ) -> list[CompareTask]:
-    """Every image with every instruction, or with `one_each` the first with the first and so on. images: (name, how to load).
+    """Combine every image with every instruction, or with `one_each` the first with the first and so on. images: (name, loader).
     captions: with `one_each`, of every image before and after; may be left out.
 
-    Raises RethinkError for an image that cannot be read, and where something is missing.
+    Raises RethinkError for an image that cannot be read, or if something is missing.
     """
     if not images:
-        raise RethinkError("images: there are none to edit; give image files, or a folder of them.")
+        raise RethinkError("images: there are none to edit; give image files, or a folder of images.")
     if not instructions:
         raise RethinkError("instruction: say what to change, for example “make it snow”.")
     for name, values in (("instruction", instructions), ("source_caption", captions)):
         if one_each and len(values) != len(images) and (values or name == "instruction"):
-            raise RethinkError(
-                f"{name}: with one each, there has to be one for each image ({len(images)}), got {len(values)}."
-            )
+            raise RethinkError(f"{name}: with one_each, give one for each image ({len(images)}); got {len(values)}.")
     if captions and not one_each:
-        raise RethinkError("source_caption: captions go with one instruction for each image; switch one_each on.")
+        raise RethinkError("source_caption: captions require one instruction per image; turn on one_each.")
     loaded = [(name, load, digest_pixels(load())) for name, load in images]
     if one_each:
         texts = zip(loaded, instructions, captions or [None] * len(loaded))
@@ -76,23 +74,23 @@ def tasks_from_images(
 
 
 def tasks_from_table(file: Path) -> list[CompareTask]:
-    """JSON lines of {"image": path from the table's folder, "instruction": text}, and maybe "source_caption" and "edited_caption"."""
+    """Read JSON lines of {"image": path from the table's folder, "instruction": text}, optionally with "source_caption" and "edited_caption"."""
     tasks = []
     for number, record in enumerate(read_jsonl(file, "--tasks"), 1):
         image, text = record.get("image"), record.get("instruction")
         if not isinstance(image, str) or not isinstance(text, str):
-            raise RethinkError(f"--tasks: record {number} of {file} has no “image” and “instruction”, both texts.")
+            raise RethinkError(f"--tasks: record {number} of {file} needs “image” and “instruction”, both strings.")
         load = partial(load_image, file.parent / image, "--tasks")
         before, after = (next((record[name] for name in names if name in record), None) for names in CAPTIONS)
         both = (before, after) if isinstance(before, str) and isinstance(after, str) and before and after else None
         tasks.append(_task(text, digest_pixels(load()), load, image, both))
     if not tasks:
-        raise RethinkError(f"--tasks: {file} has no lines; expected {{“image”: …, “instruction”: …}} in each.")
+        raise RethinkError(f"--tasks: {file} has no lines; each line should be {{“image”: …, “instruction”: …}}.")
     return without_doubles(tasks)
 
 
 def tasks_from_folder(folder: Path) -> list[CompareTask]:
-    """Every image of a folder, by name, with the instruction in the text file of its name: `a.jpg` and `a.txt`.
+    """Every image of a folder, by name, with the instruction in the text file of the same name: `a.jpg` and `a.txt`.
 
     Raises RethinkError naming the images without an instruction, and for an image or a text that cannot be read.
     """
@@ -103,44 +101,43 @@ def tasks_from_folder(folder: Path) -> list[CompareTask]:
         more = f" and {len(without) - MAX_LISTED} more" if len(without) > MAX_LISTED else ""
         raise RethinkError(
             f"images: {len(without)} of {len(images)} in {folder} have no instruction: {', '.join(without[:MAX_LISTED])}{more}; "
-            "write it into a text file of the image's name, such as a.txt for a.jpg."
+            "write each into a text file with the image's name, such as a.txt for a.jpg."
         )
     return tasks_from_images(images, texts, one_each=True)
 
 
 def tasks_from_pairs(store: PairStore, limit: int = 0) -> list[CompareTask]:
-    """The accepted pairs of a store, the first `limit` of them (0: all): input and instruction are the task, and the target is
-    known."""
+    """The accepted pairs of a store, the first `limit` of them (0: all), as tasks: input and instruction, with a known target."""
     tasks = []
     for pair in store.accepted():
         tasks.append(_task_of_pair(store, pair))
         if limit and len(tasks) == limit:
             break
     if not tasks:
-        raise RethinkError(f"pairs: {store.folder} has no accepted pairs.")
+        raise RethinkError(f"pairs: {store.folder} has no accepted pairs; choose another store, or accept some.")
     return without_doubles(tasks)
 
 
 def images_in(paths: Iterable[Path]) -> list[tuple[str, Load]]:
-    """The image files that are named, and those in the folders that are. Raises RethinkError for a path that is neither."""
+    """The given image files and those in the given folders. Raises RethinkError for a path that is neither."""
     found = []
     for path in paths:
         if not path.exists():
-            raise RethinkError(f"images: {path} does not exist; give image files, or folders of them.")
+            raise RethinkError(f"images: {path} does not exist; give image files, or folders of images.")
         files = [path] if path.is_file() else _images_of(path)
         if not files:
-            raise RethinkError(f"images: {path} is a folder without images.")
+            raise RethinkError(f"images: {path} is a folder without images; choose another one.")
         found += [(file.name, partial(load_image, file, "images")) for file in files]
     return found
 
 
 def _images_of(folder: Path) -> list[Path]:
-    """Without hidden files, such as those that macOS leaves on other disks."""
+    """The images of a folder, without hidden files such as those macOS leaves on other disks."""
     return sorted(each for each in folder.iterdir() if is_image_name(each.name) and not each.name.startswith("."))
 
 
 def _instruction_of(files: Dataset, image: str) -> str:
-    """ "" where there is none."""
+    """The instruction of an image; "" if there is none."""
     name = f"{Path(image).stem}.txt"
     try:
         return files.text(name).strip()
@@ -155,13 +152,13 @@ def image_batches(batches: Iterable[Tensor]) -> Iterator[tuple[str, Load]]:
 
 
 def digest_pixels(image: Tensor) -> str:
-    """What tells images apart: by their pixels in 8 bits, whatever file they are in."""
+    """A digest of an image's 8-bit pixels, whatever file it comes from."""
     pixels = to_pixels(image[0])
     return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()[:NAME_LENGTH]
 
 
 def without_doubles(tasks: Iterable[CompareTask]) -> list[CompareTask]:
-    """Each image with the same instruction once."""
+    """The tasks without duplicates of the same image and instruction."""
     return list({task.id: task for task in tasks}.values())
 
 
@@ -188,7 +185,7 @@ def _task_of_pair(store: PairStore, pair: EditPair) -> CompareTask:
 
 
 def _with_references(id: str, references: Sequence[Load]) -> str:
-    """The id of a task that has them: other ones make another task."""
+    """The id of a task with reference images: other references make another task."""
     if not references:
         return id
     digests = " ".join(digest_pixels(load()) for load in references)

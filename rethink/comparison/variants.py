@@ -1,4 +1,4 @@
-"""Who takes part in a comparison: editors, each alone or with LoRAs at strengths, with settings of its own, thinking or not."""
+"""The variants in a comparison: editors, alone or with LoRAs at some strength, with their own settings, with or without thinking."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ DEFAULT_LOADING = LoadSettings()
 
 
 def _keep() -> None:
-    """Of a variant that was loaded by somebody else."""
+    """Release nothing: the variant was loaded elsewhere."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One that takes part. name: for people. record: all that its edits depend on besides the task, as JSON has it. open: loads it,
-    and raises RethinkError where it cannot be. release: lets go of what it has loaded."""
+    """A variant in a comparison. name: for people. record: everything its edits depend on besides the task, as JSON values. open: loads
+    it, or raises RethinkError. release: frees what it loaded."""
 
     name: str
     record: Mapping[str, Any]
@@ -39,14 +39,14 @@ class Variant:
 
     @cached_property
     def key(self) -> str:
-        """What its edits and its votes are known by: other settings are another variant, whatever its name."""
+        """The key of its edits and votes: other settings make another variant, whatever its name."""
         text = json.dumps(self.record, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:KEY_LENGTH]
 
 
 @dataclass(frozen=True)
 class LoraChoice:
-    """A LoRA over an editor. name: for people, "" for that of its file."""
+    """A LoRA for an editor. name: for people, "" for the name of its file."""
 
     file: Path
     strength: float = 1.0
@@ -54,13 +54,13 @@ class LoraChoice:
 
     @property
     def label(self) -> str:
-        """ "snow × 0.8"."""
+        """The name with the strength, like "snow × 0.8"."""
         return f"{self.name or self.file.stem} × {self.strength:g}"
 
 
 @dataclass(frozen=True)
 class EditorChoice:
-    """An editor by its path. settings: of its edits. loras: over it in every variant."""
+    """An editor by its path. settings: of its edits. loras: added in every variant."""
 
     name: str
     path: Path
@@ -70,11 +70,11 @@ class EditorChoice:
 
 @dataclass(frozen=True)
 class VariantPlan:
-    """Everything that is combined: every editor with every one of the compared LoRAs at every strength, and thinking too.
+    """Combines every editor with every compared LoRA at every strength, and optionally with thinking.
 
-    strengths: at which the compared LoRAs are tried, in place of their own. checkpoints: the folder of a training, whose saves are
-    compared too. baseline: whether an editor also takes part without any of the compared LoRAs. thinking: how every variant takes
-    part a second time; None for not at all.
+    strengths: tried for the compared LoRAs instead of their own. checkpoints: the folder of a training whose checkpoints are compared
+    too. baseline: whether every editor is also compared without any of the compared LoRAs. thinking: runs every variant a second
+    time, with thinking; None for no thinking.
     """
 
     editors: tuple[EditorChoice, ...]
@@ -89,7 +89,7 @@ class VariantPlan:
     tokenizer: Path | None = None
 
     def variants(self) -> list[Variant]:
-        """All of them, those of one editor in a row, so that each is loaded once. Raises RethinkError for files that are missing."""
+        """All variants, grouped by editor, so that each editor is loaded once. Raises RethinkError for missing files."""
         tried = list(self._tried())
         shelf = _Shelf(self)
         return [
@@ -102,7 +102,9 @@ class VariantPlan:
     def _tried(self) -> Iterator[tuple[LoraChoice, ...]]:
         compared = [*self.compared, *(saves_of(self.checkpoints) if self.checkpoints else ())]
         if self.strengths and not compared:
-            raise RethinkError("strengths: of which LoRA? Name LoRAs to compare, or the folder of a training.")
+            raise RethinkError(
+                "strengths: there is no LoRA to try them on; name LoRAs to compare, or the folder of a training."
+            )
         if self.baseline or not compared:
             yield ()
         for lora in compared:
@@ -132,18 +134,18 @@ class VariantPlan:
 
 
 class _Shelf:
-    """Holds the editor that was loaded last: its variants share its weights."""
+    """Keeps the editor that was loaded last, so that its variants share its weights."""
 
     def __init__(self, plan: VariantPlan):
         self._plan, self._path = plan, Path()
         self._editor: Editor | None = None
 
     def editor(self, path: Path, loras: Sequence[LoraChoice]) -> Editor:
-        """The editor of a path with LoRAs over it."""
+        """The editor at a path, with LoRAs added."""
         from ..editors.loading import add_lora, load_editor
 
         if self._editor is None or path != self._path:
-            self._editor = None  # before the next one takes its memory
+            self._editor = None  # free its memory before the next one is loaded
             plan = self._plan
             how = asdict(plan.load)
             self._editor = load_editor(path, device=plan.device, tokenizer=plan.tokenizer, **how)
@@ -154,12 +156,12 @@ class _Shelf:
         return editor
 
     def clear(self) -> None:
-        """Make room for other models."""
+        """Free the memory for other models."""
         self._editor = None
 
 
 def variant_of(setup: EditSetup, name: str = "") -> Variant:
-    """A variant of an editor that is loaded already. name: where its user has given it one, which then tells it from others; "" for
+    """A variant of an editor that is already loaded. name: one that the user gave it, which then distinguishes it from others; "" for
     the editor's own."""
     files = list(getattr(setup.editor, "lora_files", ()))
     plain = f"{setup.editor.name} + thinking" if setup.thinking else setup.editor.name
@@ -167,35 +169,35 @@ def variant_of(setup: EditSetup, name: str = "") -> Variant:
 
 
 def check_variants(variants: Sequence[Variant]) -> None:
-    """Raises RethinkError unless there are two or more, and no two of a name or alike in everything."""
+    """Raise RethinkError unless there are at least two, no two of them with the same name or identical."""
     if len(variants) < 2:
         found = f"only “{variants[0].name}”" if variants else "none"
         raise RethinkError(
-            f"editors: a comparison takes two or more, got {found}; add an editor, LoRAs, strengths or the saves of a training."
+            f"editors: a comparison takes two or more, got {found}; add an editor, LoRAs, strengths or the checkpoints of a training."
         )
     names: dict[str, Variant] = {}
     keys: dict[str, str] = {}
     for variant in variants:
         if variant.name in names:
-            raise RethinkError(f"editors: two are called “{variant.name}”; give each a name of its own.")
+            raise RethinkError(f"editors: two are called “{variant.name}”; give each its own name.")
         if variant.key in keys:
-            raise RethinkError(
-                f"editors: “{variant.name}” is the same as “{keys[variant.key]}” in everything; leave one out."
-            )
+            raise RethinkError(f"editors: “{variant.name}” is identical to “{keys[variant.key]}”; leave one out.")
         names[variant.name], keys[variant.key] = variant, variant.name
 
 
 def saves_of(folder: Path) -> list[LoraChoice]:
-    """The saves of a training, oldest first. Raises RethinkError where there are none."""
+    """The checkpoints of a training, oldest first. Raises RethinkError if there are none."""
     run = LoraRun(folder)
     record = run.read_record()
     if record is None:
-        raise RethinkError(f"checkpoints: {folder} has no {RECORD} of a training; give the folder that it reports.")
+        raise RethinkError(
+            f"checkpoints: {folder} has no {RECORD} of a training; give the folder named in the training's report."
+        )
     saves = [
         LoraChoice(folder / save.file, 1.0, f"step {save.step}")
         for save in record.saves
         if (folder / save.file).is_file()
     ]
     if not saves:
-        raise RethinkError(f"checkpoints: the training in {folder} has no saves left.")
+        raise RethinkError(f"checkpoints: the training in {folder} has no checkpoints left; choose another one.")
     return saves

@@ -1,5 +1,5 @@
-"""Votes between two edits: one line each in a file that only grows, so that any number of people can vote at once, and a vote that is
-taken back is a line too.
+"""Votes between two edits, one line each in an append-only file, so that any number of people can vote at once; an undo is a line
+too.
 
     {"id": "…", "voter": "…", "task": "…", "a": VARIANT, "b": VARIANT, "winner": "a" | "b" | "tie", "at": "2026-01-31T12:00:00Z"}
     {"id": "…", "voter": "…", "undo": THE ID OF A VOTE, "at": "…"}
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from ..evaluation.preferences import Ranking, Vote
 
 VOTES = "votes.jsonl"
-MOST_AT_ONCE = 2000  # votes of one request
+MOST_AT_ONCE = 2000  # votes per request
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _WHEN = re.compile(r"[0-9A-Za-z:.+-]{0,40}")
 WINNERS = ("a", "b", "tie")
 
 
 def check_vote(record: Mapping[str, Any]) -> None:
-    """Raises RethinkError with the reason for what is neither a vote nor one taken back."""
+    """Raise RethinkError with the reason for a record that is neither a vote nor an undo."""
     ids = ("id", "voter", "undo") if "undo" in record else ("id", "voter", "task", "a", "b")
     for name in ids:
         value = record.get(name)
         if not isinstance(value, str) or not _ID.fullmatch(value):
-            raise RethinkError(f"it is no vote: its “{name}” is missing or malformed")
+            raise RethinkError(f"not a vote: its “{name}” is missing or malformed")
     if not isinstance(at := record.get("at", ""), str) or not _WHEN.fullmatch(at):
-        raise RethinkError("it is no vote: its “at” is no time")
+        raise RethinkError("not a vote: its “at” is not a time")
     if "undo" not in record and (record.get("winner") not in WINNERS or record["a"] == record["b"]):
-        raise RethinkError("it is no vote: its “winner” is not one of two")
+        raise RethinkError("not a vote: its “winner” is not one of two")
 
 
 def vote_log(folder: Path) -> JsonlLog:
@@ -46,7 +46,7 @@ def vote_log(folder: Path) -> JsonlLog:
 
 
 def append_votes(folder: Path, records: object) -> int:
-    """Write votes down, all or none; → how many. Needs no lock. Raises RethinkError for what are no votes."""
+    """Append votes, all or none; → their number. Needs no lock. Raises RethinkError for invalid votes."""
     if not isinstance(records, list) or len(records) > MOST_AT_ONCE:
         raise RethinkError(f"votes: expected a list of at most {MOST_AT_ONCE}.")
     lines = []
@@ -63,7 +63,7 @@ def append_votes(folder: Path, records: object) -> int:
 
 
 def current_votes(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The votes that count: not taken back, and of a voter's votes on the same two edits the last. The same line twice counts once."""
+    """The votes that count: not undone, and only a voter's last vote on the same two edits. A duplicate line counts once."""
     votes: dict[str, Mapping[str, Any]] = {}
     undone = set()
     for record in records:
@@ -80,8 +80,8 @@ def current_votes(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any
 
 @dataclass(frozen=True)
 class Poll:
-    """What the votes say. ranking: by variants' keys. strangers: votes on what is not in this comparison. damaged: sentences about
-    lines that are none. few_sources: whether the intervals only speak of these images, as they are too few to speak of others."""
+    """The result of the votes. ranking: by variant keys. strangers: votes on edits that are not in this comparison. damaged: sentences
+    about invalid lines. few_sources: whether there are too few images to generalize, so that the intervals apply only to these."""
 
     ranking: Ranking
     votes: int
@@ -92,7 +92,7 @@ class Poll:
 
 
 def count_votes(folder: Path, sources: Mapping[str, str], variants: Sequence[str]) -> Poll:
-    """Rank variants by the votes in the folder. sources: by task, which image it edits."""
+    """Rank variants by the votes in the folder. sources: the image of every task."""
     from ..evaluation.preferences import rank
 
     log = vote_log(folder)
@@ -106,8 +106,8 @@ def count_votes(folder: Path, sources: Mapping[str, str], variants: Sequence[str
 def counted(
     records: Iterable[Mapping[str, Any]], sources: Mapping[str, str], variants: Collection[str]
 ) -> tuple[list[Vote], int]:
-    """(the votes on these variants and tasks, how many are on others). Those on one image are alike; where the images are too few
-    for that to be told, each vote stands for itself."""
+    """(the votes on these variants and tasks, how many are on others). Votes on one image form a cluster; with too few images for
+    that, each vote counts on its own."""
     from ..evaluation.preferences import Vote
 
     every = list(records)

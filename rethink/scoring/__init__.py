@@ -1,1 +1,1 @@
-"""How good one edit is: a judge's scores, similarities, what was left alone, and reward models, in one record."""
+"""How good an edit is: a judge's scores, similarities, how well the rest was kept, and reward models, in one record."""

@@ -1,4 +1,4 @@
-"""An edit at its source's size: what has visibly changed, how the rest compares, and what else measures need of it."""
+"""An edit at its source's size: what visibly changed, how the rest compares, and what else the measures need."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class EditedPart:
-    """edited: IMAGE [1, H, W, 3]. changed: share of the image, 0…1. unchanged: whether nothing has changed that anyone would see.
-    part: what should be as it was; None where there is nothing of it, with the reason in `why`."""
+    """An edit and its unchanged part.
+
+    edited: IMAGE [1, H, W, 3]. changed: share of the image, 0…1. unchanged: whether there is no visible change. part: what should
+    be as it was; None if there is no such part, with the reason in `why`."""
 
     edited: Tensor
     changed: float
@@ -34,16 +36,16 @@ class EditedPart:
 
     @classmethod
     def of(cls, source: Tensor, image: Tensor, mask: Tensor | None) -> EditedPart:
-        """Of an edit of any size. source: IMAGE [1, H, W, 3]. mask: [1, H, W], 1 where it may change."""
+        """Measure an edit of any size. source: IMAGE [1, H, W, 3]. mask: [1, H, W], 1 where it may change."""
         size, own = ((each.shape[1], each.shape[2]) for each in (source, image))
         notes = ()
         if own != size:
             image = fit(image, Fit(own, size, size))
             shown = " × ".join(map(str, (own[1], own[0]))), " × ".join(map(str, (size[1], size[0])))
-            notes = (f"The edit has {shown[0]} pixels: it was compared at the source's {shown[1]}.",)
+            notes = (f"The edit has {shown[0]} pixels and was compared at the source's {shown[1]}.",)
         (found,) = measure_preservation(source, image, mask)
         if found.unchanged:
-            notes = (*notes, "Nothing that anyone would see has changed.")
+            notes = (*notes, "There is no visible change.")
         part, why = None, ""
         try:
             part = find_unchanged_part(source, image, mask)
@@ -52,7 +54,7 @@ class EditedPart:
         return cls(image, found.changed, found.unchanged, part, why, notes)
 
     def measurements(self) -> list[Measurement]:
-        """What changed, and how the rest compares."""
+        """How much changed, and how the rest compares."""
         found = [Measurement(CHANGED, self.changed)]
         for measure, value in ((PSNR, self.part and self.part.psnr), (SSIM, self.part and self.part.ssim)):
             found.append(Measurement(measure, value, why=self.why))
@@ -62,7 +64,7 @@ class EditedPart:
 def measure_by_clip(
     clip: Clip, source: Tensor, edits: Sequence[Tensor], captions: tuple[str, str] | None
 ) -> list[list[Measurement]]:
-    """Image similarity, and with captions of both images direction similarity, of every edit. source, edits: IMAGE [1, H, W, 3]."""
+    """Image similarity of every edit, and, with captions of both images, direction similarity. source, edits: IMAGE [1, H, W, 3]."""
     import torch
 
     from ..evaluation.clip_similarity import similarities
@@ -83,11 +85,11 @@ def measure_by_clip(
 
 
 def without_clip(why: str) -> list[Measurement]:
-    """The same, where there is none."""
+    """The CLIP measurements when there is no CLIP."""
     return [Measurement(IMAGE_SIMILARITY, None, why=why), Measurement(DIRECTION, None, why=why)]
 
 
 def _direction(value: float | None, equal: bool) -> Measurement:
     if equal:
-        return Measurement(DIRECTION, None, why="nothing has changed, so that there is no direction")
-    return Measurement(DIRECTION, value, why="" if value is not None else "it needs both captions")
+        return Measurement(DIRECTION, None, why="nothing changed, so there is no direction")
+    return Measurement(DIRECTION, value, why="" if value is not None else "needs both captions")

@@ -1,4 +1,4 @@
-"""Measures with packages and models of their own, as Score Edit and Compare Editors have them."""
+"""Measures that need packages and models of their own, for Score Edit and Compare Editors."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from ..evaluation.learned_measures import LearnedMeasure
 
 FURTHER = ("none", "perceptual", "all")
-# (source, an edit of it, instruction) → its number, or why there is none
+# (source, an edit of it, instruction) → the value, or why there is none
 MeasureEdit = Callable[["Tensor", EditedPart, str], Measurement]
 
 
 @dataclass(frozen=True)
 class FurtherMeasures:
-    """Which of `learned_measures`. kind: of FURTHER. folder: has a folder for each of them. device: where they compute."""
+    """Which of `learned_measures` to use. kind: one of FURTHER. folder: has a subfolder for each. device: where they run."""
 
     kind: str = "none"
     folder: Path | None = None
     device: str = "cpu"
 
     def rows(self) -> list[LearnedMeasure]:
-        """Those that were chosen."""
+        """The chosen measures."""
         from ..evaluation import learned_measures
 
         return [row for row in learned_measures.MEASURES if self.kind == "all" or row.kind == self.kind]
 
     def open(self, row: LearnedMeasure) -> MeasureEdit:
-        """One of them, ready: whatever fails is the reason that its number is missing."""
+        """Open a measure; if that fails, the error is the reason why its value is missing."""
         from ..evaluation import learned_measures
 
         compare, failure = None, ""
@@ -61,7 +61,7 @@ NO_FURTHER = FurtherMeasures()
 
 
 def _seen(row: LearnedMeasure, part: EditedPart) -> Tensor:
-    """What a measure looks at beside the source."""
+    """The image that a measure compares with the source."""
     if row.kind == "reward":
         return part.edited
     if part.part is None:

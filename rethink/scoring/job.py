@@ -1,4 +1,4 @@
-"""Scoring an edit in every way that is at hand: what Score Edit and `rethink score` do."""
+"""Score an edit in every available way: what Score Edit and `rethink score` do."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScoringModels:
-    """What measures, each None where it is not there. replies: the folder that keeps what the judge says, so that it is asked nothing
-    twice. load_clip: opens the encoder of the CLIP measures. further: folder with a folder for each of `learned_measures`."""
+    """The models that measure; None for any that is missing. replies: the folder that keeps the judge's answers, so that nothing is
+    asked twice. load_clip: opens the encoder of the CLIP measures. further: folder with a subfolder for each of `learned_measures`."""
 
     judge: Thinker | None = None
     replies: Path | None = None
@@ -41,19 +41,20 @@ class ScoreJob:
 
     passes: int = option(
         1,
-        "How often the judge is asked about an edit: its scores are the means, and their spread says how sure it is.",
+        "How many times the judge is asked about an edit. The scores are means; their spread shows how sure the judge is.",
         low=1,
         high=32,
     )
-    seed: int = option(0, "Another one asks the judge again.", low=0, high=MAX_SEED)
+    seed: int = option(0, "Change the seed to ask the judge again.", low=0, high=MAX_SEED)
     source_caption: str = option(
-        "", "What the source shows, in a sentence. With both captions CLIP measures whether the change goes their way."
+        "",
+        "What the source shows, in one sentence. With both captions, CLIP measures whether the image changes as they do.",
     )
-    edited_caption: str = option("", "What the edited image should show, in a sentence like the source's.")
+    edited_caption: str = option("", "What the edited image should show, phrased like the source caption.")
     further: str = option(
         "none",
         "Measures that need packages and models of their own. perceptual: LPIPS, DINO, DreamSim. all: these and the reward models "
-        "EditScore and EditReward. The help says where their files belong; nothing is downloaded.",
+        "EditScore and EditReward. The help says where to put their files; nothing is downloaded.",
         choices=FURTHER,
         advanced=True,
     )
@@ -75,23 +76,27 @@ class ScoreJob:
         on_token: OnToken | None = None,
         announce: Callable[[str], None] = lambda text: None,
     ) -> list[EditScores]:
-        """The scores of every edit of `edited`, IMAGE [B, H, W, 3], of the source [1, H, W, 3], which may have another size.
+        """Score every edit in `edited`, IMAGE [B, H, W, 3], of the source [1, H, W, 3], which may differ in size.
 
-        mask: [1, H, W] at the source's size, 1 where it may change. announce: is told how many of the judge's answers were there
-        already. What cannot be measured is no error: it says so.
+        mask: [1, H, W] at the source's size, 1 where it may change. announce: is told how many of the judge's answers existed
+        already. What cannot be measured is not an error; its measurement says why.
         """
         from ..benchmarking.cached_chat import with_replies_in
 
         source, edited = as_image(source, "source"), as_image(edited, "edited")
         if len(source) != 1:
-            raise RethinkError(f"source: takes one image, got {len(source)}; score the edits of each by itself.")
+            raise RethinkError(
+                f"source: takes one image, got {len(source)}; score the edits of each source separately."
+            )
         if not instruction.strip():
-            raise RethinkError("instruction: is empty; say what the edit was asked to change.")
+            raise RethinkError("instruction: is empty; say what the edit should have changed.")
         mask = as_edit_mask(mask, source)
         judge, cache = models.judge, None
         if judge is not None and models.replies is not None:
             judge, cache = with_replies_in(judge, models.replies)
-        clip = models.load_clip() if models.load_clip else None  # before the first call of the judge: it may be no CLIP
+        clip = (
+            models.load_clip() if models.load_clip else None
+        )  # before the first call to the judge, as it may turn out not to be a CLIP
         further = FurtherMeasures(self.further, models.further, models.device)
         rows, images = further.rows(), edited.split(1)
         report = _counter(len(images) * (3 + len(rows)), progress)
@@ -101,7 +106,7 @@ class ScoreJob:
             report("judge")
         if cache is not None and cache.known:
             answers = format_count(cache.known + cache.asked, "answer")
-            announce(f"{cache.known} of the judge's {answers} were there already, in {models.replies}.")
+            announce(f"{cache.known} of the judge's {answers} were already in {models.replies}.")
         parts = [EditedPart.of(source, image, mask) for image in images]
         columns: list[Sequence[Sequence[Measurement]]] = [[each.measurements for each in judged]]
         columns += [self._clip(source, parts, clip), [part.measurements() for part in parts]]
@@ -114,7 +119,7 @@ class ScoreJob:
                 found.append([measure(source, part, instruction)])
                 report(row.name)
             columns.append(found)
-            del measure  # its model, before the next one is opened
+            del measure  # frees its model before the next one is opened
         return [
             EditScores(
                 tuple(found for column in columns for found in column[n]),
@@ -134,9 +139,9 @@ class ScoreJob:
         return judge_edits(judge, source, [image], instruction, self.passes, self.seed, on_token)[0]
 
     def _clip(self, source: Tensor, parts: list[EditedPart], clip: Clip | None) -> list[list[Measurement]]:
-        """Image similarity, and with captions direction similarity, of every edit."""
+        """Image similarity of every edit, and direction similarity with captions."""
         if clip is None:
-            return [without_clip("there is no CLIP") for _ in parts]
+            return [without_clip("no CLIP model given") for _ in parts]
         captions = (self.source_caption, self.edited_caption) if self.source_caption.strip() else None
         return measure_by_clip(clip, source, [part.edited for part in parts], captions)
 

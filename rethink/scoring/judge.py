@@ -1,8 +1,9 @@
 """What a judge is asked about an edit, and how its answers become scores.
 
-The scheme is VIEScore's (arXiv 2312.14867): two scores for what was asked and two for how it looks, the lower one of each pair
-counts, and √(semantic · quality) joins the two. The wording is Rethink's own. A thinker that was trained on the critique alone (the
-built-in one, and any with a template of its own) is asked for that: it has the two joint scores, and not the four.
+The scheme is VIEScore's (arXiv 2312.14867): two scores for following the instruction and two for how the edit looks; the lower of
+each pair counts, and √(semantic · quality) combines the two. The wording is Rethink's own. A thinker that was trained only on the
+critique (the built-in one, and any with a template of its own) is asked for a critique instead: it gives the two joint scores, not
+the four.
 """
 
 from __future__ import annotations
@@ -66,17 +67,17 @@ everywhere, 10: there are none.
 
 The picture:
 """
-PARTS = (FOLLOWING, RESTRAINT, NATURALNESS, ARTIFACTS)  # of which the joint scores are made
+PARTS = (FOLLOWING, RESTRAINT, NATURALNESS, ARTIFACTS)  # the joint scores are made from these
 JUDGED = (*PARTS, SEMANTIC, QUALITY, OVERALL)
-VARIED = 0.7  # temperature of what is asked several times: at 0 every answer would be the same
+VARIED = 0.7  # temperature when asking several times: at 0, every answer would be the same
 ATTEMPTS = 3
-AT_ONCE = 8  # questions that a model here is asked as one batch, which takes up its memory
-_STRIDE = 0x5DEECE66D  # between the seeds of attempts, so that they meet those of no other pass
+AT_ONCE = 8  # questions that a local model is asked as one batch, which costs memory
+_STRIDE = 0x5DEECE66D  # between the seeds of attempts, so that they never equal those of another pass
 
 
 @dataclass(frozen=True)
 class _Question:
-    """keys: what the scores in the answer are called there."""
+    """A question to the judge. keys: the names of the scores in its answer."""
 
     messages: Messages
     images: tuple[Tensor, ...]
@@ -85,7 +86,7 @@ class _Question:
 
 @dataclass(frozen=True)
 class _Answer:
-    """scores: None where none could be read, and `why` says why. failed: whether there was no answer of any kind."""
+    """The judge's answer. scores: None if none could be read; `why` says why. failed: whether there was no answer at all."""
 
     scores: dict[Measure, float] | None
     reasoning: str = ""
@@ -102,10 +103,10 @@ def judge_edits(
     seed: int,
     on_token: OnToken | None = None,
 ) -> list[EditScores]:
-    """The mean of several passes over each edit, all asked about at once. source, edits: IMAGE [1, H, W, 3], of any sizes.
+    """The mean of several passes over each edit, all asked at once. source, edits: IMAGE [1, H, W, 3], of any sizes.
 
-    An answer without two scores of 0 to 10 is asked for again, then left out: it is never a score. A judge that does not answer is
-    no error either.
+    An answer without two scores from 0 to 10 is requested again, then left out; it never counts as a score. A judge that does not
+    answer is not an error either.
     """
     ask = _ask_for_critiques if is_critic(judge) else _ask_for_scores
     found = ask(judge, source, edits, instruction, _seeds(seed, passes), on_token)
@@ -113,23 +114,23 @@ def judge_edits(
 
 
 def _summarize(judge: Thinker, answers: Sequence[_Answer]) -> EditScores:
-    """The passes over one edit."""
+    """Summarize the passes over one edit."""
     why = next((answer.why for answer in answers if answer.why), "")
-    only_critic = "this judge gives two joint scores alone"
+    only_critic = "this judge gives only the two joint scores"
     measurements = []
     for measure in JUDGED:
         values = [answer.scores[measure] for answer in answers if answer.scores and measure in answer.scores]
         missing = only_critic if is_critic(judge) and measure in PARTS else why
         measurements.append(summarize_passes(measure, values, missing))
     whole = sum(bool(answer.scores) and OVERALL in answer.scores for answer in answers)
-    notes = (f"All scores are there in {whole} of {len(answers)} passes: {why}.",) if 0 < whole < len(answers) else ()
+    notes = (f"Only {whole} of {len(answers)} passes have all scores: {why}.",) if 0 < whole < len(answers) else ()
     reasoning = next((answer.reasoning for answer in answers if answer.reasoning), "")
     return EditScores(tuple(measurements), reasoning, notes, all(answer.failed for answer in answers))
 
 
 def without_judge() -> tuple[Measurement, ...]:
-    """The same, where nobody is asked."""
-    return tuple(Measurement(measure, None, why="there is no judge") for measure in JUDGED)
+    """The judge's measurements when there is no judge."""
+    return tuple(Measurement(measure, None, why="no judge given") for measure in JUDGED)
 
 
 def _seeds(seed: int, passes: int) -> list[int]:
@@ -146,7 +147,7 @@ def _batches(judge: Thinker, asked: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _joined(scores: dict[Measure, float]) -> dict[Measure, float]:
-    """With the joint scores of those that are there."""
+    """The scores, with the joint scores that can be made from them."""
     found = dict(scores)
     for joint, parts in ((SEMANTIC, (FOLLOWING, RESTRAINT)), (QUALITY, (NATURALNESS, ARTIFACTS))):
         if all(part in scores for part in parts):
@@ -209,13 +210,13 @@ def _ask_for_scores(
 
 
 def _message(*parts: str | None) -> Messages:
-    """None stands for an image."""
+    """A message of text parts and images. None: an image."""
     content = [{"type": "image"} if part is None else {"type": "text", "text": part} for part in parts]
     return [{"role": "user", "content": content}]
 
 
 def _merge(compared: _Answer, looked: _Answer) -> _Answer:
-    """One pass: its scores, or those of them that are there."""
+    """One pass: its scores, as far as they exist."""
     scores = _joined({**(compared.scores or {}), **(looked.scores or {})})
     reasoning = " ".join(filter(None, (compared.reasoning, looked.reasoning)))
     return _Answer(scores or None, reasoning, compared.why or looked.why, compared.failed and looked.failed)
@@ -224,7 +225,7 @@ def _merge(compared: _Answer, looked: _Answer) -> _Answer:
 def _ask(
     judge: Thinker, questions: Sequence[_Question], seeds: Sequence[int], passes: int, on_token: OnToken | None
 ) -> list[_Answer]:
-    """The first answer to each question that can be read, of as many as there are attempts; one where the judge answers nothing."""
+    """The first readable answer to each question, in up to ATTEMPTS attempts, or in only one if the judge answers nothing at all."""
     found: dict[int, _Answer] = {}
     for attempt in range(ATTEMPTS):
         left = [place for place in range(len(questions)) if place not in found or found[place].scores is None]
@@ -258,18 +259,18 @@ def _read(reply: str | ThinkerError, keys: dict[str, Measure]) -> _Answer:
 
 
 def read_scores(reply: str, keys: dict[str, Measure]) -> _Answer:
-    """The last JSON object with all the keys, each a score of 0 to 10; what stands before it is the reasoning.
+    """Read the last JSON object with all the keys, each a score from 0 to 10; the text before it is the reasoning.
 
-    Raises RethinkError where there is none: prose, a refusal, 11 of 10.
+    Raises RethinkError if there is none: prose, a refusal, 11 out of 10.
     """
     text = strip_reasoning(reply)
     objects = [(value, start) for value, start, _ in find_json_values(text, "{") if isinstance(value, dict)]
     found = [(value, start) for value, start in objects if keys.keys() <= value.keys()]
     if not found:
-        raise RethinkError(f"its answer holds no scores ({one_line(text)[:60]!r})")
+        raise RethinkError(f"its answer contains no scores ({one_line(text)[:60]!r})")
     value, start = found[-1]
     scores = {measure: read_score(value[key]) for key, measure in keys.items()}
     if any(score is None for score in scores.values()):
-        raise RethinkError(f"its scores are no numbers from 0 to 10 ({one_line(str(value))[:60]})")
+        raise RethinkError(f"its scores are not numbers from 0 to 10 ({one_line(str(value))[:60]})")
     reasoning = one_line(text[:start]).rstrip("`").removesuffix("```json").strip()
     return _Answer({measure: score for measure, score in scores.items() if score is not None}, reasoning)

@@ -1,4 +1,4 @@
-"""What was measured of an edit, and what was not, with the reason."""
+"""What was measured about an edit, and what was not, with the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..evaluation.statistics import NOT_MEASURED
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number about an edit. value: None where it was not measured, and `why` says why. spread: the standard deviation of
+    """One number about an edit. value: None if it was not measured; `why` says why. spread: the standard deviation over
     several passes."""
 
     measure: Measure
@@ -36,7 +36,7 @@ class Measurement:
 
     @property
     def text(self) -> str:
-        """The value for people."""
+        """The value as shown to people."""
         if self.value is None:
             return NOT_MEASURED
         spread = "" if self.spread is None else f" ± {self.spread:.2f}"
@@ -45,8 +45,8 @@ class Measurement:
 
 @dataclass(frozen=True)
 class EditScores:
-    """All that is known of an edit. reasoning: of the judge's first pass. notes: in sentences. unanswered: whether a judge was asked,
-    and never gave an answer of any kind."""
+    """All measurements of an edit. reasoning: from the judge's first pass. notes: full sentences. unanswered: whether a judge was
+    asked but never answered."""
 
     measurements: tuple[Measurement, ...]
     reasoning: str = ""
@@ -54,14 +54,14 @@ class EditScores:
     unanswered: bool = False
 
     def find(self, measure: Measure) -> Measurement:
-        """What is known of a measure. Raises KeyError for one that this record does not have."""
+        """The measurement of a measure. Raises KeyError if this record does not have it."""
         found = next((each for each in self.measurements if each.measure == measure), None)
         if found is None:
             raise KeyError(measure.name)
         return found
 
     def value(self, measure: Measure) -> float | None:
-        """Its number; None where it was not measured. Raises KeyError as `find` does."""
+        """The value of a measure; None if it was not measured. Raises KeyError as `find` does."""
         return self.find(measure).value
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class EditScores:
 
     @property
     def brief(self) -> str:
-        """The same in narrow lines: a paragraph a group, then what is missing."""
+        """The same in narrow lines: one paragraph per group, then what is missing."""
         lines = []
         for group in dict.fromkeys(each.group for each in self.measurements):
             known = [m for m in self.measurements if m.group == group and m.value is not None]
@@ -89,7 +89,7 @@ class EditScores:
         return "\n".join([*lines, *self.notes, *([self.reasoning] if self.reasoning else [])])
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as JSON has it."""
+        """All of it as JSON values."""
         rows = [
             {"group": m.group, "name": m.name, "value": m.value, "spread": m.spread, "scale": m.scale, "why": m.why}
             for m in self.measurements
@@ -98,7 +98,7 @@ class EditScores:
 
 
 def summarize_passes(measure: Measure, values: Sequence[float], why: str) -> Measurement:
-    """The mean of several passes and their standard deviation; why: the reason where there is none."""
+    """The mean of several passes and their standard deviation; why: the reason if there are no values."""
     average = mean(values)
     if average is None:
         return Measurement(measure, None, why=why)

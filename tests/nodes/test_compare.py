@@ -76,7 +76,7 @@ def test_pairs_take_the_place_of_images(compare, pairs):
         ({"name": ["../out"]}, "name: “../out” is not a valid name"),
         ({"training": ["gone"]}, "training: there is no “gone”"),
         ({"seed": [1, 2]}, "seed: takes one value"),
-        ({"source_caption": ["x"]}, "source_caption: captions go with one instruction"),
+        ({"source_caption": ["x"]}, "source_caption: captions require one instruction"),
     ],
 )
 def test_a_wrong_input_is_one_sentence(compare, RethinkError, inputs, why):

@@ -61,7 +61,7 @@ def test_what_was_not_published_is_not_served(asked, report, RethinkError):
     for call in (asked.read_comparison, asked.list_votes, lambda key: asked.add_votes(key, [])):
         with pytest.raises(RethinkError, match="no longer known"):
             call("0" * 16)
-    with pytest.raises(RethinkError, match="it is no vote"):
+    with pytest.raises(RethinkError, match="not a vote"):
         asked.add_votes(asked.publish(report.page.parent), [{"id": "<b>"}])
 
 

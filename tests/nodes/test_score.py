@@ -49,7 +49,7 @@ def test_a_judge_is_asked_once(score, make_thinker, results):
     again = score(painted(4, 8), judge=make_thinker(chat=second))
     assert again.result == done.result and not second.asked
     folder = results.output / "rethink" / "scores"
-    assert f"2 of the judge's 2 answers were there already, in {folder}." in again.ui["rethink_text"][0]
+    assert f"2 of the judge's 2 answers were already in {folder}." in again.ui["rethink_text"][0]
 
 
 def test_a_clip_is_found_by_its_name(classes, score, models, clip_folder):

@@ -1,4 +1,4 @@
-"""The layouts of trainers for thinkers, one file a layout."""
+"""The layouts of trainers for thinkers, one file per layout."""
 
 from . import easyr1, llama_factory, trl, verl
 from .core import DatasetFormat

@@ -1,4 +1,4 @@
-"""EasyR1's JSON lines for GRPO: a reward function there sees the response and the `answer` alone, so that one holds the task."""
+"""EasyR1's JSON lines for GRPO: a reward function there sees only the response and `answer`, so `answer` contains the task."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ FORMAT = DatasetFormat(
     title="EasyR1's JSON lines",
     parts=("rl",),
     use="""`data.train_files=FOLDER/easyr1-rl.jsonl data.image_dir=FOLDER data.prompt_key=prompt data.image_key=images
-data.answer_key=answer data.max_prompt_length=16384 data.max_response_length=2048`; `data.format_prompt` is a file that holds
-`{{ content }}`, as the prompts say themselves how to answer; `data.val_files` wants some other runs. Versions that do not know
-`.jsonl` take the file as `.json`. `answer` is a string of JSON: `json.loads(ground_truth)` in the reward function has
+data.answer_key=answer data.max_prompt_length=16384 data.max_response_length=2048`; `data.format_prompt` is a file that contains
+`{{ content }}`, since the prompts already say how to answer; `data.val_files` needs other runs. For versions without `.jsonl`
+support, rename the file to `.json`. `answer` is a JSON string: in the reward function, `json.loads(ground_truth)` has
 `instruction`, `prompt`, `source`, `edited`, `semantic` and `quality` (the scores of the edit shown).""",
     write=write_easyr1,
 )

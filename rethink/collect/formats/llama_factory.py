@@ -23,7 +23,7 @@ INFO = {
 
 
 def write_llama_factory(part: Part, rows: Iterable[Row], folder: Path) -> str:
-    """`llama-factory-sft.jsonl`, with as many `<image>` in a row as it has images, and `dataset_info.json`."""
+    """Write `llama-factory-sft.jsonl`, with one `<image>` for each image of a row, and `dataset_info.json`."""
     write_jsonl(folder / FILE, ({"messages": _messages(row), "images": row.images} for row in rows))
     with atomic_write(folder / "dataset_info.json") as temporary:
         temporary.write_text(json.dumps(INFO, indent=2) + "\n", encoding="utf-8")
@@ -39,8 +39,8 @@ FORMAT = DatasetFormat(
     name="llama-factory",
     title="LLaMA-Factory's ShareGPT",
     parts=("sft",),
-    use="""`dataset_info.json` names the data set `rethink_sft`. In the trainer's YAML: `dataset_dir: FOLDER`, `media_dir: FOLDER`,
-`dataset: rethink_sft`, `template: qwen3_vl`, `cutoff_len: 16384`, `image_max_pixels: 1048576`, and as the paper has it
+    use="""`dataset_info.json` names the dataset `rethink_sft`. In the trainer's YAML: `dataset_dir: FOLDER`, `media_dir: FOLDER`,
+`dataset: rethink_sft`, `template: qwen3_vl`, `cutoff_len: 16384`, `image_max_pixels: 1048576`, and, as in the paper,
 `freeze_vision_tower: true`, `freeze_multi_modal_projector: true`, `learning_rate: 2.0e-5`, `lr_scheduler_type: cosine`,
 `warmup_ratio: 0.1`, `num_train_epochs: 1`.""",
     write=write_llama_factory,

@@ -1,5 +1,5 @@
-"""Conversations as trl's SFTTrainer and GRPOTrainer take them: `prompt` with image parts in their places, `images`, and
-`completion` or what a reward function needs. (trl 1.16, docs/source/dataset_formats.md.)"""
+"""Conversations for trl's SFTTrainer and GRPOTrainer: `prompt` with image parts in place, `images`, and `completion` or
+what a reward function needs. (trl 1.16, docs/source/dataset_formats.md.)"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .core import DatasetFormat, write_jsonl
 
 
 def write_trl(part: Part, rows: Iterable[Row], folder: Path) -> str:
-    """`trl-sft.jsonl` and `trl-rl.jsonl`."""
+    """Write `trl-sft.jsonl` or `trl-rl.jsonl`."""
     name = f"trl-{part}.jsonl"
     write_jsonl(folder / name, ({"prompt": row.messages, "images": row.images, **_rest(part, row)} for row in rows))
     return name
@@ -28,9 +28,9 @@ FORMAT = DatasetFormat(
     name="trl",
     title="trl's conversations",
     parts=("sft", "rl"),
-    use="""`trl-sft.jsonl` is for `SFTTrainer` (`prompt`, `completion`, `images`; loss on the completion alone), `trl-rl.jsonl` for
-`GRPOTrainer`: a reward function is given `instruction`, `last_prompt`, `source`, `edited`, `semantic` and `quality` (the scores of
-the edit shown) as columns of these names. `python -m rethink train-thinker THINKER FOLDER -o OUTPUT` trains on the first, with
+    use="""`trl-sft.jsonl` is for `SFTTrainer` (`prompt`, `completion`, `images`; loss on the completion only). `trl-rl.jsonl` is for
+`GRPOTrainer`: its reward functions get the columns `instruction`, `last_prompt`, `source`, `edited`, `semantic` and `quality` (the
+scores of the edit shown). `python -m rethink train-thinker THINKER FOLDER -o OUTPUT` trains on the first file, and with
 `--method grpo` on the second.
 
 ```python

@@ -1,4 +1,4 @@
-"""verl's parquet for GRPO, with the images' bytes in it, as its multi-modal examples have them."""
+"""verl's parquet for GRPO, with the images' bytes inside, as in its multimodal examples."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..rules import Part
 from .core import DatasetFormat
 
 FILE = "verl-rl.parquet"
-ROWS_AT_ONCE = 32  # in memory, with their images
+ROWS_AT_ONCE = 32  # rows in memory, with their images
 
 
 def write_verl(part: Part, rows: Iterable[Row], folder: Path) -> str:
-    """`verl-rl.parquet`: data_source, prompt, images, ability, reward_model, extra_info."""
+    """Write `verl-rl.parquet`: data_source, prompt, images, ability, reward_model, extra_info."""
     arrow, parquet = lazy_import("pyarrow"), lazy_import("pyarrow.parquet")
     schema = _schema(arrow)
     with atomic_write(folder / FILE) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
@@ -63,8 +63,8 @@ FORMAT = DatasetFormat(
     title="verl's parquet",
     parts=("rl",),
     use="""`data.train_files=FOLDER/verl-rl.parquet data.prompt_key=prompt data.image_key=images data.max_prompt_length=16384
-data.max_response_length=2048`: the defaults hold no question with two images. `reward_model.ground_truth` is a string of JSON:
-`json.loads(ground_truth)` in `compute_score` has `instruction`, `prompt`, `source`, `edited`, `semantic` and `quality` (the
-scores of the edit shown). The images' bytes are in the file.""",
+data.max_response_length=2048`: the defaults are too short for a question with two images. `reward_model.ground_truth` is a JSON string: in
+`compute_score`, `json.loads(ground_truth)` has `instruction`, `prompt`, `source`, `edited`, `semantic` and `quality` (the scores of
+the edit shown). The images' bytes are in the file.""",
     write=write_verl,
 )

@@ -28,12 +28,12 @@ def test_each_limit_ends_a_run(monkeypatch):
 def test_what_is_going_to_be_asked_in_words():
     plan = Estimate(calls=1000, known=12, images=1500, characters=4_000_000)
     assert plan.tokens_in == 2_500_000
-    assert "about 7.50 in all" in plan.words("gpt", Budget(price_in=2, price_out=10))
-    assert "1,000 calls of gpt (12 answers are known)" in plan.words("gpt", NO_LIMITS)
+    assert "about 7.50 in total" in plan.words("gpt", Budget(price_in=2, price_out=10))
+    assert "1,000 calls to gpt (12 answers are known)" in plan.words("gpt", NO_LIMITS)
     assert "about 2,500,000 tokens to read and 250,000 to write" in plan.words("gpt", NO_LIMITS)
-    assert "in all" not in plan.words("gpt", NO_LIMITS)
-    assert Estimate(0, 7, 0, 0).words("gpt", NO_LIMITS) == "All answers of gpt are known (7): nothing is asked."
-    assert Estimate(1, 1, 0, 0).words("gpt", NO_LIMITS).startswith("1 call of gpt (1 answer is known), about")
+    assert "in total" not in plan.words("gpt", NO_LIMITS)
+    assert Estimate(0, 7, 0, 0).words("gpt", NO_LIMITS) == "All answers of gpt are known (7); nothing has to be asked."
+    assert Estimate(1, 1, 0, 0).words("gpt", NO_LIMITS).startswith("1 call to gpt (1 answer is known), about")
 
 
 def test_money_is_what_the_server_says_and_else_what_was_expected():

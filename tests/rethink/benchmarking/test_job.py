@@ -33,7 +33,7 @@ def test_from_data_to_figures_and_from_its_files_again(name, tmp_path, server, j
     assert report.summary.coverage == 1
     if HEADLINES[name] is not None:
         assert report.summary.value(*job.benchmark.headline) == pytest.approx(HEADLINES[name])
-    assert any("calls of judge-1 (0 answers are known)" in text for text in told)
+    assert any("calls to judge-1 (0 answers are known)" in text for text in told)
     edits, asked = len(editor.calls), len(server.requests)
     again = job.run(EditSetup(editor), judge)
     assert (len(editor.calls), len(server.requests)) == (edits, asked)
@@ -49,12 +49,12 @@ def test_results_without_the_data(name, tmp_path, server, judge):
     job = job_of(name, tmp_path)
     report = job.run(EditSetup(Painter()), judge)
     alone = BenchmarkJob(job.benchmark, None, job.output)
-    with pytest.raises(RethinkError, match="data: give the folder"):
+    with pytest.raises(RethinkError, match="data: .*give the folder"):
         alone.run(None, judge)
     if name in ("gedit", "kris"):
         assert alone.run().summary.figures == report.summary.figures
     else:  # their files of replies do not say what type or category an item is of
-        with pytest.raises(RethinkError, match="data: give the folder"):
+        with pytest.raises(RethinkError, match="data: .*give the folder"):
             alone.run()
 
 
@@ -63,7 +63,7 @@ def test_a_part_of_it_and_another_folder_to_compare_with(tmp_path, server, judge
     assert whole.run(EditSetup(Painter()), judge).summary.read == 2
     other = BenchmarkJob(whole.benchmark, whole.data, tmp_path / "second", whole.code, whole.output, limit=1)
     report = other.run(EditSetup(Painter(), seed=3), judge)
-    assert "no board's number" in str(report)
+    assert "not comparable with leaderboards" in str(report)
     assert report.difference.items == 2 and report.difference.verdict == "cannot tell"
     missing = BenchmarkJob(whole.benchmark, whole.data, tmp_path / "second", against=tmp_path / "data")
     with pytest.raises(RethinkError, match="--against: .*no results of GEdit-Bench"):
@@ -82,7 +82,7 @@ def test_broken_images_are_said_before_the_first_call(tmp_path, server, judge):
 
     report = job.run(None, judge, announce=announce)
     assert [text.partition(":")[0] for text, _ in told[:2]] == ["1", "3"] and {asked for _, asked in told} == {0}
-    assert "1.png, and an editor makes it again" in told[0][0] and "its image “source”: " in told[1][0]
+    assert "1.png to have the editor make it again" in told[0][0] and "its image “source”: " in told[1][0]
     assert (report.summary.read, report.summary.missing) == (1, 2)
     put(tmp_path / "data" / "singleturn" / "animal" / "2.png", b"")
     for name in ("2.png", "3.png"):
@@ -97,7 +97,7 @@ def test_data_without_a_single_item_that_can_be_used_are_an_error(tmp_path, judg
     """A pointer in place of a file, as git leaves it where its large files were not fetched."""
     job, told = job_of("gedit", tmp_path), []
     next((tmp_path / "data" / "train").iterdir()).write_text("version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(RethinkError, match="data: .* has no item of GEdit-Bench that can be used"):
+    with pytest.raises(RethinkError, match="data: .* has no usable item of GEdit-Bench"):
         job.run(EditSetup(Painter()), judge, announce=told.append)
     assert len(told) == 1 and "was not downloaded completely" in told[0] and not told[0].endswith("..")
 
@@ -105,7 +105,7 @@ def test_data_without_a_single_item_that_can_be_used_are_an_error(tmp_path, judg
 def test_a_budget_and_going_on(tmp_path, server, judge):
     job = job_of("imgedit", tmp_path, budget=Budget(calls=1))
     part = job.run(EditSetup(Painter()), judge)
-    assert part.summary.read == 1 and part.judgments.left_out == 2 and "it goes on" in str(part)
+    assert part.summary.read == 1 and part.judgments.left_out == 2 and "to resume" in str(part)
     whole = job_of("imgedit", tmp_path).run(None, judge)
     assert whole.summary.coverage == 1 and len(server.requests) == 3
 
@@ -123,7 +123,7 @@ def test_scores_of_others_are_left_alone(tmp_path, server, judge):
     job = job_of("imgedit", tmp_path)
     theirs = put(tmp_path / "out" / "result.json", '{"1": "A: 2"}')
     put(tmp_path / "out" / "1.png", png())
-    with pytest.raises(RethinkError, match="scores that were not made here"):
+    with pytest.raises(RethinkError, match="scores that Rethink did not make"):
         job.run(None, judge)
     assert theirs.read_text() == '{"1": "A: 2"}' and server.requests == []
     assert job.run().summary.read == 1
@@ -136,9 +136,9 @@ def test_scores_of_others_are_left_alone(tmp_path, server, judge):
 
 def test_two_runs_in_one_folder_and_other_mistakes(tmp_path, judge):
     job = job_of("imgedit", tmp_path)
-    with pytest.raises(RethinkError, match="-o: .*no folder of results"):
+    with pytest.raises(RethinkError, match="-o: .*not a results folder"):
         job.run()
-    with pytest.raises(RethinkError, match="--benchmark-code: give your copy"):
+    with pytest.raises(RethinkError, match="--benchmark-code: .*give your copy"):
         BenchmarkJob(job.benchmark, job.data, job.output).run(EditSetup(Painter()), judge)
     job.run(EditSetup(Painter()))
     assert json.loads((tmp_path / "out" / RECORD).read_text())["editor"] == "fake"
@@ -181,7 +181,7 @@ def test_what_the_judge_has_read_and_written_is_its_servers_word(says, tmp_path,
         assert record["money"] == pytest.approx(calls * (1200 * 2 + 30 * 10) / 1e6)
         assert f"The judge read {1200 * calls:,} tokens and wrote {30 * calls} in {calls} calls." in report.sentences
     else:
-        assert record["tokens"]["answers"] == 0 and "Judging has cost 0.02, estimated." in report.sentences
+        assert record["tokens"]["answers"] == 0 and "Judging cost 0.02, estimated." in report.sentences
     again = job.run(None, judge).as_dict()
     assert again["tokens"]["answers"] == again["calls"] == again["money"] == 0, "nothing was asked"
 
@@ -191,5 +191,5 @@ def test_a_run_goes_on_with_an_editor_whose_server_has_moved_and_with_no_other(t
     for editor.name in ("painter @ http://127.0.0.1:8000", "painter @ http://localhost"):
         job.run(EditSetup(editor), judge)
     editor.name = "brush @ http://localhost"
-    with pytest.raises(RethinkError, match="holds a run with editor 'painter @ http://localhost'"):
+    with pytest.raises(RethinkError, match="contains a run with editor 'painter @ http://localhost'"):
         job.run(EditSetup(editor), judge)

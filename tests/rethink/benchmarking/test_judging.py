@@ -113,10 +113,10 @@ def test_a_judge_that_fails_is_no_score_and_one_that_is_gone_ends_it(tmp_path, s
     assert sorted(run("imgedit", tmp_path, judge).judged) == ["1", "2", "3"]  # asked again
     server.replies = [(400, '{"error": {"message": "no such model"}}', {})]
     row, items, out = edited("imgedit", tmp_path / "gone")
-    with pytest.raises(RethinkError, match="no such model.*it has answered nothing.*it goes on"):
+    with pytest.raises(RethinkError, match="no such model.*it answered nothing.*it resumes"):
         run("imgedit", tmp_path / "none", judge)
     many = [items[0]] * MOST_FAILURES
-    with pytest.raises(RethinkError, match="no such model.*it goes on"):
+    with pytest.raises(RethinkError, match="no such model.*it resumes"):
         judge_edits(
             row,
             many,

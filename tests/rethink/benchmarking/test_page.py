@@ -25,12 +25,12 @@ def test_figures_cases_and_the_turns_of_thinking(tmp_path, judge):
     thinking = Thinking(Thinker(Critic()), LoopConfig(turns=2))
     report = job.run(EditSetup(Painter(), thinking=thinking), judge)
     page = (tmp_path / "out" / PAGE).read_text(encoding="utf-8")
-    assert "rewritten while thinking" in page and "Scores for 3 of 3 items" in page
+    assert "rewritten by thinking" in page and "Scores for 3 of 3 items" in page
     assert page.count("<div class=case>") == 3 and page.count("2 turns of thinking") == 3
     assert page.count("data:image/jpeg") == 3 * (1 + 1 + 2) and "make it red &amp; R&amp;D-like" in page
     assert "FLUX.1 Kontext" in page and "leaderboard" in page and str(tmp_path) not in page
     assert not re.search(r"<script|https?://", page)
-    assert "<h2>All edits, the worst first</h2>" in page and "<h2>Best" not in page
+    assert "<h2>All edits, worst first</h2>" in page and "<h2>Best" not in page
     assert "<th>thinking<td>thinker critic, turns 2, candidates 1, accept 8" in page and "checklist no" in page
     assert report.record["thinking"]["thinker"] == "critic" and report.record["thinking"]["turns"] == 2
 

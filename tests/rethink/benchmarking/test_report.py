@@ -31,7 +31,7 @@ def test_figures_coverage_and_interval():
     report = report_of(judged)
     assert report.interval.items == 20 and report.interval.clusters == 10
     text = str(report)
-    assert "Scores for 20 of 24 items (83.3%); 1 with replies that cannot be read; 3 not judged." in text
+    assert "Scores for 20 of 24 items (83.3%); 1 with unreadable replies; 3 not judged." in text
     assert "95% between" in text and "A note." in text
     record = json.loads(json.dumps(report.as_dict()))
     assert record["coverage"] == 20 / 24 and record["headline"]["name"] == "overall, score, mean of types"
@@ -57,14 +57,14 @@ def test_faults_are_listed_and_counted():
     assert "Unreadable: item 9: no number." in text and "Unreadable: 2 more." in text
     assert "The budget of 5 calls is used up: 3 questions are left" in text
     assert "No answer: a, score: timed out." in text and "Left out: row 1: no image." in text
-    assert "rewritten while thinking" in text and "Not edited: b: no memory." in text
-    assert "Missing from the data or broken there, and not counted: 1." in text and report.as_dict()["left_out"] == 1
+    assert "rewritten by thinking" in text and "Not edited: b: no memory." in text
+    assert "Missing from the data or broken, and not counted: 1." in text and report.as_dict()["left_out"] == 1
 
 
 def test_scores_beyond_the_scale_are_said():
     judged = {"0": {"score": 11.0}, "1": {"score": 4.0}, "2": None}
-    assert any(note.startswith("Scores beyond 1 to 5 in 1 item: they count") for note in report_of(judged).notes)
-    assert not any("beyond" in note for note in report_of({"1": {"score": 5.0}}).notes)
+    assert any(note.startswith("1 item has scores outside 1 to 5; they count") for note in report_of(judged).notes)
+    assert not any("outside" in note for note in report_of({"1": {"score": 5.0}}).notes)
 
 
 def test_items_of_one_image_belong_together():

@@ -113,7 +113,7 @@ class Deaf(Mixer):
 def test_what_was_not_sent_is_in_no_curve(tmp_path):
     deaf = Deaf(guides=False)
     with pytest.raises(
-        RethinkError, match="^text_guidance: mixer refuses it, so that it changes nothing; leave it at 0"
+        RethinkError, match="^text_guidance: has no effect on mixer, which does not take it; leave it at 0"
     ):
         TradeOffJob(text_guidance="2 7").run([source(deaf)], items(9), EYE, tmp_path)
     assert len(deaf.edits) == 1 and not (tmp_path / MEASURED).exists()
@@ -180,7 +180,7 @@ def test_scales_are_sorted_and_each_there_once():
     ("editors", "count", "why"),
     [
         ([], 1, "editor: there is none"),
-        (["a", "a"], 1, "editor: “a” is there twice"),
+        (["a", "a"], 1, "editor: “a” is given twice"),
         (["a"], 0, "items: there are none"),
     ],
 )
@@ -196,7 +196,7 @@ def test_items_of_a_file(tmp_path):
     (item,) = read_items(tmp_path / "edits.jsonl")
     assert (item.instruction, item.edited_caption, item.load().shape) == ("redden", "red", (1, 8, 8, 3))
     (tmp_path / "edits.jsonl").write_text(json.dumps(line | {"edited_caption": ""}) + "\n", encoding="utf-8")
-    with pytest.raises(RethinkError, match="^items: line 1 of .* lacks its “edited_caption”"):
+    with pytest.raises(RethinkError, match="^items: line 1 of .* has no “edited_caption”"):
         read_items(tmp_path / "edits.jsonl")
 
 

@@ -27,7 +27,7 @@ def test_edits_that_lie_there_are_judged_and_summed_up(tmp_path, capfd):
         code, lines, told = run_here(
             capfd, "bench", "imgedit", data, "-o", out, *judge, "--benchmark-code", data / "code"
         )
-        assert code == 0 and "3 calls of m (0 answers are known)" in told[0]
+        assert code == 0 and "3 calls to m (0 answers are known)" in told[0]
         body = server.requests[0].body
         assert (body["temperature"], body["max_tokens"]) == (0.5, 4096)
     record = json.loads(lines[-1])
@@ -57,7 +57,7 @@ def test_mistakes_are_said(tmp_path, capfd, monkeypatch):
         run_here(capfd, "bench", "imgedit", data, "-o", data, "--judge-template", data)
     assert "unrecognized arguments: --judge-template" in capfd.readouterr().err
     for arguments, why in (
-        (["imgedit", data, "-o", tmp_path / "nowhere"], "no folder of results"),
+        (["imgedit", data, "-o", tmp_path / "nowhere"], "not a results folder"),
         (["tiny", "--cases", 0], "--cases: expected 1 or more, got 0."),
         (["tiny", "--against", tmp_path, "--think"], "--against: goes with -o FOLDER"),
     ):

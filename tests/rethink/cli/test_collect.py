@@ -42,7 +42,7 @@ def test_runs_side_by_side(runs, capfd, tmp_path):
 def test_runs_side_by_side_as_a_judge_has_them(runs, thinker, capfd, tmp_path):
     command = ["compare-runs", runs, runs, "--judge", thinker, "--max-tokens", 4, "--answers", tmp_path / "answers"]
     code, lines, _ = run_here(capfd, *command)
-    assert code == 0 and "harm: —" in lines and "6 runs got no scores of the judge." in lines
+    assert code == 0 and "harm: —" in lines and "6 runs got no scores from the judge." in lines
     assert len(list((tmp_path / "answers").iterdir())) == 1, "a miniature's answers are kept, though they make no sense"
 
 
@@ -63,7 +63,7 @@ def test_a_judge_is_opened_as_thinkers_are(runs, thinker, capfd, tmp_path):
         (["collect-pairs", ".", "x", "--score", 11], "score: expected 0 to 10, got 11."),
         (
             ["compare-runs", ".", ".", "--answers", "x"],
-            "--answers: keeps the judge's answers, and there is no --judge.",
+            "--answers: keeps the judge's answers, but there is no --judge; add one, or leave --answers out.",
         ),
     ],
 )

@@ -29,7 +29,7 @@ def run(*arguments):
 def test_what_was_accepted_goes_out_and_comes_in_again(store, tmp_path, capsys):
     assert run("export", store, "imagefolder", tmp_path / "out") == 0
     first, which = capsys.readouterr().out.splitlines()
-    assert first == f"2 pairs → {tmp_path / 'out'}" and which.startswith("Which is the target: ")
+    assert first == f"2 pairs → {tmp_path / 'out'}" and which.startswith("The target: ")
     assert run("import", tmp_path / "out", "imagefolder", tmp_path / "again") == 0
     assert f"2 pairs imported, 0 skipped → {tmp_path / 'again'}" in capsys.readouterr().out
     assert sorted(pair.instruction for pair in PairStore(tmp_path / "again")) == ["Do 0.", "Do 1."]

@@ -145,7 +145,7 @@ def test_captions_to_pairs(tmp_path, capsys, clip_folder):
     ]
     assert rethink("p2p", tmp_path / "edits.jsonl", tmp_path / "s", *flags) == 0
     told = capsys.readouterr().out
-    assert "2 pairs of 3 candidates" in told and "good ones lost" in told
+    assert "2 pairs of 3 candidates" in told and "estimated loss of good ones" in told
     assert rethink("p2p", tmp_path / "edits.jsonl", tmp_path / "s", *flags) == 0
     assert "0 pairs of 0 candidates" in capsys.readouterr().out
     (pair, _) = PairStore(tmp_path / "s")

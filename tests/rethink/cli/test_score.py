@@ -52,8 +52,8 @@ def test_it_is_the_job_of_the_library(images, capfd):
         (["--passes", 99, "SOURCE", "SOURCE", "x"], "passes: expected 1 to 32, got 99."),
         (["SOURCE", "SOURCE", "x", "--clip", "gone"], "clip: gone is not a CLIPModel folder"),
         (["SOURCE", "SOURCE", ""], "instruction: is empty"),
-        (["SOURCE", "SOURCE", "x", "-o", "scores"], "-o: keeps the judge's answers, and there is no --judge."),
-        (["SOURCE", "SOURCE", "x", "--template", "gone.txt"], "--template: is the judge's wording"),
+        (["SOURCE", "SOURCE", "x", "-o", "scores"], "-o: keeps the judge's answers, but there is no --judge"),
+        (["SOURCE", "SOURCE", "x", "--template", "gone.txt"], "--template: is for the judge"),
     ],
 )
 def test_a_mistake_is_one_sentence(images, capfd, arguments, why):
@@ -69,4 +69,4 @@ def test_the_folder_of_o_keeps_what_the_judge_says(images, tmp_path, capfd):
             judge = ["--judge", server.url, "--model", "m", "-o", tmp_path / "scores"]
             results.append(run_here(capfd, "score", *images, "make it snow", *judge))
     assert len(server.requests) == 2 and results[0][1] == results[1][1]
-    assert any("2 of the judge's 2 answers were there already" in line for line in results[1][2])
+    assert any("2 of the judge's 2 answers were already in" in line for line in results[1][2])

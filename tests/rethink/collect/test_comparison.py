@@ -88,7 +88,7 @@ def test_a_task_that_the_judge_gave_no_scores_counts_for_its_turns_alone(add, co
     add_judged(add)
     comparison = compare(thinker("no scores", "none", "none", "none", *ANSWERS[2:]))
     assert comparison.figures["turns"] == (3.0, 1.5) and comparison.figures["success"] == (1.0, 1.0)
-    assert "1 run got no scores of the judge." in str(comparison)
+    assert "1 run got no scores from the judge." in str(comparison)
     assert "harm: —" in str(compare(Thinker(Says("no scores"))))
 
 
@@ -119,7 +119,7 @@ def test_only_the_same_task_is_compared(add, compare):
     assert (len(comparison.rows), comparison.alone, comparison.unread) == (1, 3, {"unfinished": 1})
     text = str(comparison)
     assert text.startswith("1 task, before") and "3 runs have no partner." in text
-    assert f"1 run left out: 1 × has not ended: cut off, or still running ({cut_off.folder})." in text
+    assert f"1 run left out: 1 × not finished: interrupted, or still running ({cut_off.folder})." in text
 
 
 def test_a_task_that_was_run_twice_has_two_partners(add, compare):
@@ -139,7 +139,7 @@ def test_nothing_to_compare_is_said(add, compare):
 def test_a_folder_without_runs_is_named(add, compare, tmp_path):
     add("before", 0, (9,))
     (tmp_path / "after").mkdir()
-    with pytest.raises(RethinkError, match="^after: there is no recorded run in .*after or below"):
+    with pytest.raises(RethinkError, match="^after: there is no recorded run in .*after or its subfolders"):
         compare()
 
 

@@ -46,12 +46,12 @@ def test_bad_runs_are_counted_at_their_rule_and_stop_no_other(tmp_path):
     assert dict(report.drops) == {
         "no readable record of a run": 1,
         "written by a newer Rethink": 1,
-        "an image is missing or cut off": 1,
-        "has not ended: cut off, or still running": 1,
-        "an instruction that is empty, has control characters, or more than 10,000 characters": 3,
+        "an image is missing or truncated": 1,
+        "not finished: interrupted, or still running": 1,
+        "an instruction that is empty, has control characters, or has more than 10,000 characters": 3,
         "the thinker failed before any edit had a score": 1,
         "a copy of another run": 1,
-        "one turn alone, which was not accepted": 1,
+        "only one turn, which was not accepted": 1,
         "no later turn is as good as the first": 1,
     }
     assert report.choice.kept == 3 and "3 of 14 runs kept" in str(report)
@@ -103,7 +103,7 @@ def test_nothing_is_half_written(runs, tmp_path):
 def test_a_judge_that_is_the_thinker_is_said_to_be_not_independent(runs, tmp_path):
     folder = runs((3, 8), options=(("thinker", "says"),))
     report = collect(folder, tmp_path / "data", judge=thinker(said(5, 5)))
-    assert "Not independent: in 1 run the judge" in str(report)
+    assert "Not independent: in 1 run, the judge" in str(report)
     assert "Not independent" in (tmp_path / "data" / "README.md").read_text(encoding="utf-8")
 
 
@@ -120,13 +120,13 @@ def test_both_parts_are_written_and_an_empty_one_is_removed(runs, tmp_path):
 def test_a_layout_whose_part_is_empty_says_which_way_to_turn(runs, tmp_path):
     folder = runs((3, 8))
     for format, share, turn in (("easyr1", 1, "lower"), ("llama-factory", 0, "raise")):
-        with pytest.raises(RethinkError, match=f"^sft_share: .*empty with 1 run; {turn} it"):
+        with pytest.raises(RethinkError, match=f"^sft_share: .*empty with 1 kept run; {turn} sft_share"):
             collect(folder, tmp_path / "data", CollectRules(sft_share=share), format=format)
 
 
 def test_nothing_to_learn_from_is_said_rule_by_rule(runs, tmp_path):
     folder = runs((9, 1), (8, 2), (4,))
-    with pytest.raises(RethinkError, match="^runs: none of 3 .*1 × one turn alone.*2 × no later turn"):
+    with pytest.raises(RethinkError, match="^runs: none of 3 .*1 × only one turn.*2 × no later turn"):
         collect(folder, tmp_path / "data")
 
 
@@ -134,12 +134,15 @@ def test_a_folder_of_someone_elses_is_left_alone(runs, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine", encoding="utf-8")
     folder = runs((3, 8))
-    for output, why in ((tmp_path / "mine", "no data set of runs"), (tmp_path / "mine" / "notes.txt", "is a file")):
+    for output, why in (
+        (tmp_path / "mine", "something other than a dataset of runs"),
+        (tmp_path / "mine" / "notes.txt", "is a file"),
+    ):
         with pytest.raises(RethinkError, match=f"^output: .*{why}"):
             collect(folder, output)
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
     RunPairsJob((folder,), tmp_path / "store", RunPairRules(score=1)).run()
-    with pytest.raises(RethinkError, match="^output: .*no data set of runs"):
+    with pytest.raises(RethinkError, match="^output: .*something other than a dataset of runs"):
         collect(folder, tmp_path / "store")
 
 
@@ -166,7 +169,7 @@ def test_a_run_that_goes_missing_or_whose_image_is_damaged_costs_itself_alone(ru
 
     monkeypatch.setattr(dataset_job, "apply_rules", lose_one)
     report = collect(folder, tmp_path / "data")
-    assert report.lost == 2 and report.written["sft"] == 2 and f"damaged ({folder / '0'}, …)" in str(report)
+    assert report.lost == 2 and report.written["sft"] == 2 and f"damaged image ({folder / '0'}, …)" in str(report)
 
 
 def test_a_data_set_outlives_the_images_of_its_runs(runs, tmp_path):
@@ -189,7 +192,7 @@ def test_a_part_that_would_be_empty_replaces_nothing(runs, tmp_path):
             for record in folder.rglob("trajectory.json"):
                 record.write_text("{}", encoding="utf-8")
 
-    with pytest.raises(RethinkError, match=r"^runs: none of the steps for supervised learning \(SFT\) can be written"):
+    with pytest.raises(RethinkError, match=r"^runs: no steps for supervised learning \(SFT\) can be written"):
         CollectJob((folder,), tmp_path / "data", EVERYTHING).run(change)
     assert (tmp_path / "data" / "trl-sft.jsonl").read_bytes() == before
     assert not list((tmp_path / "data").rglob("*.part"))
@@ -211,13 +214,13 @@ def test_what_a_kill_has_left_is_removed(runs, tmp_path):
 def test_a_single_turn_that_the_judge_does_not_accept_is_not_kept(runs, tmp_path):
     folder = runs((9,), (3, 8), stopped="accepted")
     report = collect(folder, tmp_path / "data", judge=thinker(said(1, 1)))
-    assert dict(report.drops) == {"one turn alone, which was not accepted": 1}
+    assert dict(report.drops) == {"only one turn, which was not accepted": 1}
 
 
 def test_how_often_a_judge_finds_that_thinking_has_spoiled_a_good_edit_is_said(runs, tmp_path):
     folder = runs((3, 8), (4, 9))
     report = collect(folder, tmp_path / "data", judge=thinker(said(9, 9), said(1, 1), said(1, 1), said(9, 9)))
-    note = "In 1 run the judge accepts an edit of the first turn and not the result."
+    note = "In 1 run, the judge accepts an edit of the first turn but not the result."
     assert note in str(report) and note in (tmp_path / "data" / "README.md").read_text(encoding="utf-8")
     assert "accepts an edit of" not in str(collect(folder, tmp_path / "data"))
 

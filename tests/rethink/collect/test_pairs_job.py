@@ -69,7 +69,7 @@ def test_no_pair_is_made_twice_and_none_is_lost(add, make):
         add(number)
 
     def stop(progress):
-        if "looked" in progress.line and progress.done == 2:
+        if "checked" in progress.line and progress.done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -90,11 +90,11 @@ def test_no_pair_is_made_twice_and_none_is_lost(add, make):
         ({"scores": (4, 6), "chosen": 0}, {"score": 9}, None),  # a person took it
         ({"options": (("rules", {"accept": [6, 6]}),), "scores": (6,)}, {}, None),
         ({"stopped": "accepted", "scores": (6,)}, {}, "the best edit was not good enough"),  # it stopped at another
-        ({"preserved": Preservation(0.1, 12.0, False)}, {}, "too much else was changed"),
+        ({"preserved": Preservation(0.1, 12.0, False)}, {}, "too much else changed"),
         ({"preserved": Preservation(0.1, 12.0, False)}, {"preservation": 0}, None),
-        ({"preserved": Preservation(0.9, 40.0, False)}, {"changed": 0.5}, "too much else was changed"),
+        ({"preserved": Preservation(0.9, 40.0, False)}, {"changed": 0.5}, "too much else changed"),
         ({"scores": (None,), "stopped": "failed"}, {}, "the thinker failed before any edit had a score"),
-        ({"stopped": ""}, {}, "has not ended: cut off, or still running"),
+        ({"stopped": ""}, {}, "not finished: interrupted, or still running"),
     ],
 )
 def test_a_run_has_to_pass_every_rule(add, make, options, rules, why):
@@ -117,9 +117,9 @@ def test_bad_runs_cost_no_other(add, make):
     report = make()
     assert len(list(report.pairs)) == 1 and drops(report) == {
         "written by a newer Rethink": 1,
-        "an image is missing or cut off": 1,
-        "an image cannot be read, or has another size than the source": 2,
-        "an instruction that is empty, has control characters, or more than 10,000 characters": 3,
+        "an image is missing or truncated": 1,
+        "an image cannot be read, or differs in size from the source": 2,
+        "an instruction that is empty, has control characters, or has more than 10,000 characters": 3,
     }
 
 
@@ -128,7 +128,7 @@ def test_a_second_judge_has_to_agree(add, make):
         add(number)
     judge = thinker(said(8, 9), said(6, 9), "no scores", "none again")
     report = make(judge=judge)
-    assert drops(report) == {"the judge does not agree": 1, "the judge gave no scores": 1}
+    assert drops(report) == {"the judge disagrees": 1, "the judge gave no scores": 1}
     asked = len(judge.chat.asked)
     loose = make(judge=judge, agreement=5)
     assert drops(loose) == {"the judge gave no scores": 1} and len(judge.chat.asked) == asked
@@ -142,7 +142,7 @@ def test_a_run_whose_first_turn_teaches_nothing_is_judged_all_the_same(add, make
     judge = thinker(said(9, 9), said(0, 0))
     report = make(judge=judge)
     assert len(judge.chat.asked) == 3 and drops(report) == {
-        "the judge does not agree": 2,
+        "the judge disagrees": 2,
         "the thinker failed before any edit had a score": 1,
     }
 
@@ -162,7 +162,7 @@ def test_a_run_that_goes_on_or_goes_away_after_it_was_read_is_no_pair(add, make)
 
 def test_a_judge_that_is_the_thinker_is_said_to_be_not_independent(add, make):
     add(0, options=(("thinker", "says"),))
-    assert "Not independent: in 1 run the judge" in str(make(judge=thinker(said(9, 9))))
+    assert "Not independent: in 1 run, the judge" in str(make(judge=thinker(said(9, 9))))
 
 
 def test_near_duplicates_are_kept_once_and_other_instructions_on_one_image_stay(add, make):

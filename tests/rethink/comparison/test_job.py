@@ -55,22 +55,22 @@ def test_a_variant_that_fails_is_left_out(tmp_path):
     told = []
     job = CompareJob(tasks(), [broken(), variant("one"), variant("two")], tmp_path)
     report = job.run(announce=told.append)
-    assert told == ["broken is left out: lora: it was made for another model."]
+    assert told == ["broken was left out: lora: it was made for another model."]
     assert [row.variant.name for row in report.rows] == ["one", "two"]
-    assert "broken is left out: lora: it was made for another model." in report.sentences
-    with pytest.raises(RethinkError, match="fewer than two of them have made edits: lora: it was made"):
+    assert "broken was left out: lora: it was made for another model." in report.sentences
+    with pytest.raises(RethinkError, match="fewer than two of them made edits: lora: it was made"):
         CompareJob(tasks(), [broken(), variant("one")], tmp_path / "other").run()
 
 
 def test_other_folders_are_left_alone(tmp_path):
     run(tmp_path / "one")
-    with pytest.raises(RethinkError, match="holds the comparison of other images"):
+    with pytest.raises(RethinkError, match="contains a comparison of other images"):
         CompareJob(tasks(1, ["another"]), [variant("one"), variant("two")], tmp_path / "one").run()
     (tmp_path / "diary").mkdir()
     (tmp_path / "diary" / "monday.txt").write_text("rain")
-    with pytest.raises(RethinkError, match="holds monday.txt, which is no comparison's"):
+    with pytest.raises(RethinkError, match="contains monday.txt, which does not belong to a comparison"):
         run(tmp_path / "diary")
-    with pytest.raises(RethinkError, match="holds no comparison"):
+    with pytest.raises(RethinkError, match="contains no comparison"):
         read_record(tmp_path)
     (tmp_path / "one" / RECORD).write_text('{"schema": 99}')
     with pytest.raises(RethinkError, match="newer version"):
@@ -108,4 +108,4 @@ def test_a_judge_that_is_also_who_thinks_is_said(tmp_path):
     judge = thinker(said(8, 8))
     thinking = replace(variant("two"), record={"thinking": {"thinker": judge.chat.name, "judge": ""}})
     report = CompareJob(tasks(1), [variant("one"), thinking], tmp_path, judge=judge).run()
-    assert any(sentence.startswith("The judge is also who thinks (says)") for sentence in report.sentences)
+    assert any(sentence.startswith("The judge is also the thinker (says)") for sentence in report.sentences)

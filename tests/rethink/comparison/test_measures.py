@@ -143,7 +143,7 @@ def test_a_judge_that_does_not_answer_scores_nothing(made):
     judge = critic(said(9, 4), gone())
     scored = Scorer(folder, judge=judge).run(tasks(), found)
     assert sum("judge" in values for values in scored.scores.values()) == 1
-    assert len(judge.chat.asked) == 1 + MOST_FAILURES and "asked nothing more" in scored.notes[-1]
+    assert len(judge.chat.asked) == 1 + MOST_FAILURES and "is not asked again" in scored.notes[-1]
     judge = critic(said(9, 4))
     assert all("judge" in values for values in Scorer(folder, judge=judge).run(tasks(), found).scores.values())
     assert len(judge.chat.asked) == 7, "what has no score is asked again"

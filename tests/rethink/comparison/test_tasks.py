@@ -39,7 +39,7 @@ def test_all_with_all_or_one_each(photos):
     assert [task.id for task in each] == [every[0].id, every[3].id]
     captions = [("a", "a one"), ("b", "b two")]
     assert [task.captions for task in tasks_from_images(images, ["one", "two"], True, captions)] == captions
-    with pytest.raises(RethinkError, match="source_caption: captions go with one instruction"):
+    with pytest.raises(RethinkError, match="source_caption: captions require one instruction"):
         tasks_from_images(images, ["one", "two"], captions=captions)
 
 
@@ -62,7 +62,7 @@ def test_a_table(photos):
     with pytest.raises(RethinkError, match="--tasks: cannot read .*gone.png"):
         tasks_from_table(table)
     table.write_text('{"image": 3}')
-    with pytest.raises(RethinkError, match="record 1 of .* has no “image”"):
+    with pytest.raises(RethinkError, match="record 1 of .* needs “image”"):
         tasks_from_table(table)
 
 
@@ -78,7 +78,9 @@ def test_a_folder_with_a_text_beside_each_image(photos):
 
 def test_images_without_an_instruction_are_named(photos):
     (photos / "a.txt").write_text(" \n")
-    with pytest.raises(RethinkError, match=r"^images: 2 of 2 in .*photos have no instruction: a.png, b.png; write it"):
+    with pytest.raises(
+        RethinkError, match=r"^images: 2 of 2 in .*photos have no instruction: a.png, b.png; write each"
+    ):
         tasks_from_folder(photos)
     for number in range(5):
         (photos / f"c{number}.png").write_bytes((photos / "a.png").read_bytes())
@@ -114,7 +116,7 @@ def test_what_is_missing_is_said(photos, tmp_path):
         (lambda: tasks_from_images(images, [" "]), "instruction: is empty"),
         (
             lambda: tasks_from_images(images, ["one"], one_each=True),
-            "instruction: with one each, there has to be one for each image \\(2\\), got 1",
+            "instruction: with one_each, give one for each image \\(2\\); got 1",
         ),
         (lambda: tasks_from_pairs(PairStore(tmp_path / "none")), "has no accepted pairs"),
     ):

@@ -63,9 +63,9 @@ def test_what_cannot_be_compared_is_said(files):
         (lambda: check_variants([variant("one"), variant("one")]), "two are called “one”"),
         (
             lambda: check_variants([replace(variant("one"), name="a"), replace(variant("one"), name="b")]),
-            "“b” is the same as “a” in everything",
+            "“b” is identical to “a”",
         ),
-        (lambda: plan(files, strengths=(1.0,)).variants(), "strengths: of which LoRA"),
+        (lambda: plan(files, strengths=(1.0,)).variants(), "strengths: there is no LoRA"),
         (
             lambda: plan(files, compared=(LoraChoice(files / "gone.safetensors"),)).variants(),
             "gone.safetensors cannot be read",
@@ -85,7 +85,7 @@ def test_the_saves_of_a_training(files, monkeypatch):
     monkeypatch.setattr(variants.LoraRun, "read_record", lambda self: record)
     assert [each.label for each in saves_of(files)] == ["step 50 × 1"]
     record.saves = (gone,)
-    with pytest.raises(RethinkError, match="has no saves left"):
+    with pytest.raises(RethinkError, match="has no checkpoints left"):
         saves_of(files)
 
 

@@ -14,7 +14,7 @@ def values(measurements):
 def test_an_edit_of_another_size_is_compared_at_the_sources(source):
     part = EditedPart.of(source, source[:, ::2, ::2], None)
     assert part.edited.shape == source.shape
-    assert part.notes[0] == "The edit has 24 × 16 pixels: it was compared at the source's 48 × 32."
+    assert part.notes[0] == "The edit has 24 × 16 pixels and was compared at the source's 48 × 32."
 
 
 def test_where_everything_has_changed_nothing_is_left_to_compare(source):
@@ -25,7 +25,7 @@ def test_where_everything_has_changed_nothing_is_left_to_compare(source):
 
 def test_what_nobody_would_see_is_no_change(source):
     part = EditedPart.of(source, source, None)
-    assert part.unchanged and part.notes == ("Nothing that anyone would see has changed.",)
+    assert part.unchanged and part.notes == ("There is no visible change.",)
     assert values(part.measurements()) == {CHANGED: 0, PSNR: 99, SSIM: pytest.approx(1)}
 
 
@@ -40,7 +40,7 @@ def test_clip_compares_every_edit_with_the_source(source):
     brighter, same = measure_by_clip(Bright(), source, [source / 2 + 0.5, source], ("dim", "bright"))
     assert values(brighter)[DIRECTION] == pytest.approx(1) and values(brighter)[IMAGE_SIMILARITY] < 1
     assert values(same) == {IMAGE_SIMILARITY: pytest.approx(1), DIRECTION: None}
-    assert same[1].why == "nothing has changed, so that there is no direction"
+    assert same[1].why == "nothing changed, so there is no direction"
     ((_, direction),) = measure_by_clip(Bright(), source, [source / 2], None)
-    assert direction.why == "it needs both captions"
+    assert direction.why == "needs both captions"
     assert {each.why for each in without_clip("there is none")} == {"there is none"}

@@ -21,7 +21,7 @@ def reasons(scores):
 def test_pixels_alone_need_nothing(source, edited):
     (found,) = ScoreJob().run(source, edited, "add a red square", BARE)
     assert found.value(PSNR) == 99.0 and found.value(SSIM) == pytest.approx(1) and 0 < found.value(CHANGED) < 0.3
-    assert reasons(found)[OVERALL] == "there is no judge" and reasons(found)[DIRECTION] == "there is no CLIP"
+    assert reasons(found)[OVERALL] == "no judge given" and reasons(found)[DIRECTION] == "no CLIP model given"
     assert [m.group for m in found.measurements][-3:] == ["outside the change"] * 3
 
 
@@ -32,7 +32,7 @@ def test_every_edit_of_a_batch_has_its_own_scores(source, edited):
     batch = torch.cat([edited, source])
     first, second = ScoreJob(seed=5).run(source, batch, "x", ScoringModels(Thinker(chat)), progress=seen.append)
     assert (first.value(OVERALL), second.value(OVERALL)) == (6, 4)
-    assert second.notes == ("Nothing that anyone would see has changed.",) and not first.notes
+    assert second.notes == ("There is no visible change.",) and not first.notes
     assert [(step.done, step.total) for step in seen][-1] == (6, 6)
 
 
@@ -46,9 +46,9 @@ def test_clip_measures_are_the_pairs_own(source, edited, clip_folder):
     assert found.value(IMAGE_SIMILARITY) == pytest.approx(expected["clip_sim_image"], abs=1e-5)
     assert found.value(DIRECTION) == pytest.approx(expected["clip_sim_dir"], abs=1e-5)
     (without,) = ScoreJob().run(source, edited, "x", models)
-    assert reasons(without)[DIRECTION] == "it needs both captions" and IMAGE_SIMILARITY not in reasons(without)
+    assert reasons(without)[DIRECTION] == "needs both captions" and IMAGE_SIMILARITY not in reasons(without)
     (equal,) = ScoreJob(**captions).run(source, source, "x", models)
-    assert reasons(equal)[DIRECTION] == "nothing has changed, so that there is no direction"
+    assert reasons(equal)[DIRECTION] == "nothing changed, so there is no direction"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_judge_that_was_cut_off_goes_on(source, edited, tmp_path):
         ScoreJob().run(source, batch, "x", ScoringModels(Thinker(Says(*answers, KeyboardInterrupt())), tmp_path))
     chat = Says(*answers)
     first = ScoreJob().run(source, batch, "x", ScoringModels(Thinker(chat), tmp_path), announce=news.append)
-    assert len(chat.asked) == 2 and news == [f"2 of the judge's 4 answers were there already, in {tmp_path}."]
+    assert len(chat.asked) == 2 and news == [f"2 of the judge's 4 answers were already in {tmp_path}."]
     again = ScoreJob().run(source, batch, "x", ScoringModels(Thinker(Says()), tmp_path))
     assert again == first and again[0].value(OVERALL) == 4
     other = Says(*answers * 2)

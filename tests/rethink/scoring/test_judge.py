@@ -96,7 +96,7 @@ def test_scores_that_were_not_read_are_left_out_of_the_mean():
     _, found = ask(*answers, passes=2)
     by_measure = {m.measure: m for m in found.measurements}
     assert by_measure[FOLLOWING].value == 9 and by_measure[NATURALNESS].value == 7 and by_measure[OVERALL].value == 9
-    assert found.notes == ("All scores are there in 1 of 2 passes: its answer holds no scores ('no').",)
+    assert found.notes == ("Only 1 of 2 passes have all scores: its answer contains no scores ('no').",)
 
 
 def test_a_judge_that_is_gone_is_the_reason():

@@ -21,7 +21,7 @@ def test_as_a_table_as_lines_and_as_json():
     scores = EditScores(
         (
             Measurement(OVERALL, 7.5, 0.5),
-            Measurement(IMAGE_SIMILARITY, None, why="there is no CLIP"),
+            Measurement(IMAGE_SIMILARITY, None, why="no CLIP model given"),
         ),
         "It snows.",
         ("A note.",),
@@ -30,13 +30,13 @@ def test_as_a_table_as_lines_and_as_json():
         "judge:",
         "  overall            7.50 ± 0.50  0 to 10, higher is better",
         "CLIP:",
-        "  image similarity  not measured  there is no CLIP",
+        "  image similarity  not measured  no CLIP model given",
         "A note.",
         "The judge: It snows.",
     ]
     assert scores.brief.splitlines()[:2] == [
         "judge: overall 7.50 ± 0.50",
-        "not measured: image similarity (there is no CLIP)",
+        "not measured: image similarity (no CLIP model given)",
     ]
     assert scores.as_dict()["measurements"][1]["value"] is None and scores.value(OVERALL) == 7.5
     with pytest.raises(KeyError):

@@ -136,7 +136,7 @@ def test_an_edit_of_another_size_or_no_image_is_no_score(items, tmp_path):
 
 
 def test_a_judge_has_no_place_here(tmp_path):
-    with pytest.raises(RethinkError, match="^judge: Built-in world has an exact one of its own"):
+    with pytest.raises(RethinkError, match="^judge: Built-in world has its own exact judge"):
         BenchmarkJob(BENCHMARK, None, tmp_path).run(judge=Thinker(Insists()))
 
 
