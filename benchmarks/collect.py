@@ -1,5 +1,5 @@
-"""The data rules on many synthetic runs: every rule drops exactly the runs that it should, whatever is wrong with others, and
-memory stays flat. The job runs in a process of its own, on a tenth of the runs and on all of them.
+"""Check the dataset rules on many synthetic runs: every rule drops exactly the runs it should, whatever is wrong with others, and
+memory stays flat. The job runs in its own process, first on a tenth of the runs, then on all of them.
 
     python benchmarks/collect.py --runs 10000
 """
@@ -27,7 +27,7 @@ from rethink.steps import Critique, Preservation, Step
 from rethink.trajectory import RECORD_FILE, SOURCE_FILE, new_trajectory
 
 KINDS = ("add", "remove", "color", "style", "background")
-# What is wrong with a run, by turns; a copy is of the one before.
+# What is wrong with each run, in turn; a copy is a copy of the previous run.
 FAULTS = (*[""] * 7, "copy", "unreadable", "newer", "image", "unfinished", "failed")
 TURNS = 5
 
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def write_runs(folder: Path, count: int) -> dict[str, int]:
-    """Runs of every kind, right and wrong, which share their image files; → how many each rule should drop."""
+    """Write runs of every kind, good and bad, that share image files; → how many each rule should drop."""
     rng, expected, text, model = random.Random(count), Counter(), "", write_model(folder.with_name("model"))
     for number in range(count):
         place, fault = folder / f"{number % 100:02d}" / f"{number:06d}", FAULTS[number % len(FAULTS)]
@@ -89,7 +89,7 @@ def write_runs(folder: Path, count: int) -> dict[str, int]:
 
 
 def drop_by_plain_rules(scores: list[int]) -> str:
-    """ThinkEdit's rule, as the paper says it."""
+    """ThinkEdit's rule, as stated in the paper."""
     if len(scores) == 1:
         return "single"
     return "" if max(scores[1:]) >= scores[0] else "harm"
@@ -130,7 +130,7 @@ def record_of(model, number: int, scores: list[int], fault: str) -> dict:
 
 
 def measure(runs: Path) -> dict:
-    """The job on a folder of runs: what it made, how long it took, and the most memory that it held."""
+    """Run the job on a folder of runs; → what it made, how long it took, and its peak memory."""
     import resource
 
     output = runs.with_name(f"{runs.name}-data")
@@ -152,7 +152,7 @@ def measure(runs: Path) -> dict:
 
 
 def check_data(runs: Path, found: dict) -> bool:
-    """Whether the data set is what the rules say: cut at the best, the calmest for SFT, no group above twice the middle one."""
+    """Whether the dataset follows the rules: cut at the best, the lowest variance for SFT, no group above twice the median."""
     output = runs.with_name(f"{runs.name}-data")
     lines = (output / "llama-factory-sft.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]

@@ -1,10 +1,9 @@
-"""What an editor encodes again for a later edit of the same image: every family, against its plain pipeline.
+"""Count what an editor encodes again for a later edit of the same image: every family, against its plain pipeline.
 
     python benchmarks/encoders.py
 
-Counted on miniatures with random weights: how often the VAE's encoder (“vae”), the vision tower (“sight”) and the text
-encoders (“text”) run. The code is that of the real models. Prints a table for people, then one JSON object of figures
-as its last line.
+Uses miniatures with random weights and the code of the real models, and counts how often the VAE's encoder (“vae”), the
+vision tower (“sight”) and the text encoders (“text”) run. Prints a table for people; the last line is one JSON object of figures.
 """
 
 import importlib.util
@@ -47,7 +46,7 @@ def our_edit(editor, image, instruction, seed):
 
 
 def counts(edit, editor, image):
-    """{edit: {encoder: how often it ran}}."""
+    """{edit: {encoder: number of runs}}."""
     calls = count_encodes(editor, setattr)
     result = {}
     for name, (instruction, seed) in EDITS.items():

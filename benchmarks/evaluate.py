@@ -1,13 +1,13 @@
-"""Whether what the benchmarks say can be relied on: means against their definitions, judge calls against the server's own pace, and
-intervals against known truths.
+"""Check whether the benchmarks' results are reliable: means against their definitions, judge throughput against the server's own,
+and intervals against known truths.
 
     python benchmarks/evaluate.py
 
-aggregation_max_error: the largest difference between a figure and its definition, on random scores. judge_throughput: of judging a
-thousand edits, as a share of what plain requests of the same size get out of the same server, which answers after --latency seconds:
-both in turn, in rounds, of which the middle one counts, so that whatever else the machine does comes to both.
-interval_coverage: how often a 95% interval holds the truth, the worst and the best of several kinds of scores and votes. false_better:
-how often “better” or “decided” is said of two that are alike.
+aggregation_max_error: the largest difference between a figure and its definition, on random scores. judge_throughput: the rate of
+judging a thousand edits, as a share of the rate of plain requests of the same size to the same server, which answers after --latency
+seconds. The two alternate in rounds, and the median counts, so that other load on the machine affects both alike.
+interval_coverage: how often a 95% interval contains the truth, the worst and the best of several kinds of scores and votes.
+false_better: how often two equal editors are called “better” or “decided”.
 """
 
 import argparse
@@ -59,13 +59,13 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--edits", type=int, default=1000, help="that are judged (default 1000)")
+    parser.add_argument("--edits", type=int, default=1000, help="edits to judge (default 1000)")
     parser.add_argument(
-        "--latency", type=float, default=0.25, help="seconds of the server for an answer (default 0.25)"
+        "--latency", type=float, default=0.25, help="seconds the server takes per answer (default 0.25)"
     )
-    parser.add_argument("--concurrency", type=int, default=4, help="calls at once (default 4)")
-    parser.add_argument("--side", type=int, default=256, help="of the edits, in pixels (default 256)")
-    parser.add_argument("--trials", type=int, default=1000, help="of each simulation (default 1000)")
+    parser.add_argument("--concurrency", type=int, default=4, help="concurrent calls (default 4)")
+    parser.add_argument("--side", type=int, default=256, help="side of the edits in pixels (default 256)")
+    parser.add_argument("--trials", type=int, default=1000, help="trials of each simulation (default 1000)")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -74,7 +74,7 @@ def read_options() -> argparse.Namespace:
 
 
 def aggregation_errors(rng: np.random.Generator, count: int = 400) -> dict[str, float]:
-    """The largest error of each benchmark's headline and of one other figure, by arrays instead of our sums."""
+    """The largest error of each benchmark's headline and of one other figure, computed with arrays instead of our sums."""
     return {
         "gedit": _gedit_error(rng, count),
         "imgedit": _imgedit_error(rng, count),
@@ -145,7 +145,7 @@ def _kris_error(rng: np.random.Generator, count: int) -> float:
 
 
 def judge_throughput(options: argparse.Namespace) -> float:
-    """Judging against plain requests, of the same number and size, `options.concurrency` at once."""
+    """Compare judging with plain requests of the same number and size, `options.concurrency` at once."""
     ready, stop = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(stop, options.latency), daemon=True)
     server.start()
@@ -184,7 +184,7 @@ def serve(stop, latency: float) -> None:
 
 
 def _rounds(folder: Path, port: int, options: argparse.Namespace) -> Iterator[tuple[float, float]]:
-    """(plain requests, judged edits) a second, of every round."""
+    """(plain requests, judged edits) per second, for every round."""
     row, generator = BENCHMARKS["imgedit"], torch.Generator().manual_seed(options.seed)
     smooth = torch.rand(1, 3, 16, 16, generator=generator)
     photo = torch.nn.functional.interpolate(smooth, options.side, mode="bicubic").clamp(0, 1).movedim(1, -1)
@@ -208,7 +208,7 @@ def _rounds(folder: Path, port: int, options: argparse.Namespace) -> Iterator[tu
 
 
 def _request(port: int, body: bytes, count: int, concurrency: int) -> float:
-    """Seconds for so many requests, each on a connection of its own."""
+    """Seconds for this many requests, each on its own connection."""
 
     def send(_: int) -> None:
         connection = HTTPConnection("127.0.0.1", port)
@@ -226,7 +226,7 @@ def _request(port: int, body: bytes, count: int, concurrency: int) -> float:
 
 
 def simulate(trials: int) -> tuple[dict[str, float], dict[str, float]]:
-    """(how often intervals hold the truth, how often two that are alike are said to differ), by kind."""
+    """(how often intervals contain the truth, how often two equal ones are said to differ), by kind."""
     kinds = {
         "100 sources": (100, 1, "normal"),
         "40 sources of 1 to 4 items": (40, 4, "normal"),
@@ -237,7 +237,7 @@ def simulate(trials: int) -> tuple[dict[str, float], dict[str, float]]:
     held, wrong = {}, {}
     for name, (size, more, shape) in kinds.items():
         held[name], wrong[name] = _means(trials, size, more, shape) if shape else _votes(trials, size, more)
-        print(f"{name:<44}{held[name]:.1%} hold the truth, {wrong[name]:.1%} false", flush=True)
+        print(f"{name:<44}{held[name]:.1%} contain the truth, {wrong[name]:.1%} false", flush=True)
     return held, wrong
 
 
@@ -256,7 +256,7 @@ def _means(trials: int, sources: int, most: int, shape: str) -> tuple[float, flo
 
 
 def _votes(trials: int, count: int, ties: float) -> tuple[float, float]:
-    """Votes for three of known strength, and for two that are alike."""
+    """Votes for three editors of known strength, and for two equal ones."""
     held = false = 0
     for trial in range(trials):
         rng = np.random.default_rng(trial)

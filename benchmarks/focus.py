@@ -1,11 +1,11 @@
-"""How well the built-in thinker points, and what focus brings, by the exact oracle of the built-in world.
+"""Measure how well the built-in thinker points and what focus gains, by the exact oracle of the built-in world.
 
     python benchmarks/focus.py [--tasks N] [--lessons N] [--thinker FOLDER]
 
-First held-out drawn edits: how many of the parts that are wrong, that changed unasked and where the edit belongs have a box of
-their kind on them (intersection over union of 0.5 and more), and how many boxes are on one. Then later turns of the built-in
-editor held to boxes against free ones, and the results of whole runs: with a thinker that knows the answer and points at the true
-places, and with the built-in one. The last line is JSON.
+First, on held-out drawn edits: how many parts (wrong parts, parts changed without being asked, and the place of the edit) have a box
+of their kind on them (intersection over union of at least 0.5), and how many boxes are on such a part. Then, later turns of the
+built-in editor limited to boxes against free ones, and the results of whole runs, both with a thinker that knows the answer and points
+at the true places and with the built-in thinker. The last line is JSON.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def overlap(one, other):
 
 
 def hits(regions, others):
-    """How many of the regions one of the others of the same kind lies on."""
+    """How many of the regions are covered by one of the others of the same kind."""
     return sum(
         any(region.kind == other.kind and overlap(region.box, other.box) >= ENOUGH for other in others)
         for region in regions
@@ -97,7 +97,7 @@ def measure_aim(thinker, lessons):
 
 @dataclass(frozen=True)
 class Turn:
-    """kept: all else was left alone. disturbed: places that changed unasked. psnr: dB outside the edit. success: of the edit."""
+    """A later turn. kept: the rest was kept. disturbed: places changed without being asked. psnr: dB outside the edit. success: of the edit."""
 
     kept: bool
     disturbed: int
@@ -117,7 +117,7 @@ def run(editor, thinker, task, seed, focus):
 
 
 def compare(editor, tasks, thinker=None):
-    """Rows of figures, "focus" and "free". thinker: None for the one that knows the answer."""
+    """Rows of figures, "focus" and "free". thinker: None for the thinker that knows the answer."""
     figures = {}
     for name in ("free", "focus"):
         rows = [
@@ -138,7 +138,7 @@ def compare(editor, tasks, thinker=None):
 
 
 def draw_tasks(count):
-    """{number: held-out task} whose edit has a place: where the background changes, all is the place."""
+    """{number: held-out task} whose edit has a place; for a new background, the place would be everything."""
     tasks, number = {}, 0
     while len(tasks) < count:
         task = sample_task(number, LEVELS[number % len(LEVELS)], wording="held_out")
@@ -169,9 +169,9 @@ def main():
     parser.add_argument("--lessons", type=int, default=200)
     parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER)
     options = parser.parse_args()
-    warnings.filterwarnings("ignore", "instruction:", UserWarning)  # unusual ones are longer than the editor reads
+    warnings.filterwarnings("ignore", "instruction:", UserWarning)  # unusual ones are longer than what the editor reads
     chat = load_thinker(options.thinker)
-    chat.name = BUILT_IN  # as a run has it: the built-in one is asked for boxes
+    chat.name = BUILT_IN  # as in a run: the built-in thinker is asked for boxes
     built_in = Thinker(chat, max_tokens=TOKENS)
     aim = measure_aim(built_in, options.lessons)
     editor, tasks = load_editor(EDITOR_FOLDER), draw_tasks(options.tasks)

@@ -1,9 +1,9 @@
-"""Requests written down by hand, for no rule: what somebody might ask for in words and turns that training never held.
+"""Handwritten requests that follow no rule: what somebody might ask for in words and phrases that training never contained.
 
-By group, as those of wide English, and kind of edit; placeholders as in `phrasings`, and {bare} for the thing that changes without
-"the", {oldshape} for its shape.
+Grouped like those of wide English, and by kind of edit; placeholders as in `phrasings`, plus {bare} for the thing that changes without
+"the", and {oldshape} for its shape.
 
-BY_OTHERS is what was written without sight of the rules, the lessons and the other sentences, after all of these.
+BY_OTHERS was written last, without knowing the rules, the lessons and the other sentences.
 """
 
 import json

@@ -1,14 +1,14 @@
-"""InstructPix2Pix in miniature (arXiv 2211.09800, sections 3 and 4.2): a text-to-image model draws pairs by Prompt-to-Prompt, CLIP
-filters them, and the same model, widened, learns from them to follow instructions.
+"""Reproduce InstructPix2Pix in miniature (arXiv 2211.09800, sections 3 and 4.2): a text-to-image model generates pairs by
+Prompt-to-Prompt, CLIP filters them, and the same model, widened, learns to follow instructions from them.
 
-    python benchmarks/instruct_pix2pix.py                     # --work FOLDER goes on where it was cut off
+    python benchmarks/instruct_pix2pix.py                     # with --work FOLDER, an interrupted run resumes
 
-The text-to-image model is the built-in editor without its image, which training often took away: asked to add a red star, it
-makes up the scene around it. Of its sense for source images nothing is left, as the channels for them are cut off.
+The text-to-image model is the built-in editor without its image, which was often dropped in training: asked to add a red star, it
+makes up the scene around it. It cannot use source images at all, because their channels are removed.
 
-ip2p_over_sdedit: how much further the edits go the way of the captions than SDEdit's on the same model, at equal similarity to the
-source, on average over the similarities that both reach. filtered_over_unfiltered: the same of pairs that CLIP has chosen, over as
-many that were drawn. success: of held-out edits, by the exact oracle, at the best point of each curve.
+ip2p_over_sdedit: how much better the edits follow the direction of the captions than SDEdit's on the same model, at equal similarity to
+the source, averaged over the similarities that both reach. filtered_over_unfiltered: the same for pairs chosen by CLIP against the same
+number of unfiltered pairs. success: on held-out edits, by the exact oracle, at the best point of each curve.
 """
 
 import argparse
@@ -91,11 +91,11 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, help="folder to keep pairs and editors in; a run that was cut off goes on")
+    parser.add_argument("--work", type=Path, help="folder for pairs and editors; an interrupted run resumes")
     parser.add_argument("--captions", type=int, default=80, help="pairs of captions")
-    parser.add_argument("--candidates", type=int, default=12, help="of every pair of captions")
-    parser.add_argument("--steps", type=int, default=1500, help="of both trainings")
-    parser.add_argument("--cases", type=int, default=60, help="held-out edits that are measured")
+    parser.add_argument("--candidates", type=int, default=12, help="candidates per pair of captions")
+    parser.add_argument("--steps", type=int, default=1500, help="optimizer steps of both trainings")
+    parser.add_argument("--cases", type=int, default=60, help="held-out edits to measure")
     return parser.parse_args()
 
 
@@ -124,12 +124,12 @@ def write_text_to_image(folder: Path) -> Path:
 
 
 def asked_for(caption: str) -> str:
-    """A caption in the words by which the model draws what it says."""
+    """A caption, phrased so that the model draws it."""
     return f"add {caption}"
 
 
 class Painter(TextToImageModel):
-    """The text-to-image model, which is asked for what captions say."""
+    """The text-to-image model, prompted with captions."""
 
     @contextmanager
     def pipeline(self) -> Iterator:
@@ -143,7 +143,7 @@ class Painter(TextToImageModel):
 
 
 class Redrawing:
-    """SDEdit, which is asked for what captions say."""
+    """SDEdit, prompted with captions."""
 
     def __init__(self, editor):
         self._editor = editor
@@ -170,7 +170,7 @@ def sdedit_of(folder: Path) -> ModelSource:
 
 
 def draw_pairs(folder: Path, model: Path, captions: int, candidates: int) -> list[EditPair]:
-    """All candidates of so many pairs of captions."""
+    """All candidates of this many pairs of captions."""
     job = PromptToPromptJob(
         tuple(sample_captions(captions)),
         folder,
@@ -185,7 +185,7 @@ def draw_pairs(folder: Path, model: Path, captions: int, candidates: int) -> lis
 
 
 def sample_captions(number: int) -> Iterator[CaptionEdit]:
-    """A thing, and the same in another color or shape; instructions name no place, as training mirrors images."""
+    """A thing and the same in another color or shape; instructions name no place, because training mirrors images."""
     rng = Random(1)
     for _ in range(number):
         place, (color, shape) = rng.choice(PLACES), rng.choice(TRAIN_LOOKS)
@@ -209,7 +209,7 @@ def caption(color: str, shape: str, place: str) -> str:
 
 
 def choose(pairs: Sequence[EditPair]) -> list[EditPair]:
-    """Those that reach a quantile of every CLIP score, as the built-in CLIP has another scale than the paper's."""
+    """The pairs that reach a quantile of every CLIP score; the built-in CLIP has a different scale from the paper's."""
     scores = np.array([[pair.parameters[name] for name in SCORES] for pair in pairs])
     least = [np.quantile(scores[:, column], KEPT[name]) for column, name in enumerate(SCORES)]
     return [pair for pair, row in zip(pairs, scores) if (row >= least).all()]
@@ -218,7 +218,7 @@ def choose(pairs: Sequence[EditPair]) -> list[EditPair]:
 def train_editor(
     model: Path, work: Path, name: str, chosen: Sequence[EditPair], pairs: Sequence[EditPair], steps: int
 ) -> Path:
-    """The editor that has learned from the chosen pairs."""
+    """The editor trained on the chosen pairs."""
     listing, output, store = work / f"{name}-pairs", work / name, PairStore(work / "pairs")
     listing.mkdir(exist_ok=True)
     rows = [
@@ -243,7 +243,7 @@ def train_editor(
 
 
 def held_out_tasks(number: int) -> list[Task]:
-    """Held-out scenes and wordings, in which the thing is named by color and shape alone."""
+    """Held-out scenes and phrasings in which the thing is named only by color and shape."""
     found = (
         task
         for seed in count()
@@ -254,7 +254,7 @@ def held_out_tasks(number: int) -> list[Task]:
 
 
 def plain_words(task: Task) -> list[str]:
-    """The task in all held-out wordings."""
+    """The task in all held-out phrasings."""
     before, after = changed_things(task)
     words = {"x": f"the {before.name}", "color": after.color, "shape": after.shape}
     return [wording.format(**words) for wording in HELD_OUT_WORDINGS[task.kind]]
@@ -276,7 +276,7 @@ def curve_item(task: Task) -> CurveItem:
 
 
 def captions_of(task: Task) -> list[str]:
-    """Of the source and of the edited image: what the thing is that changes."""
+    """Captions of the source and the edited image, naming the thing that changes."""
     return [caption(*thing.look, PLACES[thing.cell]) for thing in changed_things(task)]
 
 
@@ -289,7 +289,7 @@ def measure_curves(folder: Path, editors: Sequence[ModelSource], cases: int) -> 
 
 
 def mean_gap(one: Curve, other: Curve) -> float | None:
-    """How far one curve lies above the other, on average over the similarities that both reach; None where there are none."""
+    """How far one curve is above the other, averaged over the similarities that both reach; None if there are none."""
     ones, others = (
         np.array(sorted((p.similarity.mean, p.direction.mean) for p in curve.points if p.direction)).T
         for curve in (one, other)
@@ -302,7 +302,7 @@ def mean_gap(one: Curve, other: Curve) -> float | None:
 
 
 def best_success(source: ModelSource, cases: int) -> float:
-    """The most held-out edits that were done, all else kept, over the points of the curve."""
+    """The highest share of held-out edits done with the rest kept, over the points of the curve."""
     editor, tasks = source.load(), held_out_tasks(cases)
     scales = IMAGE_GUIDANCE if editor.family.guides_by_image else STRENGTH
     knob = "image_guidance" if editor.family.guides_by_image else "strength"

@@ -1,12 +1,12 @@
-"""Keep Unchanged Pixels against doing nothing, phase correlation alone and optical-flow compositing.
+"""Compare Keep Unchanged Pixels with doing nothing, phase correlation alone and optical-flow compositing.
 
     python benchmarks/keep_unchanged.py [--rounds N] [--seed N] [--threads N]        needs: scikit-image scikit-learn opencv-python
 
-Photographs of scikit-image and scikit-learn are edited by code, so that the truth is known, then moved (to ±12 px and
-±3 %), tinted, blurred, given noise and saved as JPEG, as if an editor had made them. The rivals find their changes with
-our own rule, on their own alignment. A pixel is edited when the edit changed it by 8/255 or more; untouched are those
+Photographs from scikit-image and scikit-learn are edited by code, so that the truth is known, then moved (up to ±12 px and
+±3 %), tinted, blurred, given noise and saved as JPEG, as if an editor had made them. The alternatives find changes with our
+own rule, on their own alignment. A pixel counts as edited if the edit changed it by 8/255 or more, and as untouched if it is
 farther than MARGIN of the longer side from every pixel that the edit changed at all (the seam has to be somewhere).
-Prints tables for people, then one JSON object as its last line.
+Prints tables for people; the last line is one JSON object.
 """
 
 import argparse
@@ -90,12 +90,12 @@ def make_case(photo, source, kind, photos, rng):
 
 
 def displace(image, shift, zoom):
-    """The image seen by an editor that moves and zooms it, and which pixels of it are still to be seen."""
+    """The image as moved and zoomed by an editor, and which of its pixels are still visible."""
     height, width = image.shape[:2]
     center = np.array([(width - 1) / 2, (height - 1) / 2])
     # Content at the center goes to center + shift; things grow by zoom.
     matrix = np.hstack([np.eye(2) * zoom, (center - zoom * center + np.array(shift))[:, None]])
-    # A change of sampling so slight needs no filter against aliasing.
+    # Resampling this slight needs no anti-aliasing filter.
     moved = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT)
     ys, xs = np.mgrid[:height, :width]
     places = zoom * np.stack([xs, ys], -1) + matrix[:, 2]
@@ -104,7 +104,7 @@ def displace(image, shift, zoom):
 
 
 def degrade(image, rng):
-    """Tint, the softness of an autoencoder, noise and JPEG."""
+    """Add a tint, the softness of an autoencoder, noise and JPEG artifacts."""
     image = image * rng.uniform(0.94, 1.06, 3) + rng.uniform(-0.025, 0.025, 3)
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8))
     image = image + rng.normal(0, rng.uniform(0, 0.015), image.shape)
@@ -271,7 +271,7 @@ WAYS = {"ours": ours, "nothing": nothing, "phase correlation": phase_correlation
 
 
 def measured(case, result):
-    """One case's figures."""
+    """The figures of one case."""
     changed = np.abs(case.clean - case.source).max(-1)
     edited = (changed >= EDITED) & case.seen
     reach = max(1, round(MARGIN * max(changed.shape)))
@@ -290,7 +290,7 @@ def measured(case, result):
 
 
 def total(rows):
-    """What is reported of many cases: 95th percentiles of errors, shares of all pixels."""
+    """The report over many cases: 95th percentiles of errors, shares of all pixels."""
 
     def share(part, whole):
         return sum(row[part] for row in rows) / sum(row[whole] for row in rows)
@@ -307,7 +307,7 @@ def total(rows):
 
 
 def judged(cases, way):
-    """(figures of every case, mean seconds) when done in one way."""
+    """(figures of every case, mean seconds) for one method."""
     rows, seconds = [], 0.0
     for case in cases:
         source, edit = torch.from_numpy(case.source)[None], torch.from_numpy(case.edit)[None]
@@ -319,7 +319,7 @@ def judged(cases, way):
 
 
 def verdicts(pairs):
-    """How often each verdict is given on [(source, edit)]; a verdict but RESTORED must hand the edit back untouched."""
+    """How often each verdict is given on [(source, edit)]; any verdict but RESTORED must return the edit untouched."""
     counts = dict.fromkeys((RESTORED, EVERYTHING_CHANGED, NOTHING_IN_COMMON), 0)
     for source, edit in pairs:
         kept = keep_unchanged(torch.from_numpy(source), torch.from_numpy(edit))[0]
@@ -337,9 +337,9 @@ def seconds_at_a_megapixel(photos, rng):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=2, help="how often every photograph gets every edit")
-    parser.add_argument("--seed", type=int, default=100, help="of the edits and how they are displace and degrade")
-    parser.add_argument("--threads", type=int, default=2, help="of torch and OpenCV")
+    parser.add_argument("--rounds", type=int, default=2, help="number of times every photograph gets every edit")
+    parser.add_argument("--seed", type=int, default=100, help="seed of the edits, displacements and degradations")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch and OpenCV")
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)

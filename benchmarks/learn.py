@@ -1,18 +1,18 @@
-"""What thinking has found out is taught to the editor: how much of it one turn can do afterwards. Judged by the exact oracle.
+"""Teach the editor what thinking found out, and measure how much of it one turn can do afterward, by the exact oracle.
 
     python benchmarks/learn.py --work FOLDER [--runs N] [--more-reasoning N] [--steps N] [--cases N] [--turn-tasks N] [--workers N] …
 
-The built-in editor and thinker think about scenes in unusual words and in words that need reasoning. Trajectories To Pairs makes
-pairs of the runs, with its filters and without; Train Edit LoRA teaches them to the editor, which is held to its plain edits of the
-same scenes: first its text encoder, which learns to read the user's words as the thinker's, then its denoiser, from more runs that need
-reasoning too. Then it edits held-out scenes in one turn, and thinks about others again. Every stage goes on where it was cut off, if
---work is the same folder.
+The built-in editor and thinker run on instructions in unusual words and on instructions that need reasoning. Trajectories To Pairs
+makes pairs from the runs, with and without its filters; Train Edit LoRA teaches them to the editor while keeping its plain edits of the
+same scenes: first to the text encoder, which learns to read the user's words as the thinker's prompts, then to the denoiser, with
+additional reasoning runs. Then the editor edits held-out scenes in one turn and thinks about others again. With the same --work folder,
+every stage resumes where it was interrupted.
 
-Prints a table, then one JSON object; shares are 0…1. distilled_*: success of one turn after it, where before_* is that of the
-editor as it was, and words_* that of the text encoder's LoRA alone; *_plain_lost: what plain edits lose; new_words_*: wordings that no
-pair had. unfiltered_*: of the LoRAs of unfiltered pairs; filter_gain: what the filter brings on unusual wordings. turns_*,
-thinking_*: of runs of at most five turns. cut_off: instructions that are longer than the editor reads. readable_*: how often the new
-color of a thing can be told from what the text encoder makes of an instruction, before it learns, by a linear readout.
+Prints a table, then one JSON object; shares are 0…1. distilled_*: success of one turn afterward; before_*: of the original editor;
+words_*: of the text encoder's LoRA alone; *_plain_lost: what plain edits lose; new_words_*: phrasings that no pair had. unfiltered_*:
+of the LoRAs trained on unfiltered pairs; filter_gain: what the filter gains on unusual phrasings. turns_*, thinking_*: of runs of up to
+five turns. cut_off: instructions that are longer than what the editor reads. readable_*: how often a linear readout of the text
+encoder's output for an instruction, before training, tells the new color of a thing.
 """
 
 import argparse
@@ -55,22 +55,24 @@ from rethink.training.lora_settings import LoraSettings
 from rethink.training.recorded_runs import read_run
 
 HARD = ("unusual", "reasoning")
-LEVELS = ("unusual", "unusual", "reasoning")  # of the runs, in turn: unusual words are many, rules are few
-MORE = 10**5  # the number of the first of more runs of reasoning, from which the denoiser learns too
-LATER = 10**6  # the number of the first task that is thought about before and after
-# What the figures of a stage depend on, among the options.
+LEVELS = ("unusual", "unusual", "reasoning")  # of the runs, in turn: there are many unusual words but few rules
+MORE = 10**5  # the number of the first additional reasoning run, from which the denoiser learns too
+LATER = 10**6  # the number of the first task run with thinking before and after
+# The options on which the figures of a stage depend.
 RUNNING = ("runs", "turns", "start")
 WORDS = ("steps", "batch", "rank", "rate", "keep", "replay", "strength", "seed")
 TRAINING = (*WORDS, "more_reasoning", "denoiser_steps", "denoiser_rate", "denoiser_strength")
 MEASURING = ("cases", "turn_tasks")
-UNFILTERED = RunPairRules(score=0.1, preservation=0, duplicates=-1)  # whatever the thinker gave any points to
+UNFILTERED = RunPairRules(score=0.1, preservation=0, duplicates=-1)  # everything to which the thinker gave any points
 RULES = {"filtered": RunPairRules(), "unfiltered": UNFILTERED}
 
 
 def main() -> None:
     options = read_options()
     torch.manual_seed(0)
-    warnings.filterwarnings("ignore", "instruction:", UserWarning)  # some unusual ones are longer than the editor reads
+    warnings.filterwarnings(
+        "ignore", "instruction:", UserWarning
+    )  # some unusual ones are longer than what the editor reads
     with tempfile.TemporaryDirectory() as temporary:
         figures = measure(Distillation(options.work or Path(temporary), options))
     for name, value in figures.items():
@@ -80,43 +82,41 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, help="folder of all stages; default: one that is thrown away")
-    parser.add_argument("--runs", type=int, default=1200, help="runs that are learned from")
-    parser.add_argument(
-        "--more-reasoning", type=int, default=1200, help="runs of reasoning for the denoiser beside these"
-    )
-    parser.add_argument("--turns", type=int, default=3, help="of these, at most")
+    parser.add_argument("--work", type=Path, help="folder of all stages; default: a temporary one")
+    parser.add_argument("--runs", type=int, default=1200, help="runs to learn from")
+    parser.add_argument("--more-reasoning", type=int, default=1200, help="additional reasoning runs for the denoiser")
+    parser.add_argument("--turns", type=int, default=3, help="maximum turns of these runs")
     parser.add_argument(
         "--start",
         default="polished",
         choices=("instruction", "polished"),
         help="their first prompt; polished is faster",
     )
-    parser.add_argument("--steps", type=int, default=2500, help="of the text encoder's training")
+    parser.add_argument("--steps", type=int, default=2500, help="steps of the text encoder's training")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rank", type=int, default=32)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--keep", default="high", choices=("off", "low", "default", "high"))
-    parser.add_argument("--replay", type=int, default=1000, help="plain edits that are kept")
-    parser.add_argument("--strength", type=float, default=1.0, help="of its LoRA, wherever it is measured")
-    parser.add_argument("--denoiser-steps", type=int, default=2500, help="of the denoiser's training; 0: none")
+    parser.add_argument("--replay", type=int, default=1000, help="plain edits to keep")
+    parser.add_argument("--strength", type=float, default=1.0, help="strength of its LoRA whenever it is measured")
+    parser.add_argument("--denoiser-steps", type=int, default=2500, help="steps of the denoiser's training; 0: none")
     parser.add_argument("--denoiser-rate", type=float, default=1e-3)
     parser.add_argument("--denoiser-strength", type=float, default=0.75)
-    parser.add_argument("--cases", type=int, default=400, help="edits judged of every level")
-    parser.add_argument("--turn-tasks", type=int, default=100, help="tasks thought about before and after")
-    parser.add_argument("--seed", type=int, default=0, help="of the trainings")
+    parser.add_argument("--cases", type=int, default=400, help="edits judged per level")
+    parser.add_argument("--turn-tasks", type=int, default=100, help="tasks run with thinking before and after")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the trainings")
     parser.add_argument(
         "--unfiltered",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="train on the unfiltered pairs too; without it they are only counted and judged",
+        help="also train on the unfiltered pairs; otherwise they are only counted and judged",
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes that think")
+    parser.add_argument("--workers", type=int, default=1, help="thinking processes")
     return parser.parse_args()
 
 
 class Distillation:
-    """All stages of it, each in the work folder once."""
+    """All stages, each run once in the work folder."""
 
     def __init__(self, work: Path, options: argparse.Namespace):
         self.work, self.options = work, options
@@ -127,12 +127,12 @@ class Distillation:
 
     @cached_property
     def folders(self) -> list[Path]:
-        """The runs, thought to their ends. Numbers from which they were made are their names."""
+        """The finished runs, named by the numbers they were made from."""
         return self._think(range(self.options.runs))
 
     @cached_property
     def more_folders(self) -> list[Path]:
-        """More of them, of reasoning alone."""
+        """Additional runs, only of reasoning."""
         return self._think(range(MORE, MORE + self.options.more_reasoning))
 
     def _think(self, numbers: Iterable[int]) -> list[Path]:
@@ -149,14 +149,14 @@ class Distillation:
         return folders
 
     def pairs(self, name: str, more: bool = False) -> PairStore:
-        """Those of the runs by one of RULES. more: of more runs of reasoning too."""
+        """The pairs of the runs by one of RULES. more: also of the additional reasoning runs."""
         options = self.options
         folders = [*self.folders, *self.more_folders] if more else self.folders
         count = f"{options.runs}-{options.more_reasoning}" if more else options.runs
         return RunPairsJob(tuple(folders), self.work / f"pairs-{name}-{count}", RULES[name]).run().pairs
 
     def taught(self, name: str) -> Any:
-        """The editor with what it learned from such pairs: after its words, a LoRA over the denoiser."""
+        """The editor trained on such pairs: the LoRA of the text encoder, then one of the denoiser."""
         options, editor = self.options, self.taught_words(name)
         if not options.denoiser_steps:
             return editor
@@ -165,14 +165,14 @@ class Distillation:
         return self.learned(f"{name}-denoiser", pairs, editor, options.denoiser_strength, rank=16, batch=16, **settings)
 
     def taught_words(self, name: str) -> Any:
-        """The editor with a LoRA over its text encoder."""
+        """The editor with a LoRA on its text encoder."""
         options = self.options
         settings = {"layers": "none", "text_encoder": True, "steps": options.steps, "learning_rate": options.rate}
         sizes = {"rank": options.rank, "batch": options.batch}
         return self.learned(name, self.pairs(name), self.editor, options.strength, **sizes, **settings)
 
     def learned(self, name: str, pairs: PairStore, editor: Any, strength: float, **settings: Any) -> Any:
-        """The editor with a LoRA of this name over it, from these pairs."""
+        """The editor with a LoRA of this name, trained on these pairs."""
         options = self.options
         chosen = LoraSettings(
             **settings,
@@ -190,7 +190,7 @@ class Distillation:
         return editor.with_lora(report.output, strength)[0]
 
     def once(self, name: str, find: Callable[[], dict[str, float]], names: Sequence[str]) -> dict[str, float]:
-        """Figures of a stage, measured once for the same options of these names."""
+        """The figures of a stage, measured once for the same values of these options."""
         key = {each: getattr(self.options, each) for each in names}
         file = self.work / "figures" / f"{name}.json"
         if file.is_file() and (known := json.loads(file.read_text(encoding="utf-8")))["options"] == key:
@@ -204,7 +204,7 @@ class Distillation:
 
 
 def measure(stages: Distillation) -> dict[str, Any]:
-    """Every figure of the JSON object."""
+    """All figures of the JSON object."""
     options = stages.options
     figures: dict[str, Any] = {"bench": "learn", "runs": options.runs, "steps": options.steps, "seed": options.seed}
     before = stages.once("before", lambda: measure_editor(stages.editor, options), MEASURING)
@@ -238,14 +238,14 @@ def has_ended(folder: Path) -> bool:
 
 
 def task_of(folder: Path) -> Task:
-    """What a run was about: of a scene that no test has."""
+    """The task of a run, on a scene that no test has."""
     number = int(folder.name)
     level = "reasoning" if number >= MORE else LEVELS[number % len(LEVELS)]
     return sample_task(number, level, split="train")
 
 
 def think_over(folders: Sequence[Path], turns: int, start: Any) -> None:
-    """Think about the tasks of some runs."""
+    """Run the tasks of some runs."""
     editor, thinker = load_editor(EDITOR_FOLDER), open_thinker(ThinkerConfig(max_tokens=TOKENS))
     for done, folder in enumerate(folders):
         task, number = task_of(folder), int(folder.name)
@@ -253,7 +253,7 @@ def think_over(folders: Sequence[Path], turns: int, start: Any) -> None:
         job = ThinkJob(ThinkTask(render([task.source]), task.instruction, thinker, config=config), editor)
         run = resume_interrupted([folder], job.task, job.options)
         if run is None:
-            shutil.rmtree(folder, ignore_errors=True)  # of a start that was cut off
+            shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted start
             run = start_run(folder, job.task, job.options)
         with run:
             job.run(run, lambda trajectory: None)
@@ -266,13 +266,13 @@ def plain_edits(pairs: PairStore) -> tuple[tuple[str, str], ...]:
     found = []
     for pair in pairs:
         scene = task_of(Path(pair.parameters["run"])).target
-        if scene.things:  # else there is little that could be asked for
+        if scene.things:  # otherwise there is little to ask for
             found.append((pair.source, other_instruction(Random(pair.id), scene)))
     return tuple(found)
 
 
 def measure_pairs(stages: Distillation) -> dict[str, float]:
-    """How many pairs there are, and the share of them that the oracle calls right."""
+    """The number of pairs, and the share that the oracle calls right."""
     right: dict[str, bool] = {}
     for folder in stages.folders:
         run, _ = read_run(folder)
@@ -286,7 +286,7 @@ def measure_pairs(stages: Distillation) -> dict[str, float]:
 
 
 def measure_editor(editor: Any, options: argparse.Namespace) -> dict[str, float]:
-    """All that is measured of an editor."""
+    """Everything measured about an editor."""
     tasks = {LATER + number: sample_task(LATER + number, HARD[number % 2]) for number in range(options.turn_tasks)}
     outcomes = list(think_about(editor, open_thinker(ThinkerConfig(max_tokens=TOKENS)), tasks))
     return {
@@ -312,8 +312,8 @@ def success(editor: Any, tasks: Iterable[Task]) -> float:
 
 
 def share_readable(level: str, tasks: int = 900) -> float:
-    """Of the last third of so many instructions that ask for another color: those whose color a ridge regression on the mean of the
-    text encoder's states tells, learned from the others."""
+    """The share of the last third of this many instructions that ask for another color whose color a ridge regression on the mean of
+    the text encoder's states tells, fitted to the other instructions."""
     from transformers import CLIPTextModel
 
     tokenizer, encoder = open_tokenizer(), CLIPTextModel.from_pretrained(EDITOR_FOLDER / "text_encoder").float()
@@ -340,7 +340,7 @@ def open_tokenizer() -> Any:
 
 
 def share_cut_off(cases: int) -> float:
-    """Of unusual instructions."""
+    """The share of unusual instructions that are cut off."""
     tokenizer = open_tokenizer()
     lengths = [len(tokenizer(task.instruction, verbose=False).input_ids) for task in sample("unusual", cases)]
     return statistics.fmean(length > tokenizer.model_max_length for length in lengths)

@@ -1,19 +1,19 @@
-"""No thinker < SFT < SFT + GRPO? EditThinker's order in miniature, by the exact oracle of the built-in world, in wide English.
+"""No thinker < SFT < SFT + GRPO? EditThinker's ranking in miniature, by the exact oracle of the built-in world, in wide English.
 
     python benchmarks/learn_thinker.py [--thinker FOLDER] [--sft-steps N] [--seeds N …] [--steps N] [--tasks N] [--held-out N] [--work FOLDER]
         [OPTIONS]
 
-First SFT: the thinker of FOLDER learns from a teacher that does not know the editor (`unaware_teacher.py`), for so many steps; 0: GRPO
-begins with the thinker of FOLDER itself. That thinker takes two turns over every task, and is asked about both edits: by the user's own
-words, nearly always wrong, and by its own prompt, right where the editor understood. From these questions it learns by GRPO, anew with
-every seed: its prompts are edited by the built-in editor, the oracle judges; the sentences are of the rules that SFT has lessons of. The
-save is kept that does best on so many other tasks of these as --watched says; 0: the last one. Then the thinkers before and after
-GRPO think over other scenes, in sentences of those rules and of held-out ones, half each, and the oracle says what came of it, and of
-the editor without a thinker. Prints a line a step and the figures as one JSON object; busy: the shares of all steps' time, times the
-threads that torch may use, in which the processor worked for editor, judge and policy (with a GPU: of the time alone), and the share of
-the time in which servers were waited for. What is there in the folder of --work is not made again, and only --seeds and --held-out may
-be others then. OPTIONS: those of
-`train-thinker --method grpo` that begin with --rollouts, --prompts, --batch, --learning-rate, --kl, --preset and --lora-rank.
+First SFT: the thinker in FOLDER learns for --sft-steps steps from a teacher that does not know the editor (`unaware_teacher.py`); with
+0, GRPO starts from the thinker in FOLDER itself. That thinker takes two turns on every task and is asked about both edits: the one by
+the user's own words, nearly always wrong, and the one by its own prompt, right if the editor understood it. From these questions it
+learns by GRPO, from the start with every seed: the built-in editor carries out its prompts, and the oracle judges; the sentences follow
+the rules that SFT has lessons for. The checkpoint that does best on --watched other tasks of these is kept; with 0, the last one. Then
+the thinkers before and after GRPO think about other scenes, half in sentences of those rules and half of held-out rules, and the oracle
+judges the results, and those of the editor without a thinker. Prints one line per step and the figures as one JSON object. busy: the
+shares of the time of all steps, times the threads torch may use, in which the processor worked for editor, judge and policy (with a
+GPU: of the time alone), and the share of time spent waiting for servers. Existing results in the folder of --work are reused; only
+--seeds and --held-out may then differ. OPTIONS: the options --rollouts, --prompts, --batch, --learning-rate, --kl, --preset and
+--lora-rank of `train-thinker --method grpo`.
 """
 
 import argparse
@@ -55,15 +55,15 @@ from rethink.training.thinker_steps import ThinkerStep, hold_out
 
 QUESTION = "{source}{edited}{instruction}\n{prompt}"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-MOST_PROCESSES = 12  # that take the first turns
+MOST_PROCESSES = 12  # for the first turns
 TUNED = ("rollouts", "prompts", "batch", "learning_rate", "kl", "lora_rank")
-DEFAULTS = {"prompts": 12, "learning_rate": 1e-4}  # of these where they are others than for large thinkers
+DEFAULTS = {"prompts": 12, "learning_rate": 1e-4}  # where these differ from those for large thinkers
 
 
 class OracleJudge:
-    """A Chat that judges edits of known tasks exactly. It takes QUESTION only."""
+    """A Chat that judges edits of known tasks exactly. It answers only QUESTION."""
 
-    name, placement = "oracle", "fixed"  # it works here
+    name, placement = "oracle", "fixed"  # it runs in this process
 
     def __init__(self, tasks):
         self.tasks = {(fingerprint(render([task.source])), task.instruction.strip()): task for task in tasks}
@@ -81,13 +81,13 @@ def fingerprint(image):
 
 
 def open_processes(most):
-    """At most so many, of one thread each."""
+    """At most this many processes, with one thread each."""
     return ProcessPoolExecutor(min(os.cpu_count() or 1, most), get_context("spawn"), torch.set_num_threads, (1,))
 
 
 def make_steps(thinker, tasks, folder):
-    """The questions of the first two turns of a thinker (folder) over tasks {number: task}: about the edit by the user's own words,
-    and about the one by what it makes of them. What is there in the folder is not made again."""
+    """The questions of the first two turns of a thinker (folder) on tasks {number: task}: about the edit by the user's own words and
+    about the edit by its own prompt. Existing results in the folder are reused."""
     folder.mkdir(parents=True, exist_ok=True)
     missing = [number for number in tasks if not (folder / f"{number}.json").exists()]
     if missing:
@@ -115,7 +115,7 @@ def take_turns(thinker, numbers, folder):
 
 
 def ask_about(task, path):
-    """The questions about the edits whose files begin as the path does."""
+    """The questions about the edits whose file names start with the path."""
     source, first, second = (Path(f"{path}-{name}.png") for name in ("source", "first", "second"))
     made = {first: task.instruction}
     if second.exists():
@@ -130,7 +130,7 @@ def sample_training(numbers):
 
 
 def sample_held_out(count):
-    """Of held-out scenes, in turn in sentences of rules that were trained on and of held-out ones."""
+    """Tasks on held-out scenes, alternating between sentences of trained rules and of held-out ones."""
     wordings = ("known", "held_out")
     return {10**6 + n: sample_task(10**6 + n, WIDE, wording=wordings[n % 2]) for n in range(count)}
 
@@ -147,7 +147,7 @@ def teach_thinker(options, work):
 
 
 def train_thinker(seed, begin, options, work):
-    """The folder of the thinker that GRPO makes of that of the folder `begin`."""
+    """The folder of the thinker that GRPO trains from the one in the folder `begin`."""
     folder = work / f"thinker-{seed}"
     if (folder / "config.json").exists():
         return folder
@@ -174,7 +174,7 @@ def train_thinker(seed, begin, options, work):
 
 
 def think(folder, held_out, file):
-    """What came of the held-out tasks, {figure: [of every task]}; kept in the file."""
+    """The results on the held-out tasks, {figure: [one per task]}; kept in the file."""
     if not file.exists():
         editor = load_editor(EDITOR_FOLDER)
         thinker = Thinker(load_thinker(folder, dtype="fp32"), max_tokens=TOKENS)
@@ -187,7 +187,7 @@ def think(folder, held_out, file):
 
 
 def compare(before, after):
-    """{figure: value} of the thinker before and of those that it has become, over the same tasks."""
+    """{figure: value} of the thinker before training and of those after it, over the same tasks."""
     figures = {"tasks": len(before["thinking"]), "no_thinker_success": fmean(before["alone"])}
     for name, found in (("before", [before]), ("after", after)):
         figures[f"{name}_success"] = [fmean(each["thinking"]) for each in found]
@@ -209,8 +209,8 @@ def read_arguments():
     for name, default in {"--sft-steps": 60, "--steps": 40, "--tasks": 400, "--watched": 0, "--held-out": 400}.items():
         parser.add_argument(name, type=int, default=default)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER, help="where SFT begins")
-    parser.add_argument("--work", type=Path, help="folder to keep everything in; default: one that is thrown away")
+    parser.add_argument("--thinker", type=Path, default=THINKER_FOLDER, help="thinker that SFT starts from")
+    parser.add_argument("--work", type=Path, help="folder for all results; default: a temporary one")
     parser.add_argument("--preset", default="paper")
     for name in TUNED:
         usual = option_of(GRPOConfig, name).default
@@ -219,12 +219,12 @@ def read_arguments():
 
 
 def check_work(options, folder):
-    """Keeps the options in the folder that is made by them; exits where others made what is there."""
+    """Store the options in the work folder; exit if its contents were made with others."""
     chosen = {name: str(value) for name, value in vars(options).items() if name not in ("seeds", "work", "held_out")}
     file = folder / "options.json"
     if file.exists() and (there := json.loads(file.read_text(encoding="utf-8"))) != chosen:
         others = ", ".join(sorted(name for name in chosen if there.get(name) != chosen[name]))
-        sys.exit(f"--work: what is in {folder} was made with other options ({others}); name another folder.")
+        sys.exit(f"--work: {folder} was made with other options ({others}); choose another folder.")
     file.write_text(json.dumps(chosen, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,9 +1,9 @@
-"""How much video memory each editor needs, computed from its parts' configurations: the table in Load Editor's help.
+"""Compute how much video memory each editor needs from the configurations of its parts: the table in Load Editor's help.
 
     python benchmarks/memory.py
 
-No weights are needed: the parts are built without memory and their parameters counted. What passes through them while
-they work is an estimate (WORK). Prints the table for people (Markdown), then one JSON object as its last line.
+No weights are needed: the parts are built on the meta device and their parameters counted. The memory of activations is
+an estimate (WORK). Prints the table for people (Markdown); the last line is one JSON object.
 """
 
 import json
@@ -18,8 +18,8 @@ import torch
 from rethink.editors.quantization import QUANTIZERS
 
 CARDS = (8, 12, 16, 24)  # GB
-WORK = 2.5  # GB that one image of a megapixel takes on its way through the denoiser or the VAE
-SYSTEM = 0.5  # GB that the desktop and the driver keep
+WORK = 2.5  # GB of activations for a one-megapixel image in the denoiser or the VAE
+SYSTEM = 0.5  # GB used by the desktop and the driver
 BITS = {"bf16": 16, "int8": 8, "nf4": QUANTIZERS["nf4 (bitsandbytes)"].bits}
 
 
@@ -186,7 +186,7 @@ EDITORS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """A way to load: what the two inputs of the node say, and the bits of a large part's weight."""
+    """A way to load: the two inputs of the node, and the bits per weight of a large part."""
 
     offload: str
     bits: str
@@ -207,7 +207,7 @@ CHOICES = (
 
 @dataclass(frozen=True)
 class Part:
-    """parameters: of the whole; largest: of its largest layer; small: never quantized."""
+    """A part. parameters: in total; largest: in its largest layer; small: never quantized."""
 
     parameters: int
     largest: int
@@ -225,7 +225,7 @@ def measured(build, small):
 
 
 def gigabytes(parts, choice):
-    """Peak video memory of an editor of these parts."""
+    """Peak video memory of an editor with these parts."""
     if choice.offload == "sequential":
         weights = max(part.largest for part in parts) * BITS["bf16"] / 8 / 1e9
     else:

@@ -1,16 +1,16 @@
-"""Making pairs against the plain way: damaging images, drawing candidates, and what the filter is worth.
+"""Compare pair making with the plain way: damaging images, drawing candidates, and the value of the filter.
 
     python benchmarks/pairs.py [--only procedural p2p filter] [--photos N] [--captions N] [--edits N]
 
-Procedural: images to pairs on disk, ours on two processes (and one, and four) against a single-process loop over
-Pillow with the same operations and files, as Pillow packs PNGs by itself, and told to pack them as lightly as ours.
-Prompt-to-Prompt: accepted pairs a second, ours in batches with hopeless candidates dropped by their sketches against one
-candidate at a time and a filter after it, same seeds, same thresholds (that one candidate in six reaches), the paper's
-100 Euler ancestral steps. The text-to-image model is the built-in editor without its image: plain as diffusers opens
-it, ours as `optimize_pipeline` leaves it; where that is in bf16, `p2p_speedup_same_precision` has the plain way in bf16 too.
-Filter: the built-in world's exact oracle says which pairs are right; the thresholds are fitted to one half of the pairs
+Procedural: images to pairs on disk, ours in two processes (and one, and four) against a single-process loop over Pillow
+with the same operations and files, both with Pillow's default PNG compression and with one as light as ours.
+Prompt-to-Prompt: accepted pairs per second, ours in batches with hopeless candidates dropped early by their sketches, against one
+candidate at a time with a filter afterward; same seeds, same thresholds (reached by one candidate in six), and the paper's
+100 Euler ancestral steps. The text-to-image model is the built-in editor without its image: plain as diffusers loads it, ours
+after `optimize_pipeline`; if that uses bf16, `p2p_speedup_same_precision` also runs the plain way in bf16.
+Filter: the built-in world's exact oracle decides which pairs are right; the thresholds are fitted to one half of the pairs
 and judged on the other.
-Prints tables for people, then one JSON object as its last line.
+Prints tables for people; the last line is one JSON object.
 """
 
 import argparse
@@ -52,10 +52,10 @@ from rethink.tiny import judge, render, sample_task
 from rethink.tiny.scene import PLACES
 from rethink.tiny.tasks import TRAIN_LOOKS
 
-LOOKS = {10: 0.2}  # steps of a sketch: the share of the good candidates it may cost
-CALIBRATING = 8  # pairs of captions that thresholds and slacks are fitted to; none of them is timed
+LOOKS = {10: 0.2}  # steps of a sketch: the share of good candidates it may cost
+CALIBRATING = 8  # pairs of captions to fit thresholds and slacks to; they are not timed
 ACCEPTED = 1 / 6
-ALONE = 3  # candidates of every pair of captions that the plain way draws in our precision too, for its time
+ALONE = 3  # candidates per pair of captions that the plain way also draws in our precision, to time it
 DRAWING = P2PConfig(guidance=(1.0, 4.0))
 
 
@@ -63,7 +63,7 @@ DRAWING = P2PConfig(guidance=(1.0, 4.0))
 
 
 class Painter(torch.nn.Module):
-    """The built-in editor without its image, which training often took away, is a text-to-image model: asked to add a
+    """The built-in editor without its image, which was often dropped in training, as a text-to-image model: asked to add a
     red star, it makes up the scene around it."""
 
     def __init__(self, pipeline):
@@ -146,7 +146,7 @@ def fitted(painter, clip, triples, candidates):
 
 
 def slacks(estimates, least, good, loss):
-    """(image, caption, direction): each score's that the same share of the good candidates misses, all together `loss`."""
+    """(image, caption, direction): slacks that each lose the same share of good candidates, all together `loss`."""
     short = least - estimates
     short = np.stack([short[:, 0], short[:, 1:3].max(1), short[:, 3]], 1)
     tried = (np.quantile(short[good], 1 - part, axis=0) for part in np.linspace(loss, 0, 41))
@@ -159,7 +159,7 @@ def plain_scores(clip, texts, made):
 
 
 def plain_pairs(painter, clip, texts, triple, seeds, rule, file):
-    """What is noted of the accepted candidates, drawn one by one and filtered afterwards."""
+    """The records of the accepted candidates, drawn one by one and filtered afterward."""
     accepted = []
     for seed in seeds:
         made = generate(painter, triple.input, triple.output, [seed], DRAWING)
@@ -198,14 +198,14 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
             plain_pairs(painter, clip, texts, triple, drawer.seeds(triple)[:ALONE], rule, file)
             seconds["alone"] += (time.perf_counter() - start) * candidates / ALONE
     if not (accepted["plain"] and accepted["ours"]):
-        raise SystemExit("No candidate was good enough to compare anything; give more --captions or --candidates.")
+        raise SystemExit("No candidate was good enough for a comparison; give more --captions or --candidates.")
     plain_rate, rate = len(accepted["plain"]) / seconds["plain"], stats.passed / seconds["ours"]
     lost = 1 - stats.passed / len(accepted["plain"])
     apart = {
         name: distance(*([pair[name] for pair in pairs] for pairs in accepted.values()))
         for name in accepted["plain"][0]
     }
-    print(f"{'':>8} {'accepted':>9} {'seconds':>9} {'a second':>9}")
+    print(f"{'':>8} {'accepted':>9} {'seconds':>9} {'per sec.':>9}")
     print(f"{'plain':>8} {len(accepted['plain']):>9} {seconds['plain']:>9.1f} {plain_rate:>9.3f}")
     print(f"{'ours':>8} {stats.passed:>9} {seconds['ours']:>9.1f} {rate:>9.3f}")
     print(
@@ -213,7 +213,7 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
         f"estimated loss {stats.estimated_loss:.1%}, true loss {lost:.1%}"
     )
     print(
-        "Accepted pairs, distance of the distributions: "
+        "Accepted pairs, distance between the distributions: "
         + ", ".join(f"{name} {gap:.3f}" for name, gap in apart.items())
     )
     return {
@@ -229,7 +229,7 @@ def prompt_to_prompt(editor_folder, clip_folder, captions, candidates, batch):
 
 
 def distance(a, b):
-    """The largest gap between two cumulative distributions (Kolmogorov and Smirnov's)."""
+    """The largest gap between two cumulative distributions (Kolmogorov-Smirnov)."""
     a, b = np.sort(a), np.sort(b)
     points = np.concatenate([a, b])
     return float(
@@ -241,7 +241,7 @@ def distance(a, b):
 
 
 def edited_pairs(editor_folder, clip, count):
-    """(scores, is it right) of pairs that the built-in editor makes at guidances drawn as widely as the paper's."""
+    """(scores, whether right) of pairs made by the built-in editor at guidance scales drawn as widely as in the paper."""
     editor, pairs, rng = load_editor(editor_folder), [], Random(0)
     tasks = (task for task in map(sample_task, range(10**9)) if len(task.accepted) == 1)
     while len(pairs) < count:
@@ -302,7 +302,7 @@ def adapted(pairs):
 
 
 def auc(pairs, name):
-    """The chance that a right pair scores higher than a wrong one (Mann and Whitney's)."""
+    """The probability that a right pair scores higher than a wrong one (Mann-Whitney)."""
     values = np.array([scores[name] for scores, _ in pairs])
     right = np.array([ok for _, ok in pairs])
     ranks = values.argsort().argsort() + 1
@@ -320,7 +320,7 @@ def main():
     parser.add_argument("--edits", type=int, default=800)
     parser.add_argument("--editor", type=Path, default=EDITOR_FOLDER, help="an InstructPix2Pix diffusers folder")
     parser.add_argument("--clip", type=Path, default=CLIP_FOLDER, help="a CLIPModel folder")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)

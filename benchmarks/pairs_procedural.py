@@ -20,7 +20,7 @@ ROUNDS = 3
 
 
 def write_photos(folder, count):
-    """Photographs 768 pixels wide: pieces of scikit-image's where it is installed, else textures as hard to pack."""
+    """Photographs 768 pixels wide: crops of scikit-image's if it is installed, otherwise textures that are as hard to compress."""
     try:
         from skimage import data
 
@@ -99,8 +99,8 @@ def our_run(photos, out, operation, processes):
 
 
 def procedural(count):
-    """Median pairs a second: plain (a quarter of the photographs), and ours with 1, 2 and 4 processes, in turn, for each
-    operation."""
+    """Median pairs per second for each operation: plain (a quarter of the photographs), and ours with 1, 2 and 4 processes,
+    in turn."""
     rates = {}
     with tempfile.TemporaryDirectory() as place:
         photos = Path(place, "photos")
@@ -120,7 +120,7 @@ def procedural(count):
                         made = count if isinstance(name, int) else len(some)
                         taken[name].append(made / (time.perf_counter() - start))
             rates[operation] = {name: statistics.median(times) for name, times in taken.items()}
-    print(f"Procedural: pairs a second, {count} photographs of 768×512, target, input and region written")
+    print(f"Procedural: pairs per second, {count} photographs of 768×512, target, input and region written")
     print(
         f"{'operation':>12} {'plain':>8} {'light':>8} {'ours, 1':>8} {'2':>8} {'4':>8} {'2/plain':>8} {'2/light':>8}"
         f" {'2/1':>6} {'4/1':>6}"

@@ -1,5 +1,5 @@
-"""Kills trainings of the built-in editor at random moments, as `kill -9` does, and lets them end: their losses and their LoRAs
-are those of a training that nobody killed.
+"""Kill trainings of the built-in editor at random moments, as `kill -9` does, and let them resume to the end: their losses and LoRAs
+must equal those of an uninterrupted training.
 
     python benchmarks/resume.py --kills 10
 """
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def live_until(command: list[str], seconds: float) -> bool:
-    """Run a command and kill it after so many seconds; → whether it was done by then."""
+    """Run a command and kill it after this many seconds; → whether it finished by then."""
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         return process.wait(seconds) == 0
@@ -66,7 +66,7 @@ def live_until(command: list[str], seconds: float) -> bool:
 
 
 def result(work: Path, name: str) -> tuple[list[float], dict[str, torch.Tensor]]:
-    """(losses, weights of the last step) of a training that is done."""
+    """(losses, weights of the last step) of a finished training."""
     [file] = (work / f"{name}-training").glob(f"{name}-*/training.json")
     record = json.loads(file.read_text(encoding="utf-8"))
     return record["losses"], load_file(file.parent / record["saves"][-1]["file"])

@@ -1,10 +1,10 @@
-"""Rethink's sampler against the plain diffusers InstructPix2Pix pipeline: time, success, encodes, memory.
+"""Compare Rethink's sampler with the plain diffusers InstructPix2Pix pipeline: time, success, encodes, memory.
 
     python benchmarks/sampler.py [--editor FOLDER] [--cases N] [--threads N]
 
-Every time is the median over edits, every ratio is of medians of one run, ours and theirs in turn. Success is judged by
-the built-in world's exact oracle on held-out scenes. Both sides get the same images, instructions, seeds and weights.
-Prints tables for people, then one JSON object as its last line.
+Times are medians over edits; ratios are of medians of one run, with ours and theirs in turn. Success is judged by the
+built-in world's exact oracle on held-out scenes. Both sides get the same images, instructions, seeds and weights.
+Prints tables for people; the last line is one JSON object.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def milliseconds(contenders, tasks):
     for seed, task in enumerate([tasks[0], *tasks]):
         image = render([task.source])
         for (edit, settings), times in zip(contenders, taken):
-            image = image.clone()  # nobody has seen this image before
+            image = image.clone()  # an image that no cache has seen
             start = time.perf_counter()
             edit(image, [task.instruction], [seed], settings)
             times.append((time.perf_counter() - start) * 1000)
@@ -76,7 +76,7 @@ def milliseconds(contenders, tasks):
 
 
 def success(edit, settings, tasks):
-    """The share of tasks that the oracle calls done with all else kept."""
+    """The share of tasks that the oracle calls done with the rest kept."""
     passed = 0
     for start in range(0, len(tasks), BATCH):
         batch = tasks[start : start + BATCH]
@@ -91,7 +91,7 @@ def scales(settings):
 
 
 def memory(ours, tasks):
-    """Peak memory of the process after a hundred edits over that after ten; None where the system does not tell."""
+    """Peak memory of the process after a hundred edits over that after ten; None if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -108,7 +108,9 @@ def memory(ours, tasks):
 
 def equal_settings(ours, plain, tasks):
     """The worst ratio ours / plain over a few step counts at the plain pipeline's own scales."""
-    print("\nEqual settings (text 7.5, image 1.5, the model's own scheduler), one new image and instruction an edit")
+    print(
+        "\nEqual settings (text 7.5, image 1.5, the model's own scheduler), a new image and instruction for each edit"
+    )
     print(f"{'steps':>6} {'plain ms':>10} {'ours ms':>10} {'ours/plain':>11}")
     ratios = []
     for steps, cases in ((4, 60), (20, 15)):
@@ -150,11 +152,9 @@ def curve(ours, tasks):
 
 
 def equal_success(ours, plain, tasks):
-    """Time ratio of our defaults to the plain pipeline's, or None when ours succeed less often by over a point."""
+    """Time ratio of our defaults to the plain pipeline's, or None if ours succeeds less often by over a point."""
     few = tasks[: max(BATCH, len(tasks) // 4)]
-    print(
-        f"\nPlain pipeline at its {PLAIN_STEPS} steps, three passes each: the scales that suit it best ({len(few)} cases)"
-    )
+    print(f"\nPlain pipeline at its {PLAIN_STEPS} steps, three passes each: its best scales ({len(few)} cases)")
     sweep = {}
     for text, image in PLAIN_SCALES:
         settings = Settings(steps=PLAIN_STEPS, text_guidance=text, image_guidance=image)
@@ -169,7 +169,7 @@ def equal_success(ours, plain, tasks):
     for name, settings, ms, rate in zip(("plain", "ours"), (theirs, own), times, rates):
         print(f"{name:>8} {settings.steps:>6}  {scales(settings):<20} {ms:>8.1f} {rate:>8.1%}")
     if rates[1] < rates[0] - POINT:
-        print("Ours succeed less often: there is no ratio at equal success.")
+        print("Ours succeeds less often, so there is no ratio at equal success.")
         return None, rates
     return times[1] / times[0], rates
 
@@ -177,8 +177,8 @@ def equal_success(ours, plain, tasks):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--editor", type=Path, default=EDITOR_FOLDER, help="an InstructPix2Pix diffusers folder")
-    parser.add_argument("--cases", type=int, default=100, help="held-out tasks that success is judged on")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser.add_argument("--cases", type=int, default=100, help="held-out tasks to judge success on")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)

@@ -1,12 +1,12 @@
-"""What the pack adds to ComfyUI's start: seconds, their share of what ComfyUI itself imports, and heavy modules.
+"""Measure what the pack adds to ComfyUI's startup: seconds, relative to ComfyUI's own imports, and heavy modules.
 
     python benchmarks/startup.py [--runs N]
 
-Every run is a process of its own, with the Python of the ComfyUI that is found (COMFYUI_PATH, the custom_nodes that
-the pack lies in, ~/comfy/ComfyUI). It imports what ComfyUI has imported before it comes to custom nodes, then loads
-a fresh copy of the pack as ComfyUI does; the first run compiles it, the later ones find its bytecode. Seconds are the
-machine's; `share_added` (the pack's seconds to those of ComfyUI's imports, in the same runs) holds on a slow one too.
-Without a ComfyUI it runs on the stand-in.
+Every run is its own process, with the Python of the ComfyUI that is found (COMFYUI_PATH, the custom_nodes folder that
+contains the pack, ~/comfy/ComfyUI). It imports what ComfyUI imports before custom nodes, then loads a fresh copy of the
+pack as ComfyUI does; the first run compiles it, later ones find its bytecode. Seconds depend on the machine;
+`share_added` (the pack's seconds over those of ComfyUI's imports, in the same runs) also holds on a slow one.
+Without a ComfyUI, it runs on the stand-in.
 """
 
 import argparse
@@ -63,7 +63,7 @@ print(json.dumps({"seconds": seconds, "own_seconds": own_seconds, "nodes": len(s
 
 
 def copy_pack(folder: Path) -> Path:
-    """The pack without bytecode."""
+    """Copy the pack without bytecode."""
     folder.mkdir()
     for name in PACK:
         if (ROOT / name).is_dir():
@@ -74,7 +74,7 @@ def copy_pack(folder: Path) -> Path:
 
 
 def measure(python: Path, host: Path, pack: Path) -> dict:
-    """One start: {"seconds", "own_seconds" (of ComfyUI's imports), "nodes", "modules" (top-level names that the pack brought in)}."""
+    """One start: {"seconds", "own_seconds" (of ComfyUI's imports), "nodes", "modules" (top-level names the pack imported)}."""
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [str(python), "-c", SCRIPT, str(host), str(pack)]
@@ -100,11 +100,11 @@ def main() -> None:
     share = statistics.median(run["seconds"] / run["own_seconds"] for run in later)
     heavy = sorted({name for run in [first, *later] for name in run["modules"]} & set(HEAVY))
     print(f"{'start':<34}{'seconds':>10}")
-    print(f"{'the first, compiling the pack':<34}{first['seconds']:>10.3f}")
+    print(f"{'first, compiling the pack':<34}{first['seconds']:>10.3f}")
     print(f"{f'later, median of {runs}':<34}{statistics.median(seconds):>10.3f}")
     print(f"{'later, fastest and slowest':<34}{f'{min(seconds):.3f}–{max(seconds):.3f}':>10}")
-    print(f"{'later, to what ComfyUI imports':<34}{share:>10.1%}")
-    print(f"nodes: {first['nodes']}; modules of others: {', '.join(first['modules']) or 'none'}")
+    print(f"{'later, over those of ComfyUI':<34}{share:>10.1%}")
+    print(f"nodes: {first['nodes']}; third-party modules: {', '.join(first['modules']) or 'none'}")
     figures = {"seconds_added": round(statistics.median(seconds), 4), "share_added": round(share, 4)}
     print(json.dumps(figures | {"heavy_imports": heavy}))
 

@@ -1,10 +1,10 @@
-"""Think-while-edit by the exact oracle: against one turn, best-of-n by the same critic, and the reference's rule.
+"""Measure think-while-edit by the exact oracle: against one turn, best-of-n by the same critic, and the reference's rule.
 
     python benchmarks/think.py [--tasks N] [--seeds N] [--workers N] [--editor FOLDER] [--thinker FOLDER]
 
-Held-out scenes and wordings of four levels in turn, the last one in wide English. Prints how well the thinker sees, success by level, an ablation
-table, success over editor calls, and what the loop and the prefix cache cost and save; then one JSON object.
-Every arm sees the same edits and critiques: what one has made for a task, seed and prompt, no other makes again.
+Uses held-out scenes and phrasings of four levels in turn, the last in wide English. Prints how well the thinker sees, success by
+level, an ablation table, success over editor calls, and what the loop and the prefix cache cost and save; then one JSON object.
+Every arm sees the same edits and critiques: what one arm made for a task, seed and prompt is reused by the others.
 """
 
 import argparse
@@ -55,7 +55,7 @@ LESSONS = range(50_000, 50_500)  # drawn edits on which seeing is measured
 
 
 class Remembering:
-    """An editor that makes the edit of an image by a prompt with a seed only once."""
+    """An editor that makes each edit of an image, prompt and seed only once."""
 
     def __init__(self, editor):
         self.editor, self.made = editor, {}
@@ -73,7 +73,7 @@ class Remembering:
 
 
 class RememberingChat:
-    """A Chat that answers the same question about the same images only once; it counts good for temperature 0."""
+    """A Chat that answers the same question about the same images only once; valid only at temperature 0."""
 
     def __init__(self, chat):
         self.chat_within, self.said, self.name = chat, {}, chat.name
@@ -92,7 +92,7 @@ class RememberingChat:
 
 
 class Case:
-    """One task with one seed, and every arm's result: what it took as (success, editor calls)."""
+    """One task with one seed, and the result of every arm as (success, editor calls)."""
 
     def __init__(self, editor, chat, task, seed):
         self.task, self.seed = task, 1000 * seed
@@ -123,7 +123,7 @@ class Case:
         return best(self.run(turns=1, candidates=TURNS))
 
     def same_prompt(self):
-        """Without refinement: another seed, and the critic says when to stop."""
+        """Without refinement: a new seed each time, until the critic says stop."""
 
         def same(steps, following):
             return following if isinstance(following, Stop) else Continue(self.task.instruction, "user")
@@ -147,13 +147,13 @@ class Case:
         return best(self.polishing[:calls])
 
     def by_teacher(self):
-        """With a thinker that knows the answer: the most that this editor allows."""
+        """With a thinker that knows the answer: the upper bound for this editor."""
         return best(self.run(Teacher(self.task).thinker(), turns=TURNS))
 
     @cached_property
     def reference(self):
-        """[success] of every image under the reference's rule: one seed for all turns, stop at 8 / 8 or when the prompt
-        comes back, and the last image, which nobody looks at, is the result."""
+        """[success] of every image under the reference's rule: one seed for all turns, stop at 8 / 8 or when a prompt
+        repeats; the last image, which is never judged, is the result."""
         images, prompt, prepared = [], self.task.instruction, self.editor.prepare(self.source)
         while len(images) < BUDGET:
             images.append(quantize_to_8bit(self.editor.edit(prepared, [prompt], [self.seed])))
@@ -169,7 +169,7 @@ class Case:
         return made[-1], len(made)
 
     def seen(self):
-        """(semantic score, done, kept, whether the next prompt is plain where one was needed) of the raw instruction's edit."""
+        """(semantic score, done, kept, whether the next prompt is plain if one was needed) of the raw instruction's edit."""
         step = self.thinking[0][0]
         image = quantize_to_8bit(self.editor.made[next(iter(self.editor.made))])
         truth = judge(image, self.task)
@@ -225,12 +225,12 @@ def success(rows, arm, levels=LEVELS):
 
 
 def harm(rows, arm, levels=LEVELS):
-    """How often the first edit was right, and what won was not."""
+    """How often the first edit was right but the winner was not."""
     return statistics.mean(row["one turn"][0] and not row[arm][0] for row in rows if row["level"] in levels)
 
 
 def auc(scores, labels):
-    """The chance that a true one scores higher than a false one, ties counting half; None where either is missing."""
+    """The probability that a true one scores higher than a false one, ties counting half; None if either is missing."""
     true, false = ([s for s, label in zip(scores, labels) if label is wanted] for wanted in (True, False))
     if not true or not false:
         return None
@@ -245,7 +245,7 @@ def seeing(found):
 
 
 def drawn(thinker):
-    """Rows as `Case.seen` gives them, of held-out edits that were drawn, not made."""
+    """Rows as from `Case.seen`, for held-out edits that were drawn by code, not made by the editor."""
     found = []
     for seed in LESSONS:
         example = draw_example(seed, split="test")
@@ -271,7 +271,7 @@ class Stopwatch:
 
 
 def loop_overhead(editor, chat, runs=20):
-    """Seconds of runs that are neither the editor's nor the thinker's, over all seconds."""
+    """The share of a run's seconds that neither the editor nor the thinker takes."""
     watches = [Stopwatch(editor.prepare), Stopwatch(editor.edit), Stopwatch(chat.chat_all)]
     editor.prepare, editor.edit, chat.chat_all = watches
     total = Stopwatch(lambda run: [None for _ in run])
@@ -284,7 +284,7 @@ def loop_overhead(editor, chat, runs=20):
 
 
 def prefill_ratio(chat, images=20):
-    """Seconds to read a critique's question from turn 2 on, with the remembered prefix over without. Answers must agree."""
+    """Seconds to read a critique's question from turn 2 on, with the cached prefix over without it. Answers must agree."""
     thinker, seconds = Thinker(chat, max_tokens=TOKENS), {True: [], False: []}
     for seed in range(images):
         examples = [draw_example(seed, split="test")] * 2
@@ -300,7 +300,7 @@ def prefill_ratio(chat, images=20):
             seconds[remember].append(watch.seconds)  # of the second one
             if remember:
                 remembered = answers
-        assert answers == remembered, "a remembered prefix changed an answer"
+        assert answers == remembered, "a cached prefix changed an answer"
     del chat._prefill
     return statistics.median(seconds[True]) / statistics.median(seconds[False])
 
@@ -319,7 +319,7 @@ def report(rows, seen):
     print(f"\n{'success over editor calls':<34}" + "".join(f"{n:>8}" for n in range(1, BUDGET + 1)))
     for rule in CURVES:
         points = curve(rows, rule)
-        print(f"{rule + ', at most so many calls':<34}" + "".join(f"{share:>8.1%}" for _, share in points))
+        print(f"{rule + ', by maximum calls':<34}" + "".join(f"{share:>8.1%}" for _, share in points))
         print(f"{'  calls made':<34}" + "".join(f"{calls:>8.2f}" for calls, _ in points))
 
 
@@ -329,8 +329,8 @@ def curve(rows, rule):
 
 
 def calls_ratio(rows, rule):
-    """Editor calls of `rule` over the reference's where both have the success that the reference ends with; above 1 or
-    None: not fewer, or never as good."""
+    """Editor calls of `rule` over the reference's at the success that the reference ends with. Above 1: not fewer; None:
+    never as good."""
     *_, (calls, goal) = curve(rows, "reference")
     points = [(0.0, 0.0), *curve(rows, rule)]
     for (before, less), (after, more) in itertools.pairwise(points):
@@ -354,9 +354,7 @@ def main():
     seen = {"drawn edits": drawn(Thinker(chat, max_tokens=TOKENS)), "the editor's": [row["seen"] for row in rows]}
     report(rows, seen)
     overhead, ratio = loop_overhead(editor, chat), prefill_ratio(chat)
-    print(
-        f"\nThe loop itself takes {overhead:.1%}; a remembered prefix leaves {ratio:.0%} of the prefill from turn 2 on."
-    )
+    print(f"\nThe loop itself takes {overhead:.1%}; a cached prefix leaves {ratio:.0%} of the prefill from turn 2 on.")
     think = f"think, {TURNS} turns"
     print(
         json.dumps(

@@ -1,9 +1,9 @@
-"""Thinking in wide English, by the exact oracle: sentences of rules that the thinker never saw, and sentences written by hand.
+"""Measure thinking in wide English by the exact oracle: sentences of rules that the thinker never saw, and handwritten sentences.
 
     python benchmarks/think_wide.py [--tasks N] [--groups NAME …] [--workers N] [--editor FOLDER] [--thinker FOLDER]
 
-N tasks of held-out scenes of each group: new constructions of known words; words never seen; other verbs in polite, wordy,
-mistyped requests. Prints for each how often the first edit was right, and what won of at most five turns; how often thinking
+N tasks on held-out scenes for each group: new constructions of known words; unseen words; other verbs in polite, wordy,
+mistyped requests. Prints for each how often the first edit was right, and the winner of up to five turns; how often thinking
 did harm; and how often the polished instruction is a plain one that means what was asked; then one JSON object.
 """
 
@@ -41,7 +41,7 @@ def measure(arguments):
     """One worker's rows: {"group", "alone", "thinking", "harmed", "prompt", "turns"} of every task."""
     options, part = arguments
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", "instruction:", UserWarning)  # many are longer than the editor reads
+    warnings.filterwarnings("ignore", "instruction:", UserWarning)  # many are longer than what the editor reads
     editor, thinker = load_editor(options.editor), Thinker(load_thinker(options.thinker), max_tokens=TOKENS)
     return [
         measure_task(editor, thinker, group, number)
@@ -69,7 +69,7 @@ def measure_task(editor, thinker, group, number):
 
 
 def summarize(rows):
-    """By group, and for all: shares of tasks, and the mean number of turns."""
+    """By group and overall: shares of tasks, and the mean number of turns."""
     found = dict.fromkeys(row["group"] for row in rows)
     groups = {group: [row for row in rows if group in ("all", row["group"])] for group in ("all", *found)}
     return {

@@ -1,15 +1,15 @@
-"""A LoRA teaches the built-in editor an edit it was never taught, from pairs made by the inverse edit: how well, and at what
-cost for the edits it knew. Everything is judged by the exact oracle, on scenes and wordings that training never saw.
+"""Teach the built-in editor a new edit by a LoRA, from pairs made by the inverse edit, and measure how well it learns and what the
+edits it knew lose. Everything is judged by the exact oracle, on scenes and phrasings that training never saw.
 
-    python benchmarks/train.py                     # hours; --work FOLDER goes on where it was cut off
+    python benchmarks/train.py                     # takes hours; with --work FOLDER, an interrupted run resumes
     python benchmarks/train.py --parts speed       # any of: success, descriptions, curve, selection, speed
 
-The task: a circle of noise hides a thing, of which nothing is left to see, and the instruction describes it.
+The task: a circle of noise completely hides a thing, and the instruction describes it.
 
-success: the new edit before and after, and what the nine old ones lose. descriptions: what is gained over the same pairs
-without them. curve: with fewer pairs, and without keeping other edits. selection: the save that is chosen against the best of
-all by the oracle, over several seeds. speed: against a loop that encodes images and text at every step, as the example scripts
-of diffusers do.
+success: the new edit before and after, and what the nine old ones lose. descriptions: the gain over the same pairs without
+descriptions. curve: with fewer pairs, and without keeping other edits. selection: the chosen checkpoint against the best one by
+the oracle, over several seeds. speed: against a loop that encodes images and text at every step, like the example scripts of
+diffusers.
 """
 
 import argparse
@@ -45,8 +45,8 @@ from rethink.training.edit_lora_job import TrainEditLoraJob
 from rethink.training.lora_settings import LoraSettings
 
 PARTS = ("success", "descriptions", "curve", "selection", "speed")
-MARGIN = 3  # pixels of the circle around the thing, as the black square has them
-# Short, as the built-in editor reads 30 tokens, and in words that it knows: what it has to learn is what noise is.
+MARGIN = 3  # pixels of the circle around the thing, as for the black square
+# Short, because the built-in editor reads 30 tokens, and in words that it knows: it has to learn only what noise is.
 TEMPLATES = (
     "Remove the noise.",
     "Take the noise away.",
@@ -56,13 +56,13 @@ TEMPLATES = (
     "Make the noise disappear.",
 )
 HELD_OUT_TEMPLATES = ("Get rid of the noise.", "Delete the noise.", "Take the noise out.")
-CURVE = (50, 150)  # pairs, beside all of them
-HIDDEN_EVERY = 4  # every so many scenes have a black square, so that taking it away is among the edits to be kept
+CURVE = (50, 150)  # numbers of pairs, besides all of them
+HIDDEN_EVERY = 4  # one scene in this many has a black square, so that removing it is among the edits to keep
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """An edit to be judged: image, instruction, and the oracle's task."""
+    """An edit to judge: image, instruction, and the oracle's task."""
 
     image: torch.Tensor
     task: Task
@@ -97,27 +97,27 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, help="folder to keep pairs and runs in; a run that was cut off goes on")
+    parser.add_argument("--work", type=Path, help="folder for pairs and runs; an interrupted run resumes")
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--pairs", type=int, default=500)
-    parser.add_argument("--cases", type=int, default=200, help="edits judged, of the new kind and of every old one")
+    parser.add_argument("--cases", type=int, default=200, help="edits to judge, of the new kind and of every old one")
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--layers", default="all", choices=("family", "all"))
-    parser.add_argument("--saves", type=int, default=5, help="LoRAs that are measured on the way")
+    parser.add_argument("--saves", type=int, default=5, help="checkpoints to measure during training")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--keep", default="high", choices=("off", "low", "default", "high"))
-    parser.add_argument("--strength", type=float, default=0.9, help="of the LoRA, wherever it is measured")
+    parser.add_argument("--strength", type=float, default=0.9, help="strength of the LoRA whenever it is measured")
     parser.add_argument("--replay", type=int, default=500, help="images on which the old edits are kept")
-    parser.add_argument("--seeds", type=int, default=5, help="of the part selection")
-    parser.add_argument("--speed-steps", type=int, default=20, help="of the part speed, for either side")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds of the part selection")
+    parser.add_argument("--speed-steps", type=int, default=20, help="steps of the part speed, for each side")
     return parser.parse_args()
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What came of one training. by_save: the success of every save. chosen: the LoRA that was chosen."""
+    """The result of one training. by_save: the success of every checkpoint. chosen: the LoRA that was chosen."""
 
     by_save: dict[int, float]
     best: int
@@ -130,12 +130,12 @@ class Lesson:
 
     @property
     def regret(self) -> float:
-        """What the best save by the oracle does better than the one that was chosen."""
+        """How much better the best checkpoint by the oracle is than the chosen one."""
         return max(self.by_save.values()) - self.success
 
 
 class School:
-    """The editor, its exercises, and the lessons that it has had."""
+    """The editor, its exercises, and the lessons it has had."""
 
     def __init__(self, folder: Path, options: argparse.Namespace):
         self.folder, self.options = folder, options
@@ -144,7 +144,7 @@ class School:
         self._lessons: dict[tuple, Lesson] = {}
 
     def exercises(self, describe: bool) -> list[Exercise]:
-        """With or without descriptions in their instructions; made once."""
+        """The pairs, with or without descriptions in their instructions; made once."""
         if describe not in self._exercises:
             folder = self.folder / ("test" if describe else "test-plain")
             self._exercises[describe] = make_exercises(folder, self.options.cases, describe)
@@ -171,7 +171,7 @@ class School:
         return replace(chosen, **changes)
 
     def lesson(self, pairs: int = 0, describe: bool = True, **changes) -> Lesson:
-        """Train on so many pairs (0: all), with these changes to the settings, and judge every save; once each."""
+        """Train on this many pairs (0: all) with these changes to the settings, and judge every checkpoint; once each."""
         key = (pairs or self.options.pairs, describe, self.settings(**changes))
         if key not in self._lessons:
             told = repr((key, self.options.cases, self.options.strength))
@@ -200,7 +200,7 @@ class School:
 
 
 def write_lesson(record: Path, lesson: Lesson) -> None:
-    """So that a run that is cut off judges nothing twice, and says how long the training took when it was done."""
+    """Store a lesson, so that an interrupted run judges nothing twice and knows how long the training took."""
     record.parent.mkdir(exist_ok=True)
     record.write_text(json.dumps({**asdict(lesson), "chosen": str(lesson.chosen)}), encoding="utf-8")
 
@@ -242,7 +242,7 @@ def measure_curve(school: School) -> dict:
 
 
 def make_pairs(folder: Path, split: str, count: int, templates: tuple[str, ...], describe: bool) -> PairStore:
-    """A store of so many pairs, made by the pack's own synthesis from images of scenes with a named box each."""
+    """A store of this many pairs, made by the pack's own synthesis from images of scenes with one named box each."""
     images = folder / "scenes"
     images.mkdir(parents=True, exist_ok=True)
     scenes = sample_scenes(split, count)
@@ -287,20 +287,20 @@ def box_of(scene: Scene, cell: int, describe: bool) -> NamedBox:
 
 
 def make_exercises(folder: Path, count: int, describe: bool) -> list[Exercise]:
-    """Held-out scenes under noise, with held-out wordings."""
+    """Held-out scenes under noise, with held-out phrasings."""
     pairs = make_pairs(folder, "test", count, HELD_OUT_TEMPLATES, describe)
     by_source = {pair.source: pair for pair in pairs}
     exercises = []
     for number, (scene, cell) in enumerate(sample_scenes("test", count)):
         pair = by_source[f"{number:05d}.png"]
-        covered = scene.with_thing(cell, replace(scene.at(cell), covered=True))  # what may change: that cell
+        covered = scene.with_thing(cell, replace(scene.at(cell), covered=True))  # only that cell may change
         task = Task(covered, pair.instruction, (scene,), "uncover", "plain")
         exercises.append(Exercise(load_image(pairs.file(pair.input)), task))
     return exercises
 
 
 def success(editor, exercises: list[Exercise]) -> float:
-    """The share of the exercises that were done, all else kept."""
+    """The share of the exercises that were done with the rest kept."""
     right = 0
     for start in range(0, len(exercises), BATCH):
         part = exercises[start : start + BATCH]
@@ -331,7 +331,7 @@ def other_instructions(pairs: int, count: int) -> tuple[tuple[str, str], ...]:
 
 
 def other_instruction(rng: Random, scene: Scene) -> str:
-    """An edit of a scene in any of the everyday wordings; where a black square hides a thing, that it be taken away."""
+    """An edit of a scene in any of the everyday phrasings; if a black square hides a thing, its removal."""
     hidden = next((thing for thing in scene.things if thing.covered), None)
     if hidden:
         color, shape = hidden.look
@@ -342,7 +342,7 @@ def other_instruction(rng: Random, scene: Scene) -> str:
 
 
 def with_other_words(rng: Random, task: Task) -> str:
-    """The instruction of a task in any of the everyday wordings."""
+    """The instruction of a task in any of the everyday phrasings."""
     patterns = {"x": "(?P<x>.+)", "new": "(?P<new>.+?)", "place": r"(?P<place>\w+ \w+)", "at": "(?P<at> at the .+)?"}
     pattern = re.sub(r"{(\w+)}", lambda name: patterns.get(name[1], rf"(?P<{name[1]}>\w+)"), task.wording)
     match = re.fullmatch(pattern, task.instruction)
@@ -351,7 +351,7 @@ def with_other_words(rng: Random, task: Task) -> str:
 
 
 def print_table(figures: dict) -> None:
-    """The figures, one a line, and old edits side by side."""
+    """Print the figures, one per line, and the old edits side by side."""
     old, now = figures.get("old_before", {}), figures.get("old_after", {})
     if old:
         print(f"{'':<14}{'before':>9}{'after':>9}")

@@ -1,4 +1,4 @@
-"""Training on latents that are cached against a loop that encodes images and text at every step."""
+"""Compare training on cached latents with a loop that encodes images and text at every step."""
 
 import multiprocessing
 import resource
@@ -22,14 +22,14 @@ from rethink.training.lora_settings import LoraSettings
 from rethink.training.trainable_lora import ALL_LAYERS, target_layers
 from rethink.training.trainable_parts import trainable_parts
 
-WARM_UP = 3  # steps that are not counted
-DROP = 0.05  # share of samples that lose the text, the image, or both
+WARM_UP = 3  # steps not counted
+DROP = 0.05  # share of samples without the text, the image, or both
 
 
 def compare_speed(pairs: PairStore, settings: LoraSettings, folder: Path, steps: int) -> dict[str, float]:
-    """Samples a second and peak memory of both, each in a process of its own, in float32 with the same layers and batch.
+    """Samples per second and peak memory of both, each in its own process, in float32 with the same layers and batch.
 
-    Ours twice: the second time finds the latents of the first, as every later training on the same pairs does.
+    Ours runs twice: the second run finds the latents of the first, as every later training on the same pairs does.
     """
     figures = {}
     for name, loop in (("plain", run_plain_loop), ("ours", run_our_loop), ("ours", run_our_loop)):
@@ -48,7 +48,7 @@ Step = Callable[[int], None]
 
 
 def _measure(loop: Callable, pairs: Path, settings: LoraSettings, folder: Path, steps: int) -> tuple[float, float]:
-    """(samples a second of this process's own time, peak memory in MiB)."""
+    """(samples per second of this process's CPU time, peak memory in MiB)."""
     torch.set_num_threads(1)
     seconds = loop(PairStore.open_existing(pairs), settings, folder, steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -56,7 +56,7 @@ def _measure(loop: Callable, pairs: Path, settings: LoraSettings, folder: Path, 
 
 
 def _time_steps(step: Step, steps: int) -> float:
-    """Seconds of this process's own time, which other work of the machine does not stretch."""
+    """CPU seconds of this process, which other work on the machine does not stretch."""
     for number in range(WARM_UP):
         step(number)
     started = time.process_time()
@@ -66,7 +66,7 @@ def _time_steps(step: Step, steps: int) -> float:
 
 
 def run_our_loop(pairs: PairStore, settings: LoraSettings, folder: Path, steps: int) -> float:
-    """The trainer's own steps, stage one done."""
+    """The trainer's own steps, after stage one."""
     model = open_edit_model(load_editor(EDITOR_FOLDER))
     settings = adapt(settings, model)
     with trainable_parts(model.editor.module):
@@ -78,8 +78,8 @@ def run_our_loop(pairs: PairStore, settings: LoraSettings, folder: Path, steps: 
 
 
 def run_plain_loop(pairs: PairStore, settings: LoraSettings, folder: Path, steps: int) -> float:
-    """What diffusers' example scripts for InstructPix2Pix and for LoRAs do, put together: a LoRA by peft on the U-Net; images
-    are read, encoded and the instruction too at every step; conditions are dropped at random."""
+    """What diffusers' example scripts for InstructPix2Pix and for LoRAs do, combined: a LoRA by peft on the U-Net; images are
+    read and encoded at every step, and so is the instruction; conditions are dropped at random."""
     import diffusers
     from peft import LoraConfig
 
@@ -119,7 +119,7 @@ def run_plain_loop(pairs: PairStore, settings: LoraSettings, folder: Path, steps
 
 
 class _Pairs(torch.utils.data.Dataset):
-    """The pairs as tensors, read anew every time."""
+    """The pairs as tensors, read again every time."""
 
     def __init__(self, pairs: PairStore, tokenizer: Any):
         self.pairs, self.tokenizer = read_pairs(pairs), tokenizer

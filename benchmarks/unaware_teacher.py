@@ -1,8 +1,8 @@
-"""A thinker after SFT by a teacher that does not know the editor: no benchmark, but where `learn_thinker.py` begins.
+"""Train a thinker by SFT with a teacher that does not know the editor: not a benchmark, but the start of `learn_thinker.py`.
 
-EditThinker's first stage learns from GPT-4.1, which sees what is wrong and knows what is meant, but not which words the editor at hand
-understands (arXiv 2512.05965, section 4). So does this teacher: it judges exactly, and says the request in any words that people have for
-it in the built-in world, of which the editor has learned a third. What the editor understands is left to reinforcement.
+EditThinker's first stage learns from GPT-4.1, which sees what is wrong and knows what is meant, but not which words the given editor
+understands (arXiv 2512.05965, section 4). This teacher is the same: it judges exactly and phrases the request in any words that people
+use for it in the built-in world, of which the editor has learned a third. Reinforcement has to learn what the editor understands.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ from rethink.training.conversations import Conversation
 from rethink.training.thinker_settings import SFTConfig
 from rethink.training.thinker_sft import train
 
-KNOWN = 1 / 3  # share of its prompts that are in words of the editor's training
+KNOWN = 1 / 3  # share of its prompts in words from the editor's training
 CONFIG = SFTConfig(batch=16, accumulate=2, learning_rate=2e-4, checkpointing=False, precision="no", workers=0)
 
 
@@ -34,7 +34,7 @@ class Lessons:
 
 
 def say(task, rng):
-    """What the task asks for, in words that the teacher happens to use."""
+    """What the task asks for, in words that the teacher happens to choose."""
     words = plain_words(task)
     if rng.random() < KNOWN:
         return with_articles(rng.choice(WORDINGS[task.kind]).format(**words))
@@ -43,5 +43,5 @@ def say(task, rng):
 
 
 def teach(chat, steps, work):
-    """The model of a TransformersChat after so many steps."""
+    """The model of a TransformersChat after this many steps."""
     return train(chat, Lessons(), CONFIG, work, length=steps * CONFIG.batch * CONFIG.accumulate)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RethinkError
-from ..progress import ignore_progress
+from ..progress import format_count, ignore_progress
 from ..text_files import show_name
 from .arguments import add_command, add_field
 from .edit import EXIT_CODES
@@ -124,7 +124,9 @@ def run_train_lora(options: argparse.Namespace) -> int:
     )
     if skipped:
         name, why = map(show_name, skipped[0])
-        print(f"pairs: {len(skipped)} were left out; the first is {name}: {why}.", file=sys.stderr)
+        print(
+            f"pairs: {format_count(len(skipped), 'was', 'were')} left out; the first is {name}: {why}.", file=sys.stderr
+        )
     job = TrainEditLoraJob(
         pairs,
         output,

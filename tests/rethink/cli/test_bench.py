@@ -59,7 +59,7 @@ def test_mistakes_are_said(tmp_path, capfd, monkeypatch):
     for arguments, why in (
         (["imgedit", data, "-o", tmp_path / "nowhere"], "not a results folder"),
         (["tiny", "--cases", 0], "--cases: expected 1 or more, got 0."),
-        (["tiny", "--against", tmp_path, "--think"], "--against: goes with -o FOLDER"),
+        (["tiny", "--against", tmp_path, "--think"], "--against: works only with -o FOLDER"),
     ):
         code, _, told = run_here(capfd, "bench", *arguments)
         assert code == 2 and why in told[0]

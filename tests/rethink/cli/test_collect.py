@@ -29,7 +29,7 @@ def test_a_data_set_from_runs(runs, capfd, tmp_path):
 def test_pairs_and_preferences_from_runs(runs, capfd, tmp_path):
     command = ["collect-pairs", runs, tmp_path / "pairs", "--preferences", tmp_path / "preferences"]
     code, lines, _ = run_here(capfd, *command)
-    assert code == 0 and "3 preferences, the best against the worst of a run." in lines
+    assert code == 0 and "3 preferences, the best edit of a run against its worst." in lines
     assert sorted(pair.instruction for pair in PairStore(tmp_path / "pairs")) == [f"make {n} red" for n in range(3)]
 
 

@@ -85,7 +85,7 @@ def test_a_strength_that_is_there_twice_counts_once():
 
 
 def test_a_setting_that_does_not_exist_is_no_path():
-    with pytest.raises(RethinkError, match="there is"):
+    with pytest.raises(RethinkError, match="the settings are"):
         parse_editor("built-in:size=3", Settings())
 
 

@@ -86,5 +86,5 @@ def test_how_many_references_pairs_have_is_printed_and_the_first_that_was_skippe
     out = capsys.readouterr().out
     counted = "References: 1 pair has none, 1 pair has 2. Reject pairs whose instruction mentions an image that they do not have."
     assert counted in out.splitlines()
-    assert f"The first is after/00000002.png; {tmp_path / 'again/skipped.jsonl'} names all." in out
+    assert f"The first is after/00000002.png; {tmp_path / 'again/skipped.jsonl'} lists all." in out
     assert run("inspect", tmp_path / "again") == 0 and counted in capsys.readouterr().out

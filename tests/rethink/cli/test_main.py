@@ -62,7 +62,7 @@ def test_the_demo_thinks_and_shows_it(rethink, tmp_path):
     assert ran.returncode == 0, ran.stderr
     *turns, verdict, link = ran.stdout.splitlines()
     assert [turn[:6] for turn in turns] == [f"turn {n}" for n in range(1, len(turns) + 1)] and len(turns) > 1
-    assert verdict == "The oracle says: done, and all else kept."
+    assert verdict == "The oracle says: done, and the rest was kept."
     assert link.endswith(page.as_uri()) and page.read_text(encoding="utf-8").count("data:image/png") == 1 + len(turns)
 
 

@@ -119,7 +119,7 @@ def test_what_is_left_out_and_an_editor_of_the_previews_that_is_not_there_are_na
     done = rethink(*command, "--editor", editor, "--preview-editor", tmp_path / "nowhere")
     assert done.returncode == 2
     left_out, refused = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
-    assert left_out.startswith(f"pairs: 1 are left out; the first is {pair.id}: its image 2 cannot be read as an image")
+    assert left_out.startswith(f"pairs: 1 was left out; the first is {pair.id}: its image 2 cannot be read as an image")
     assert refused.startswith(
         f"rethink: --preview-editor: {tmp_path / 'nowhere'} does not exist; choose a diffusers folder"
     )

@@ -61,10 +61,10 @@ def test_reinforcement_has_an_editor_and_a_judge(jobs, capfd, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--rollouts", 4], "--rollouts: is for --method grpo"),
-        (["--editor", "built-in"], "--editor: is for --method grpo"),
-        (["--judge", "built-in"], "--judge: is for --method grpo"),
-        (["--method", "grpo", "--pack"], "--pack: is for --method sft"),
+        (["--rollouts", 4], "--rollouts: works only with --method grpo"),
+        (["--editor", "built-in"], "--editor: works only with --method grpo"),
+        (["--judge", "built-in"], "--judge: works only with --method grpo"),
+        (["--method", "grpo", "--pack"], "--pack: works only with --method sft"),
         (["--method", "grpo", "--judge", "built-in"], "--editor: is missing"),
         (["--method", "grpo", "--editor", "built-in"], "--judge: is missing"),
         (["--method", "grpo", "--rollouts", 1], "rollouts: expected 2"),
