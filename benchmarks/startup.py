@@ -103,7 +103,7 @@ def main() -> None:
     print(f"{'first, compiling the pack':<34}{first['seconds']:>10.3f}")
     print(f"{f'later, median of {runs}':<34}{statistics.median(seconds):>10.3f}")
     print(f"{'later, fastest and slowest':<34}{f'{min(seconds):.3f}–{max(seconds):.3f}':>10}")
-    print(f"{'later, over those of ComfyUI':<34}{share:>10.1%}")
+    print(f"{'later, share of ComfyUI imports':<34}{share:>10.1%}")
     print(f"nodes: {first['nodes']}; third-party modules: {', '.join(first['modules']) or 'none'}")
     figures = {"seconds_added": round(statistics.median(seconds), 4), "share_added": round(share, 4)}
     print(json.dumps(figures | {"heavy_imports": heavy}))
