@@ -35,7 +35,7 @@ from rethink.tiny.scene import SIZE
 from rethink.tiny.teacher import changed_parts, criticize, draw_example, write_regions, wrong_parts
 
 TURNS = 3
-TOKENS = 260  # of an answer with boxes
+TOKENS = 260  # maximum of an answer with boxes
 LESSONS = 50_000  # the number of the first drawn edit
 ENOUGH = 0.5  # intersection over union
 

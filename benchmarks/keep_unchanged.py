@@ -76,7 +76,7 @@ class Case:
     kind: str
     source: np.ndarray
     edit: np.ndarray
-    clean: np.ndarray  # the edit in the source's frame, before it was moved and degrade
+    clean: np.ndarray  # the edit in the source's frame, before it was moved and degraded
     shift: tuple[float, float]
     zoom: float
     seen: np.ndarray  # the source's pixels that the edit shows

@@ -50,7 +50,7 @@ BUDGET = 8  # editor calls of the curve
 LEVELS = (*NARROW, WIDE)
 HARD = ("unusual", "reasoning")
 WORDINGS = ("known", "held_out")
-TOKENS = 200  # of an answer
+TOKENS = 200  # maximum of an answer
 LESSONS = range(50_000, 50_500)  # drawn edits on which seeing is measured
 
 

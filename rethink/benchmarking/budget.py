@@ -113,5 +113,5 @@ class Spending:
         if budget.minutes and minutes >= budget.minutes:
             return f"{budget.minutes:g} minute{'s' * (budget.minutes != 1)}"
         if budget.money and self.money + expected > budget.money:
-            return f"{budget.money:g} of money"
+            return f"{budget.money:g} (money)"
         return ""

@@ -55,7 +55,7 @@ def add_compare_commands(commands) -> None:
         epilog=EXAMPLES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("images", type=Path, nargs="*", help="image files, or folders of them")
+    parser.add_argument("images", type=Path, nargs="*", help="image files, or folders of images")
     parser.add_argument("-i", "--instructions", nargs="+", default=[], metavar="TEXT", help="what to change")
     add_switch(
         parser,

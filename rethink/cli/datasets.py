@@ -20,13 +20,13 @@ def add_export(commands) -> None:
 
     formats = (PAIR_STORE, *FORMATS)
     parser = add_command(commands, "export", "write the accepted pairs in a trainer's layout", run_export)
-    parser.add_argument("store", type=Path)
+    parser.add_argument("store", type=Path, help="folder of the pairs")
     parser.add_argument("format", choices=formats, help=f"{PAIR_STORE}: Rethink's own; adds only new pairs")
     parser.add_argument("folder", type=Path, help=f"a new folder; with {PAIR_STORE}, new or existing")
     add_switch(parser, "--replace", "rewrite an existing dataset, unless something in it was changed or added manually")
     parser = add_command(commands, "import", "read a dataset in another layout into a store", run_import)
     parser.add_argument("folder", type=Path, help="the dataset: a folder, or a zip in the fal-zip format")
-    parser.add_argument("format", choices=FORMATS)
+    parser.add_argument("format", choices=FORMATS, help="layout of the dataset")
     parser.add_argument("store", type=Path, help="folder of the pairs, new or existing")
     parser.add_argument("--instruction", default="", help="instruction for pairs that have none")
 
@@ -75,7 +75,7 @@ def run_import(options) -> int:
 
 def add_inspect(commands) -> None:
     parser = add_command(commands, "inspect", "show what is in a store: counts, reasons, scores", run_inspect)
-    parser.add_argument("store", type=Path)
+    parser.add_argument("store", type=Path, help="folder of the pairs")
     parser.add_argument(
         "--histogram", metavar="SCORE", help="draw a histogram of a score, e.g. clip_sim_dir or changed"
     )

@@ -27,7 +27,7 @@ EXAMPLES = """examples:
   python -m rethink edit photo.png "put the hat on the man" --editor models/diffusers/qwen-edit-plus --references hat.png
   python -m rethink edit photo.png "make it winter" --editor http://127.0.0.1:8000/v1 --editor-model qwen-image-edit
 """
-EXIT_CODES = "\nexit codes: 0 done, 1 failed, 2 wrong usage (the message says what), 130 interrupted"
+EXIT_CODES = "\nexit codes: 0 done, 1 failed, 2 usage error (one sentence explains it), 130 interrupted"
 
 
 def add_edit_command(commands) -> None:
@@ -35,7 +35,7 @@ def add_edit_command(commands) -> None:
     parser = commands.add_parser(
         "edit", help="edit an image", epilog=EXAMPLES + EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("image", type=Path)
+    parser.add_argument("image", type=Path, help="image to edit")
     parser.add_argument("instruction", nargs="+", help="what to change; several require --chain")
     parser.add_argument(
         "-o",
@@ -72,7 +72,7 @@ def add_editor_options(parser: argparse.ArgumentParser) -> None:
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     """The settings of edits: what `settings_from` reads."""
     parser.add_argument("--steps", type=int, default=0, help="sampling steps; 0: the editor's own")
-    parser.add_argument("--sampler", default="default")
+    parser.add_argument("--sampler", default="default", help="default: the editor's own")
     parser.add_argument(
         "--text-guidance", type=float, default=0.0, help="how closely to follow the text; 0: the editor's own"
     )

@@ -92,7 +92,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="run the built-in models and write the run as a web page; no download")
-    demo.add_argument("-o", "--output", type=Path, default=Path("rethink-demo.html"))
+    demo.add_argument(
+        "-o", "--output", type=Path, default=Path("rethink-demo.html"), help="page to write; default: rethink-demo.html"
+    )
     demo.add_argument("--seed", type=int, default=0, help="another seed shows another run")
     demo.set_defaults(run=run_demo)
     add_edit_command(commands)

@@ -316,7 +316,7 @@ def _add_filter(commands) -> None:
     from ..pairs.review.filters import Thresholds
 
     parser = add_command(commands, "filter", "measure pairs, and accept or reject them with a reason", run_filter)
-    parser.add_argument("store", type=Path)
+    parser.add_argument("store", type=Path, help="folder of the pairs")
     parser.add_argument("--clip", help="for the CLIP similarities: built-in, or a transformers CLIPModel folder")
     add_thinker(parser, "gives every pair a score from 0 to 10: ")
     add_device(parser)

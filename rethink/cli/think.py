@@ -140,7 +140,7 @@ def add_thinker_options(
         own = name in _SHORT
         flag = f"--{'' if own and not is_judge else who + '-'}{name.replace('_', '-')}"
         other = _TWIN.get(name) if is_judge or not own else None  # the option it defaults to
-        shared = {"default": None, "help": f"{defaults.get(name, f'as {other}')} unless given"} if other else {}
+        shared = {"default": None, "help": f"default: {defaults.get(name, f'as {other}')}"} if other else {}
         plain = {} if option_of(ThinkerConfig, name).choices else {"metavar": name.upper()}
         add_field(group, ThinkerConfig, name, flag, dest=f"{who}_{name}", **shared, **plain)
     if critiques:
@@ -179,7 +179,7 @@ def _think_once(options: argparse.Namespace) -> int:
     if page:
         check_target(page, "-o")
     if options.resume:
-        load_trajectory(folder)  # there is one
+        load_trajectory(folder)  # raises if there is none
     else:
         check_new_folder(folder)
     _warn_of_strangers(options, image)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_LINES, MAX_ROWS = 20, 12  # lines in a report, rows in a sheet
-TEXT = 44  # pixels below a row of images
+TEXT = 44  # height of the text below a row of images, in pixels
 NO_JUDGE = "The runs' own scores cannot show harm, because a run ends at the first edit they accept; a judge can."
 
 

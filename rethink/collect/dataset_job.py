@@ -158,7 +158,7 @@ class CollectReport:
             "",
             f"Layout: {title}. The images are in `images/`.",
             "",
-            f"| {format_count(choice.runs, 'run')}, dropped because | runs |",
+            f"| {format_count(choice.runs, 'run')}: reason for dropping | runs |",
             "|---|---|",
             *table,
             f"| **kept** | **{choice.kept - self.lost}** |",
@@ -181,7 +181,7 @@ class CollectReport:
 def _steps(report: CollectReport, part: Part) -> str:
     if part in report.format.parts:
         return format_count(report.written[part], "step")
-    return f"{format_count(report.choice.chosen[part], 'step')}, which this layout does not take"
+    return f"{format_count(report.choice.chosen[part], 'step')}, not used by this layout"
 
 
 @contextmanager

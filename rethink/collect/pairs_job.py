@@ -63,7 +63,7 @@ class RunPairRules:
     )
     preservation: float = option(
         20.0,
-        "Minimum PSNR, in dB, between the source and the unedited part: 20 tolerates an autoencoder's softness, "
+        "Minimum PSNR against the source outside the edit, in dB: 20 tolerates an autoencoder's softness, "
         "30 almost nothing. 0: no minimum.",
         low=0,
         high=99,

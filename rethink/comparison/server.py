@@ -56,7 +56,7 @@ class VoteServer(ThreadingHTTPServer):
 
     @contextmanager
     def running(self) -> Iterator[str]:
-        """Serve in a thread of its own; yields the address."""
+        """Serve in a separate thread; yields the address."""
         thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:

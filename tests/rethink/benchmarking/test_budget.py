@@ -14,7 +14,7 @@ def test_each_limit_ends_a_run(monkeypatch):
     few = Spending(Budget(calls=2))
     assert [few.take() for _ in range(3)] == [True, True, False] and few.why_over() == "2 calls"
     dear = Spending(Budget(money=1.0, price_in=1.0))
-    assert [dear.take(0.4) for _ in range(3)] == [True, True, False] and dear.why_over(0.4) == "1 of money"
+    assert [dear.take(0.4) for _ in range(3)] == [True, True, False] and dear.why_over(0.4) == "1 (money)"
     slow = Spending(Budget(minutes=2))
     now = slow._started
     monkeypatch.setattr(budget.time, "monotonic", lambda: now + 121)
