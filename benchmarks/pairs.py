@@ -3,7 +3,7 @@
     python benchmarks/pairs.py [--only procedural p2p filter] [--photos N] [--captions N] [--edits N]
 
 Procedural: images to pairs on disk, ours in two processes (and one, and four) against a single-process loop over Pillow
-with the same operations and files, both with Pillow's default PNG compression and with one as light as ours.
+with the same operations and files, once with Pillow's default PNG compression and once compressing as lightly as ours.
 Prompt-to-Prompt: accepted pairs per second, ours in batches with hopeless candidates dropped early by their sketches, against one
 candidate at a time with a filter afterward; same seeds, same thresholds (reached by one candidate in six), and the paper's
 100 Euler ancestral steps. The text-to-image model is the built-in editor without its image: plain as diffusers loads it, ours

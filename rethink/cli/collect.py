@@ -65,7 +65,7 @@ def _add_collect_pairs(commands) -> None:
         "--preferences",
         type=Path,
         metavar="FOLDER",
-        help="also write the best and the worst edit of each of these runs, for preference training (DPO)",
+        help="also write the best and the worst edit of each run that became a pair, for preference training (DPO)",
     )
     add_thinker(parser, "gives a second opinion on the best edit of every run: ", "--judge")
     add_device(parser)

@@ -56,7 +56,7 @@ class RunPairRules:
     score: float = option(
         0.0,
         "Minimum for both scores of the best edit, out of 10. 0: what the run itself accepted. An edit that a person chose "
-        "always passes.",
+        "passes whatever its scores.",
         low=0,
         high=10,
         step=0.5,
@@ -85,7 +85,7 @@ class RunPairRules:
     )
     margin: float = option(
         1.0,
-        "Preferences: how much more the best edit of a run must score than the worst, at least.",
+        "Preferences: minimum score margin of the best edit of a run over the worst.",
         low=0,
         high=10,
         step=0.5,

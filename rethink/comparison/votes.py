@@ -37,7 +37,7 @@ def check_vote(record: Mapping[str, Any]) -> None:
     if not isinstance(at := record.get("at", ""), str) or not _WHEN.fullmatch(at):
         raise RethinkError("not a vote: its “at” is not a time")
     if "undo" not in record and (record.get("winner") not in WINNERS or record["a"] == record["b"]):
-        raise RethinkError("not a vote: its “winner” is not one of two")
+        raise RethinkError("not a vote: its “winner” is not a, b or tie, or its “a” and “b” are the same")
 
 
 def vote_log(folder: Path) -> JsonlLog:
