@@ -1,4 +1,4 @@
-"""What a user may set of the training of a LoRA."""
+"""The settings of LoRA training."""
 
 from __future__ import annotations
 
@@ -11,54 +11,58 @@ from ..options import MAX_SEED, check_limits, option
 if TYPE_CHECKING:
     from .lora_families import TrainedFamily
 
-KEEP = {"off": 0, "low": 4, "default": 2, "high": 1}  # every so many steps other edits are held to the base editor's
+KEEP = {
+    "off": 0,
+    "low": 4,
+    "default": 2,
+    "high": 1,
+}  # steps from one that holds other edits to the base editor's to the next
 # (module, class) of optimizers
 OPTIMIZERS = {"adamw": ("torch.optim", "AdamW"), "adamw 8-bit": ("bitsandbytes.optim", "AdamW8bit")}
-FAMILY = ("rank", "learning_rate", "batch", "accumulate")  # 0: those of the editor's family
+FAMILY = ("rank", "learning_rate", "batch", "accumulate")  # 0: the default of the editor's family
 FREE = (
     "steps",
     "save_every",
     "previews",
     "preview_instruction",
-)  # what may differ when a run goes on: no step depends on it
+)  # may differ when a run resumes: no step depends on them
 LATER = (
     "megapixels",
     "text_encoder",
-)  # left out where they are off: runs that were begun before there were these go on
+)  # left out of records while off, so that runs begun before these existed can resume
 
 
 @dataclass(frozen=True)
 class LoraSettings:
     """How a LoRA is trained.
 
-    keep_instructions: other edits that the editor must not forget, for `keep`; (): common ones. One that is (source,
-        instruction) is of a certain image: the one that a pair was made from, by its name in the store.
+    keep_instructions: other edits that the editor must not forget, for `keep`; (): common ones. A (source, instruction)
+        applies to one image: the one that a pair was made from, by its name in the store.
     """
 
     steps: int = option(
         0,
-        "How many optimizer steps. 0: as many as the number of pairs calls for. A finished run goes on where it ended when "
-        "there are more.",
+        "Optimizer steps. 0: chosen from the number of pairs. A finished run resumes where it ended if you raise this.",
         low=0,
         high=1_000_000,
     )
     rank: int = option(
         0,
-        "How much the LoRA can hold. 4 to 16 for one edit, 32 and more for many. 0: what suits the editor's family.",
+        "How much the LoRA can hold: 4 to 16 for one edit, 32 or more for many. 0: the default of the editor's family.",
         low=0,
         high=1024,
     )
     layers: str = option(
         "family",
-        "Which layers learn. family: those that LoRAs of this family adapt, attention above all. all: every linear layer and "
-        "convolution, for small models and for edits that are far from what the editor knows; a larger file. none: those of the text "
-        "encoder alone; the denoiser stays as it is.",
+        "Which layers learn. family: the ones that LoRAs of this family adapt, mainly attention. all: every linear layer and "
+        "convolution, for small models and for edits far from what the editor can do; makes a larger file. none: only those of the "
+        "text encoder; the denoiser stays as it is.",
         choices=("family", "all", "none"),
         advanced=True,
     )
     learning_rate: float = option(
         0.0,
-        "How far every step goes. Lower it if the loss jumps. 0: what suits the editor's family.",
+        "Learning rate. Lower it if the loss jumps. 0: the default of the editor's family.",
         low=0.0,
         high=0.1,
         step=1e-6,
@@ -66,49 +70,49 @@ class LoraSettings:
     )
     optimizer: str = option(
         "adamw",
-        "adamw 8-bit: what it remembers of every weight takes a quarter of the memory; needs bitsandbytes.",
+        "adamw 8-bit: keeps the optimizer state in a quarter of the memory; needs bitsandbytes.",
         choices=tuple(OPTIMIZERS),
         advanced=True,
     )
     batch: int = option(
         0,
-        "Pairs a step at once. Lower it if memory runs out. 0: what suits the editor's family.",
+        "Pairs per batch. Lower it if you run out of memory. 0: the default of the editor's family.",
         low=0,
         high=1024,
         advanced=True,
     )
     accumulate: int = option(
         0,
-        "Batches a step, one after another: as good as a larger batch, in less memory. Several GPUs share them. 0: what suits "
-        "the editor's family.",
+        "Batches per optimizer step, one after another: the effect of a larger batch in less memory. Several GPUs share them. "
+        "0: the default of the editor's family.",
         low=0,
         high=256,
         advanced=True,
     )
     keep: str = option(
         "default",
-        "How firmly all other edits are kept as they were: every so many steps the LoRA is held to what the editor says "
-        "without it. high costs the most time; off costs none.",
+        "How firmly all other edits are kept as they were: at regular steps, the LoRA is held to what the editor predicts "
+        "without it. high takes the most time; off takes none.",
         choices=tuple(KEEP),
         advanced=True,
     )
     replay: int = option(
         32,
-        "On how many images other edits are kept; each is edited once by the editor first.",
+        "Number of images that other edits are kept on. The editor edits each of them once before training.",
         low=1,
         high=10_000,
         advanced=True,
     )
     keep_identity: float = option(
         0.0,
-        "The share of those images that are to stay as they are: held to what the editor makes of an empty instruction.",
+        "Share of those images that should stay as they are: held to what the editor makes of an empty instruction.",
         low=0.0,
         high=1.0,
         advanced=True,
     )
     change_weight: float = option(
         1.0,
-        "How much the part that the edit changes counts against the rest. More than 1 helps where little changes.",
+        "Weight of the area that the edit changes, relative to the rest. More than 1 helps if little changes.",
         low=0.0,
         high=100.0,
         step=0.5,
@@ -116,7 +120,8 @@ class LoraSettings:
     )
     hold_outside: float = option(
         0.0,
-        "How firmly what the edit does not change is held to what the editor says without the LoRA. Costs time; 0: off.",
+        "How firmly the area that the edit does not change is held to what the editor predicts without the LoRA. Takes time. "
+        "0: off.",
         low=0.0,
         high=100.0,
         step=0.1,
@@ -124,28 +129,29 @@ class LoraSettings:
     )
     dropout: float = option(
         0.0,
-        "The share of a layer's inputs that the LoRA does not see in a step. Helps few pairs.",
+        "Share of each layer's inputs that the LoRA does not see in a step. Helps if there are few pairs.",
         low=0.0,
         high=0.9,
         advanced=True,
     )
     drop_instruction: float = option(
         -1.0,
-        "The share of samples that lose their instruction, for editors that compare with none. -1: what suits the family.",
+        "Share of samples trained without their instruction, for editors that use classifier-free guidance. -1: the default "
+        "of the family.",
         low=-1.0,
         high=0.9,
         advanced=True,
     )
     timesteps: str = option(
         "family",
-        "At which noise levels it is trained. logit-normal: in the middle above all. family: as this family was trained.",
+        "Noise levels to train at. logit-normal: mostly those in the middle. family: as this family was trained.",
         choices=("family", "uniform", "logit-normal"),
         advanced=True,
     )
     shift: float = option(
         0.0,
-        "How far these are shifted towards more noise, for flow models; 1: not at all, 3: much. 0: by the size of the image, as "
-        "this family was trained.",
+        "How far the noise levels are shifted toward more noise, for flow models. 1: not at all; 3: a lot. 0: by the size of the "
+        "image, as this family was trained.",
         low=0.0,
         high=100.0,
         step=0.1,
@@ -153,31 +159,31 @@ class LoraSettings:
     )
     hold_out: float = option(
         0.1,
-        "The share of the pairs that is not trained on but says which of the saved LoRAs is the best.",
+        "Share of the pairs that is held out from training, to choose the best of the saved LoRAs.",
         low=0.0,
         high=0.5,
         step=0.05,
         advanced=True,
     )
     save_every: int = option(
-        0, "Steps between saves; every saved LoRA is kept. 0: ten saves in all.", low=0, high=1_000_000, advanced=True
+        0, "Steps between saves; every saved LoRA is kept. 0: ten saves in total.", low=0, high=1_000_000, advanced=True
     )
     previews: int = option(
         2,
-        "Pairs that are edited at every save, to look at: held-out ones, where there are some.",
+        "Number of pairs to edit at every save, for you to look at: held-out ones if there are any.",
         low=0,
         high=16,
         advanced=True,
     )
     preview_instruction: str = option(
-        "", "Also tried at every save, on the image of the first preview: an edit in your own words, to look at."
+        "", "An edit in your own words, also tried at every save on the image of the first preview, for you to look at."
     )
     seed: int = option(0, "The same seed, pairs and settings give the same LoRA.", low=0, high=MAX_SEED, advanced=True)
 
     megapixels: float = option(
         0.0,
-        "How large the images are worked on, in less memory and time than at the size that the editor was made for. Edits are "
-        "best at sizes that it has learned. Previews stay as edits are. 0: as in edits.",
+        "Image size to train at. Smaller takes less memory and time than the size that the editor was made for, but edits are "
+        "best at sizes that it has learned. Previews keep the size of edits. 0: the size of edits.",
         low=0.0,
         high=1.0,
         step=0.05,
@@ -185,8 +191,8 @@ class LoraSettings:
     )
     text_encoder: bool = option(
         False,
-        "The text encoder learns too: words that the editor does not understand yet. From pairs of runs it learns to read your words "
-        "as it reads those that the thinker found for them. For InstructPix2Pix.",
+        "Also train the text encoder, on words that the editor does not understand yet. From pairs made from runs, it learns to "
+        "read your words as it reads the prompts that the thinker found for them. InstructPix2Pix only.",
         advanced=True,
     )
     keep_instructions: tuple[str, ...] | tuple[tuple[str, str], ...] = ()
@@ -199,13 +205,13 @@ class LoraSettings:
             )
 
     def for_family(self, row: TrainedFamily) -> LoraSettings:
-        """With what is left to the family filled in."""
+        """Fill in the family's defaults where the settings leave them open."""
         left = {name: getattr(row, name) for name in FAMILY if not getattr(self, name)}
         drop = row.drop_text if self.drop_instruction < 0 else self.drop_instruction
         return replace(self, **left, drop_instruction=drop)
 
     def as_record(self) -> dict[str, Any]:
-        """What decides which weights a step leads to, for JSON."""
+        """The settings that determine the weights after a step, for JSON."""
         chosen = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in FREE}
         for name in LATER:
             if not chosen[name]:
@@ -213,5 +219,5 @@ class LoraSettings:
         return {**chosen, "keep_instructions": list(self.keep_instructions)}
 
     def count_steps(self, pairs: int) -> int:
-        """How many steps it trains with so many pairs."""
+        """The number of steps to train on this many pairs."""
         return self.steps or min(3000, max(500, 30 * pairs))

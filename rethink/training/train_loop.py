@@ -1,7 +1,7 @@
-"""The optimization loop of whole models, the built-in ones too: warm-up, EMA, mixed precision, checkpoints that resume.
+"""The training loop for whole models, including the built-in ones: warmup, EMA, mixed precision, resumable checkpoints.
 
-A trainer brings a module whose `forward(batch)` returns the loss, and a dataset. Everything else (several GPUs,
-gradient accumulation, precision) is accelerate's.
+A trainer supplies a module whose `forward(batch)` returns the loss, and a dataset. accelerate handles everything else (several
+GPUs, gradient accumulation, precision).
 """
 
 from __future__ import annotations
@@ -29,30 +29,39 @@ from .loss_watch import Diverged
 from .moving_average import MovingAverage
 
 MAX_SEED = 2**32 - 1  # of numpy
-TRAINED = "trained-{}.safetensors"  # of a checkpoint, by the number of the model
-COMPLETE = "complete"  # the last file that is written into one
+TRAINED = "trained-{}.safetensors"  # in a checkpoint, by the number of the model
+COMPLETE = "complete"  # the last file written to a checkpoint
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. Raises RethinkError for a value beyond its limits."""
+    """How to train. Raises RethinkError for a value out of range."""
 
     steps: int = option(15_000, "Optimizer steps.", low=1)
-    batch: int = option(16, "Images a step and process at once. Lower it if memory runs out.", low=1)
-    accumulate: int = option(1, "Batches a step, one after another: as good as a larger batch, in less memory.", low=1)
-    learning_rate: float = option(1e-4, "How far every step goes. Lower it if the loss jumps.", low=0.0, high=1.0)
+    batch: int = option(16, "Images per batch and process. Lower it if you run out of memory.", low=1)
+    accumulate: int = option(
+        1, "Batches per optimizer step, one after another: the effect of a larger batch in less memory.", low=1
+    )
+    learning_rate: float = option(1e-4, "Learning rate. Lower it if the loss jumps.", low=0.0, high=1.0)
     warmup: int = option(200, "Steps over which the learning rate rises.", low=0)
     decay_from: float = option(
-        1.0, "The share of the run after which the rate falls linearly to 1%. 1: never.", low=0.0, high=1.0
+        1.0, "Share of the run after which the learning rate falls linearly to 1%. 1: never.", low=0.0, high=1.0
     )
-    ema: float = option(0.9999, "How slowly the average that is kept follows the weights.", low=0.0, high=1.0)
-    precision: str = option("no", "The number format to compute in; no: fp32.", choices=("no", "fp16", "bf16"))
+    ema: float = option(
+        0.9999,
+        "Decay of the moving average of the weights, which is what is kept: closer to 1 is slower.",
+        low=0.0,
+        high=1.0,
+    )
+    precision: str = option("no", "Number format to compute in. no: fp32.", choices=("no", "fp16", "bf16"))
     workers: int = option(2, "Processes that read samples.", low=0)
-    seed: int = option(0, "Of all that is drawn.", low=0, high=MAX_SEED)
+    seed: int = option(0, "Seed for everything random.", low=0, high=MAX_SEED)
     save_every: int = option(1000, "Steps between saves.", low=1)
-    log_every: int = option(100, "Steps between lines of progress.", low=1)
+    log_every: int = option(100, "Steps between progress lines.", low=1)
     minutes: float = option(
-        0.0, "More than 0: steps are an upper bound, and the schedule runs over this much time.", low=0.0
+        0.0,
+        "Train for this many minutes, with the schedule spread over them; steps is then an upper limit. 0: off.",
+        low=0.0,
     )
 
     def __post_init__(self):
@@ -61,10 +70,10 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """A step that was taken.
+    """An optimizer step that was taken.
 
-    step: from 1 on. samples, skipped: what it was of, and what could not be read, as far as batches say so under `ids` and
-    `skipped`.
+    step: counted from 1. samples, skipped: the samples in it and those that could not be read, if batches list them under `ids`
+    and `skipped`.
     """
 
     step: int
@@ -75,27 +84,27 @@ class TrainStep:
 
 
 class TrainWatch(Protocol):
-    """Looks on while a model is trained, in the main process alone."""
+    """Watches a training, in the main process only."""
 
     def go_on(self, step: int) -> None:
-        """Training begins after so many steps."""
+        """Training begins, with this many steps already taken."""
 
     def step(self, taken: TrainStep) -> None:
-        """A step was taken; said some steps later, before the next save. May raise Diverged."""
+        """A step was taken. Called some steps later, but before the next save. May raise Diverged."""
 
     def save(self, step: int, seconds: float) -> None:
-        """The model has the weights that would be kept after so many steps and seconds. May raise Diverged."""
+        """The model holds the weights to keep after this many steps and seconds. May raise Diverged."""
 
     def end(self) -> None:
-        """Training is over, and the model has the weights that are kept, unless others are put into it now."""
+        """Training is over. The weights in the model are kept, unless this puts others into it."""
 
     def rescue(self, why: str) -> bool:
-        """The loss has exploded; → whether the model now has good weights again."""
+        """The loss has exploded; → whether the model has good weights again."""
         ...
 
 
 def adamw(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
-    """One optimizer of all that requires gradients."""
+    """One optimizer for everything that requires gradients."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     return [torch.optim.AdamW(weights, rate, betas=(0.9, 0.99), weight_decay=0.01)]
 
@@ -111,11 +120,11 @@ def train_loop(
     watch: TrainWatch | None = None,
     optimizers: Callable[[nn.Module, float], list[torch.optim.Optimizer]] = adamw,
 ) -> None:
-    """Trains the parameters of `model` that require gradients and leaves their moving average in it.
+    """Train the parameters of `model` that require gradients and leave their moving average in it.
 
-    folder: checkpoints go to `folder/checkpoint`; a run that finds one goes on from it. optimizers: made of the model and the
-    learning rate, which all of them follow.
-    Raises Diverged if the loss stops being a number; the checkpoint is of the last save before that.
+    folder: checkpoints go to `folder/checkpoint`; a run that finds one resumes from it. optimizers: makes them from the model and
+    the learning rate, which all of them follow.
+    Raises Diverged if the loss is no longer a number; the checkpoint is then that of the last save.
     """
     accelerator = _accelerator(config)
     weights = [p for p in model.parameters() if p.requires_grad]
@@ -130,7 +139,7 @@ def train_loop(
     finish_checkpoint(accelerator, checkpoint)
     if (checkpoint / COMPLETE).exists():
         accelerator.load_state(str(checkpoint))
-        report(f"going on from step {progress.step}")
+        report(f"resuming from step {progress.step}")
         if order:
             order.begin = progress.step * config.accumulate * order.batch * accelerator.num_processes
     watch = watch if accelerator.is_main_process else None
@@ -157,8 +166,10 @@ def train_loop(
             accelerator.backward(loss)
             if accelerator.sync_gradients:
                 norm = accelerator.clip_grad_norm_(weights, 1.0)
-                if norm is not None and accelerator.scaler is None:  # in fp16 steps of infinite gradients are not taken
-                    loss = loss + 0 * norm  # no number where the gradients are none
+                if (
+                    norm is not None and accelerator.scaler is None
+                ):  # in fp16, steps with infinite gradients are skipped
+                    loss = loss + 0 * norm  # not a number if the gradients are not
             for optimizer in made:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -188,7 +199,7 @@ def _accelerator(config: TrainConfig):
     accelerator = accelerate.Accelerator(
         mixed_precision=config.precision,
         gradient_accumulation_steps=config.accumulate,
-        # An endless dataset draws its own samples in every process: none has to wait for the first one's.
+        # An endless dataset draws its own samples in every process, so none has to wait for the first one.
         dataloader_config=accelerate.DataLoaderConfiguration(dispatch_batches=False),
     )
     accelerate.utils.set_seed(config.seed, device_specific=True)
@@ -198,7 +209,7 @@ def _accelerator(config: TrainConfig):
 def _loader(
     dataset: torch.utils.data.Dataset, config: TrainConfig, collate: Callable | None
 ) -> tuple[torch.utils.data.DataLoader, EndlessOrder | None]:
-    """The loader, and the order that it follows; a stream has its own."""
+    """The loader and the order that it follows; None for a stream, which has its own."""
     is_stream = isinstance(dataset, torch.utils.data.IterableDataset)
     order = None if is_stream else EndlessOrder(len(cast(Sized, dataset)), config.batch, config.seed)
     loader = torch.utils.data.DataLoader(
@@ -214,8 +225,8 @@ def _loader(
 
 
 class TrainLog:
-    """Reads the losses of steps before every line of progress and every save, as each reading waits for the device; tells
-    `on_step` of them, and reports how large they were on average, and how fast it goes."""
+    """Reads the losses of steps only before progress lines and saves, since each read waits for the device; passes them to
+    `on_step`, and reports their mean and the speed."""
 
     def __init__(
         self,
@@ -232,13 +243,13 @@ class TrainLog:
         self._unread: list[tuple[torch.Tensor, TrainStep]] = []
 
     def see(self, batch: Any) -> None:
-        """A batch of the next step."""
+        """Note the samples of a batch of the next step."""
         if isinstance(batch, Mapping):
             self._samples += batch.get("ids", ())
             self._skipped += batch.get("skipped", ())
 
     def step(self, step: int, done: float, loss: torch.Tensor, rate: float) -> None:
-        """Take note of a step. Raises Diverged."""
+        """Record a step. Raises Diverged."""
         taken = TrainStep(step, math.nan, rate, tuple(self._samples), tuple(self._skipped))
         self._unread.append((loss, taken))
         self._samples, self._skipped = [], []
@@ -252,7 +263,7 @@ class TrainLog:
         self._since, self._losses = time.monotonic(), []
 
     def read(self) -> None:
-        """The losses of all steps that were not read. Raises Diverged for one that is not a number."""
+        """Read the losses of all steps not read yet. Raises Diverged for one that is not a number."""
         unread, self._unread = self._unread, []
         losses = torch.stack([loss for loss, _ in unread]).tolist() if unread else []
         for (_, taken), loss in zip(unread, losses):
@@ -263,19 +274,19 @@ class TrainLog:
 
 
 def fraction_done(progress: TrainState, config: TrainConfig) -> float:
-    """How much of the run is behind, 0…1 and beyond, by steps or by the clock."""
+    """The share of the run that is done, 0…1 and above, by steps or by the clock."""
     return max(progress.step / config.steps, progress.seconds / 60 / config.minutes if config.minutes else 0)
 
 
 def mean_across_processes(accelerator, value: float) -> float:
-    """The mean over all processes: their clocks differ, and one that ended a step early would leave the others waiting."""
+    """The mean over all processes: their clocks differ, and one that stopped a step early would leave the others waiting."""
     if accelerator.num_processes == 1:
         return value
     return accelerator.reduce(torch.tensor(value, device=accelerator.device), "mean").item()
 
 
 def lr_factor(step: int, done: float, config: TrainConfig) -> float:
-    """The factor on the learning rate: up over `warmup` steps, level, then linearly down to 1%."""
+    """The factor on the learning rate: rises over `warmup` steps, stays level, then falls linearly to 1%."""
     down = max(0.0, (done - config.decay_from) / (1 - config.decay_from)) if config.decay_from < 1 else 0.0
     return min(1.0, (step + 1) / max(1, config.warmup)) * (1 - 0.99 * down)
 
@@ -286,18 +297,18 @@ def endless(loader):
 
 
 def save_checkpoint(accelerator, folder: Path) -> None:
-    """Written beside the old one and then put in its place, so that a killed run always finds a whole one."""
+    """Write a checkpoint next to the old one, then replace that, so that a killed run always finds a whole one."""
     accelerator.wait_for_everyone()
     fresh = _fresh_of(folder)
     accelerator.save_state(str(fresh))
-    accelerator.wait_for_everyone()  # every process writes its own random state into it
+    accelerator.wait_for_everyone()  # every process writes its own random state to it
     if accelerator.is_main_process:
         (fresh / COMPLETE).touch()
     finish_checkpoint(accelerator, folder)
 
 
 def finish_checkpoint(accelerator, folder: Path) -> None:
-    """Put what is complete into its place, also what a run has left that was killed just before."""
+    """Move a complete checkpoint into place, including one left by a run that was killed just before."""
     fresh = _fresh_of(folder)
     if accelerator.is_main_process and (fresh / COMPLETE).exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -310,8 +321,8 @@ def _fresh_of(folder: Path) -> Path:
 
 
 def keep_trained_weights_only(accelerator) -> None:
-    """Checkpoints hold the weights that are trained, and the buffers beside them, not the frozen model that it was started
-    with. Older ones, which hold all, are read too."""
+    """Have checkpoints hold only the trained weights and the buffers next to them, not the frozen model. Older ones, which hold
+    everything, can still be read."""
 
     def save(models: list[nn.Module], weights: list[dict], folder: str) -> None:
         if accelerator.is_main_process:
@@ -332,7 +343,7 @@ def keep_trained_weights_only(accelerator) -> None:
 
 
 def trained_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The weights that require gradients, and the buffers of the parts that have such, by their names."""
+    """The weights that require gradients, and the buffers of the modules that have such weights, by name."""
     state, found = model.state_dict(), {}
     for name, part in model.named_modules():
         if any(weight.requires_grad for weight in part.parameters(recurse=False)):
@@ -343,14 +354,14 @@ def trained_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def save_once(tensors: dict[str, torch.Tensor], path: Path, header: dict[str, str] | None = None) -> None:
-    """Tensors as a file, those that share their memory once; see `save_tensors`."""
+    """Save tensors to a file, those that share memory only once; see `save_tensors`."""
     places: dict[int, str] = {}
     alone = {name: tensor for name, tensor in tensors.items() if places.setdefault(tensor.data_ptr(), name) == name}
     save_tensors(alone, path, header or {})
 
 
 class TrainState:
-    """How far a run has come."""
+    """How far a run has progressed."""
 
     def __init__(self) -> None:
         self.step, self.seconds = 0, 0.0
@@ -368,7 +379,7 @@ def _silent(said: object) -> None:
 
 @contextmanager
 def main_process_first() -> Iterator[bool]:
-    """True in the process that writes; the others go through when it is done."""
+    """True in the process that writes; the others follow when it is done."""
     state = lazy_import("accelerate").PartialState()
     with state.main_process_first():
         yield state.is_main_process

@@ -39,4 +39,4 @@ def test_it_builds_models_that_load(tmp_path, capsys, monkeypatch):
 
     capsys.readouterr()
     assert build_models.main(arguments) == 0  # every stage finds its checkpoint
-    assert "going on from step" in capsys.readouterr().out
+    assert "resuming from step" in capsys.readouterr().out

@@ -104,7 +104,7 @@ def test_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert moved and not any(".visual." in name for name in moved)
     assert not any("going on" in line for line in lines)
     train_thinker.train("wide", tmp_path, PLAN, lines.append)
-    assert "going on from step 1" in lines
+    assert "resuming from step 1" in lines
     train_thinker.train("finish", tmp_path, PLAN, lines.append)
     finished = _moved(_weights(tmp_path / "wide-trained"), _weights(tmp_path / "finish-trained"))
     assert any(".visual." in name for name in finished) and moved <= finished

@@ -69,7 +69,7 @@ def test_trains_saves_and_resumes(pipe, pairs, tmp_path):
     names = load_file(tmp_path / "out" / "text_encoder" / "model.safetensors")
     assert all(name.startswith("text_model.") for name in names)  # as transformers 4 looks for them
     train(pipe, data, LossConfig(), TrainConfig(**{**vars(plan), "steps": 6}), tmp_path / "out", report=lines.append)
-    assert lines[4] == "going on from step 4" and len(lines) == 7
+    assert lines[4] == "resuming from step 4" and len(lines) == 7
 
 
 def test_an_editor_that_is_in_use_on_windows_is_said_and_its_training_kept(pipe, pairs, tmp_path, monkeypatch):
@@ -84,7 +84,7 @@ def test_an_editor_that_is_in_use_on_windows_is_said_and_its_training_kept(pipe,
         with pytest.raises(RethinkError, match="^output: .* cannot be replaced .*: nothing is trained anew"):
             train(pipe, data, LossConfig(), plan, tmp_path / "out", report=lines.append)
     train(pipe, data, LossConfig(), plan, tmp_path / "out", report=lines.append)
-    assert lines == ["going on from step 1"] and (tmp_path / "out" / "model_index.json").is_file()
+    assert lines == ["resuming from step 1"] and (tmp_path / "out" / "model_index.json").is_file()
 
 
 def test_a_text_encoder_is_not_in_memory_as_its_file_while_that_is_written_over(tmp_path, monkeypatch):

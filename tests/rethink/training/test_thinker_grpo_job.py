@@ -155,7 +155,7 @@ def test_mistakes_are_said_before_any_work(runs, tmp_path, trained):
     (tmp_path / "verl" / "verl-rl.parquet").touch()
     with pytest.raises(RethinkError, match="data: .* has verl-rl.parquet, but no trl-rl.jsonl"):
         job(tmp_path / "verl", tmp_path).run(Painter(), judge)
-    with pytest.raises(RethinkError, match="are no multiple"):
+    with pytest.raises(RethinkError, match="are not a multiple"):
         job(runs, tmp_path, prompts=3).run(Painter(), judge, processes=thinker_grpo_job.ProcessGroup(0, 4))
     with pytest.raises(RethinkError, match="template"):
         GRPOJob(tmp_path, (runs,), tmp_path / "out", template="no slots")

@@ -9,7 +9,7 @@ from rethink.training.thinker_settings import GRPOConfig, SFTConfig
 
 def test_settings_that_do_not_come_out_even_are_refused():
     assert GRPOConfig().accumulate(1) == 32 and GRPOConfig().accumulate(4) == 8
-    with pytest.raises(RethinkError, match=r"batch: 3 questions × 8 answers are no multiple of 4 answers × 4"):
+    with pytest.raises(RethinkError, match=r"batch: 3 questions × 8 answers are not a multiple of 4 answers × 4"):
         GRPOConfig(prompts=3).accumulate(4)
     with pytest.raises(RethinkError, match="vllm_server"):
         GRPOConfig(vllm_server="http://127.0.0.1:8000")

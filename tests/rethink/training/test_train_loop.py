@@ -90,7 +90,7 @@ def test_checkpoints_hold_what_is_trained_and_no_frozen_base(tmp_path):
     }
     lines = []
     train_loop(other, data, plan, tmp_path, report=lines.append)
-    assert lines == ["going on from step 2"]
+    assert lines == ["resuming from step 2"]
     assert torch.equal(other.weight, model.weight) and torch.equal(other.norm.running_mean, model.norm.running_mean)
     assert not torch.equal(other.base.weight, model.base.weight)  # each brings its own
 
@@ -109,7 +109,7 @@ def test_a_kill_before_a_checkpoint_is_in_its_place_loses_nothing(tmp_path, monk
         train_loop(Distance(), data, plan, tmp_path, report=str)
     lines = []
     train_loop(Distance(), data, plan, tmp_path, report=lines.append)
-    assert lines == ["going on from step 4"] and [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    assert lines == ["resuming from step 4"] and [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
     assert not is_mapped(tmp_path)
 
 
@@ -217,4 +217,4 @@ def test_what_was_saved_before_the_gradients_exploded_is_kept(tmp_path):
     assert load_file(tmp_path / "checkpoint" / "trained-0.safetensors")["weight"].isfinite().all()
     lines = []
     train_loop(Distance(), torch.ones(8, 3), plan, tmp_path, report=lines.append)
-    assert lines[0] == "going on from step 3"
+    assert lines[0] == "resuming from step 3"
