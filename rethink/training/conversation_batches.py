@@ -1,5 +1,4 @@
-"""Batches of conversations as a thinker's model takes them: put together by the very code that asks it later
-(`thinkers.transformers_chat`)."""
+"""Batches of conversations as model inputs, built by the same code that is used at inference (`thinkers.transformers_chat`)."""
 
 from __future__ import annotations
 
@@ -13,11 +12,11 @@ from ..errors import RethinkError
 from ..thinkers.transformers_chat import TransformersChat, positions
 from .conversations import Conversation, load_images
 
-IGNORED = -100  # labels of what is not to be learned
+IGNORED = -100  # the label of tokens that have no loss
 
 
 class DataCollator:
-    """Batches of rows {"conversation": Conversation} as a model takes them, with the loss on the answers alone."""
+    """Turns rows {"conversation": Conversation} into batches for the model, with the loss on the answers only."""
 
     def __init__(self, chat: TransformersChat, pack: bool):
         self.chat, self.pack = chat, pack
@@ -29,7 +28,7 @@ class DataCollator:
         return _pad(encoded, self.chat.tokenizer.pad_token_id or 0)
 
     def encode(self, conversation: Conversation) -> EncodedConversation:
-        """The question exactly as `TransformersChat` asks it, and the answer after it."""
+        """The question exactly as `TransformersChat` asks it, followed by the answer."""
         question = self.chat.reader(conversation.messages, load_images(conversation))
         answer = self.chat.tokenizer(conversation.answer + self.chat.tokenizer.eos_token, add_special_tokens=False)
         answer = torch.tensor(answer.input_ids)
@@ -37,31 +36,31 @@ class DataCollator:
         token_inputs = {"input_ids": tokens, "labels": torch.cat([torch.full_like(question.tokens, IGNORED), answer])}
         images = {}
         for name, value in question.inputs.items():
-            if value.shape == (1, len(question.tokens)):  # one value a token; the answer has no images
+            if value.shape == (1, len(question.tokens)):  # one value per token; the answer has no images
                 token_inputs[name] = torch.cat([value[0], torch.zeros_like(answer, dtype=value.dtype)])
             else:
                 images[name] = value
         if "image_grid_thw" in images:
             token_inputs["position_ids"] = self._positions(tokens, images["image_grid_thw"])
         elif self.pack:
-            raise RethinkError("pack: is for models of Qwen-VL's kind; leave it out.")
+            raise RethinkError("pack: only works with models like Qwen-VL; leave it off.")
         return EncodedConversation(token_inputs, images)
 
     def _positions(self, tokens: Tensor, grid: Tensor) -> Tensor:
-        """[3, n], of tokens [n] and images of `grid`."""
+        """Positions [3, n] of tokens [n] and images of `grid`."""
         return positions(cast(Any, self.chat.module).model, tokens[None], grid)[0][:, 0]
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedConversation:
-    """One conversation. token_inputs: tensors [n] or [3, n], a value per token; images: of the images, by name."""
+    """One conversation. token_inputs: tensors [n] or [3, n], a value per token; images: inputs for the images, by name."""
 
     token_inputs: dict[str, Tensor]
     images: dict[str, Tensor]
 
 
 def _pad(rows: list[EncodedConversation], pad: int) -> dict[str, Tensor]:
-    """One row a conversation, padded on the right: tensors [B, n], positions [3, B, n]."""
+    """One row per conversation, padded on the right: tensors [B, n], positions [3, B, n]."""
     longest = max(len(row.token_inputs["input_ids"]) for row in rows)
     fill = {"input_ids": pad, "labels": IGNORED}
     batch = {}
@@ -74,14 +73,14 @@ def _pad(rows: list[EncodedConversation], pad: int) -> dict[str, Tensor]:
 
 
 def _pack(rows: list[EncodedConversation]) -> dict[str, Tensor]:
-    """All conversations end to end in one row [1, n]. Positions [4, 1, n], the first counting through each conversation
-    from 0, tell the attention where one ends and the next begins."""
+    """All conversations concatenated in one row [1, n]. Positions [4, 1, n], the first counting from 0 in each conversation, tell
+    the attention where one ends and the next begins."""
     batch = {name: torch.cat([row.token_inputs[name] for row in rows], -1) for name in rows[0].token_inputs}
     batch = {name: value[..., None, :] for name, value in batch.items()}
     count = torch.cat([torch.arange(len(row.token_inputs["input_ids"])) for row in rows])
     batch["position_ids"] = torch.cat([count[None, None], batch["position_ids"]])
     for start in (count == 0).nonzero().flatten().tolist()[1:]:
-        batch["labels"][0, start] = IGNORED  # nothing predicts how the next one begins
+        batch["labels"][0, start] = IGNORED  # nothing predicts the first token of the next one
     return batch | _stack_image_inputs(rows)
 
 

@@ -1,4 +1,4 @@
-"""From trajectories to the conversations a thinker learns from, by the data rules of ThinkEdit-140k
+"""From trajectories to the conversations that a thinker is trained on, by the data rules of ThinkEdit-140k
 (EditThinker, arXiv 2512.05965, section 4)."""
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ..thinkers.protocol import Messages
 from ..trajectory import RECORD_FILE, SOURCE_FILE, Trajectory
 from .recorded_runs import read_runs
 
-COLLECTED = "trl-sft.jsonl"  # of a data set of `rethink collect`
+COLLECTED = "trl-sft.jsonl"  # in a dataset made by `rethink collect`
 SFT_SHARE = 140 / 167  # ThinkEdit's share of steps for supervised learning; the rest, with the most variance, is for RL
 
-# What is asked for, by the first word that says it: tasks as editing benchmarks tell them apart.
+# The kind of task, by the first word that indicates it; the kinds are those of editing benchmarks.
 _TASKS = {
     "add": "add|put|insert|place|give|attach|draw|include",
     "remove": "remove|delete|erase|drop|hide|without|rid",
@@ -43,31 +43,33 @@ _WORD = "|".join(rf"\b(?P<{task}>{words})\b" for task, words in _TASKS.items())
 
 @dataclass(frozen=True, eq=False)
 class Conversation:
-    """One question and the answer to learn. images: an IMAGE [1, H, W, 3] or an image file for each image part."""
+    """A question and the answer to learn. images: an IMAGE [1, H, W, 3] or an image file for each image part."""
 
     messages: Messages
     images: tuple[Tensor | Path, ...]
     answer: str
-    group: tuple[str, int] = ("", 0)  # what conversations are balanced by: the kind of task and the score
+    group: tuple[str, int] = ("", 0)  # for balancing: the kind of task and the score
 
 
 def load_images(conversation: Conversation) -> list[Tensor]:
-    """Its images, IMAGE [1, H, W, 3] each. Raises RethinkError naming a file that is none."""
+    """Load a conversation's images, IMAGE [1, H, W, 3] each. Raises RethinkError naming a file that is not an image."""
     return [image if isinstance(image, Tensor) else load_image(image) for image in conversation.images]
 
 
 def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int = 0) -> tuple[list[Conversation], int]:
-    """What all folders teach: of a data set that `rethink collect` has made its part for supervised learning; of every other the
-    balanced conversations of the helpful, least varied trajectories in it and below. And how many runs are left out, see
-    `read_runs`.
+    """(the conversations in all folders, the number of runs left out, see `read_runs`). For a dataset made by `rethink collect`, the
+    conversations are those of its supervised learning file; for any other folder, they are balanced conversations from the helpful
+    trajectories with the least variance in it and below.
 
-    template: the critique's wording that the thinker will be asked in; collected data have theirs. Raises RethinkError for a folder
-    that is not there, and where nothing is left.
+    template: the critique template that the thinker will be asked with; collected data already contain theirs. Raises RethinkError
+    for a folder that does not exist, and if nothing is left.
     """
     found, run_folders, folders = [], set(), tuple(map(Path, folders))
     for folder in folders:
         if not folder.is_dir():
-            raise RethinkError(f"data: there is no folder {folder}; give one with recorded runs in it or below.")
+            raise RethinkError(
+                f"data: there is no folder {folder}; give one that contains recorded runs, at any depth."
+            )
         if (folder / COLLECTED).is_file():
             found += _read_collected(folder / COLLECTED)
         else:
@@ -77,16 +79,16 @@ def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int
     found += balance([c for trajectory in chosen for c in unroll(trajectory, template)], Random(seed))
     if not found and not run_folders:
         places = ", ".join(map(str, folders))
-        raise RethinkError(f"data: there is no recorded run in {places} or below; think first, or give another folder.")
-    if not found:
         raise RethinkError(
-            f"data: none of the {len(run_folders)} trajectories there can be learned from; make more of them."
+            f"data: there are no recorded runs in {places} or below; record some first, or give another folder."
         )
+    if not found:
+        raise RethinkError(f"data: none of the {len(run_folders)} trajectories there can be trained on; record more.")
     return found, len(run_folders) - len(runs)
 
 
 def _read_collected(file: Path) -> Iterator[Conversation]:
-    """The rows whose images are there."""
+    """The rows whose images exist."""
     for row in JsonlLog(file, _check_row):
         images = tuple(file.parent / str(name) for name in row["images"])
         if all(image.is_file() for image in images):
@@ -106,20 +108,20 @@ def _answer_of(row: dict) -> str:
 
 
 def did_no_harm(trajectory: Trajectory) -> bool:
-    """Thinking helped, or at least did no harm: the best later turn is no worse than the first. One that was good at once
-    is kept too, since when to stop is to be learned as well."""
+    """Whether thinking helped, or at least did no harm: the best later turn is no worse than the first. A run that was accepted at
+    once is kept too, since a thinker must also learn when to stop."""
     return scores_did_no_harm([score_of(step) for step in scored_steps(trajectory)], trajectory.stopped)
 
 
 def scores_did_no_harm(scores: Sequence[float], stopped: str) -> bool:
-    """`did_no_harm`, of the scores of a run's turns and why it stopped."""
+    """`did_no_harm`, from the scores of a run's turns and the reason it stopped."""
     if len(scores) < 2:
         return bool(scores) and stopped == "accepted"
     return max(scores[1:]) >= scores[0]
 
 
 def split_by_variance(trajectories: Sequence[Trajectory]) -> tuple[list[Trajectory], list[Trajectory]]:
-    """Those whose scores vary least over their turns, for supervised learning; the others, for reinforcement learning."""
+    """(the trajectories whose scores vary least over their turns, for supervised learning; the others, for RL)."""
     ordered = sorted(
         trajectories, key=lambda trajectory: pvariance([score_of(step) for step in scored_steps(trajectory)])
     )
@@ -128,8 +130,8 @@ def split_by_variance(trajectories: Sequence[Trajectory]) -> tuple[list[Trajecto
 
 
 def unroll(trajectory: Trajectory, template: str = TEMPLATE) -> list[Conversation]:
-    """The steps up to the best one, each a conversation of its own: the earlier answer with the prompt that came next,
-    the best with its own prompt, which is how a thinker says stop."""
+    """The steps up to the best one, each as a separate conversation: the earlier ones answer with the prompt that came next, the
+    best with its own prompt, which is how a thinker says stop."""
     steps = scored_steps(trajectory)
     best = max(range(len(steps)), key=lambda index: score_of(steps[index]))  # ties to the earlier
     steps = steps[: best + 1]
@@ -138,7 +140,7 @@ def unroll(trajectory: Trajectory, template: str = TEMPLATE) -> list[Conversatio
 
 
 def balance(conversations: Sequence[Conversation], rng: Random) -> list[Conversation]:
-    """No group (kind of task and score) with more than twice the median group's conversations; shuffled."""
+    """The conversations, shuffled, with no group (kind of task and score) larger than twice the median group."""
     groups = defaultdict(list)
     for conversation in conversations:
         groups[conversation.group].append(conversation)
@@ -149,10 +151,10 @@ def balance(conversations: Sequence[Conversation], rng: Random) -> list[Conversa
 
 
 def scored_steps(trajectory: Trajectory) -> list[Step]:
-    """Of every turn the candidate that the run went on from, up to the first turn where that one teaches nothing.
+    """The candidate that the run continued from in every turn, up to the first turn where it has nothing to teach.
 
-    It is the one that the run itself ranked first, whoever scores them now: the next prompt was written after seeing it. A run goes
-    on where nothing is accepted, so what its rules have come to accept since then does not count, but in its last turn.
+    It is the one that the run itself ranked first, whatever the scores are now: the next prompt was written after seeing it. A run
+    continues only if nothing was accepted, so any acceptance recorded since then counts only in the last turn.
     """
     turns: dict[int, list[Step]] = defaultdict(list)
     for step in trajectory.steps:
@@ -163,35 +165,35 @@ def scored_steps(trajectory: Trajectory) -> list[Step]:
 
 
 def _lead(candidates: Sequence[Step], *, ended: bool) -> Step:
-    """The candidate of a turn that the run ended at, or went on from."""
+    """The candidate of a turn that the run ended at or continued from."""
     ranked = candidates if ended else [replace(step, accepted=False) for step in candidates]
     return candidates[best_of(ranked)]
 
 
 def _teaches(step: Step) -> bool:
-    """Whether a step has scores and a reasoning to learn."""
+    """Whether a step has scores and reasoning to learn from."""
     return bool(step.critique.reasoning) and scores_to_learn(step).overall is not None and not _overlooks(step)
 
 
 def _overlooks(step: Step) -> bool:
-    """Whether the critic liked an edit that has changed nothing: no example to learn from."""
+    """Whether the critic liked an edit that changed nothing, which is a bad example."""
     return step.preservation.unchanged and (scores_to_learn(step).semantic or 0) >= 5
 
 
 def scores_to_learn(step: Step) -> Critique:
-    """The scores to be learned: those of the separate scorer, where there was one."""
+    """The scores to learn: the judge's if there was one, else the thinker's."""
     return step.judge or step.critique
 
 
 def score_of(step: Step) -> float:
-    """The overall score to be learned, 0…10, of a step that has one."""
+    """The overall score to learn, 0…10, of a step that has one."""
     overall = scores_to_learn(step).overall
     assert overall is not None, "steps without scores are left out before"
     return overall
 
 
 def kind_of(trajectory: Trajectory) -> str:
-    """The kind of task, for balance: what the run's options say, else by the first word of the instruction that tells."""
+    """The kind of task, for balancing: from the run's options, else from the first word of the instruction that indicates it."""
     kind = trajectory.options.get("kind")
     if isinstance(kind, str) and kind:
         return kind[:80]
@@ -203,7 +205,7 @@ def _conversation(trajectory: Trajectory, step: Step, next_prompt: str, template
     from ..thinkers.critique_format import format_critique
 
     verdict = scores_to_learn(step)
-    items = step.critique.checklist if lists_checklist(template) else ()  # no answers to what is not asked
+    items = step.critique.checklist if lists_checklist(template) else ()  # only answer what is asked
     scores = {"semantic": verdict.semantic, "quality": verdict.quality}
     critique = replace(step.critique, **scores, next_prompt=next_prompt, checklist=items)
     checklist = [item.text for item in items]

@@ -1,7 +1,7 @@
-"""Trains a LoRA that does an edit, from pairs, for any editor that shows its denoiser.
+"""Trains an edit LoRA on pairs, for any editor that exposes its denoiser.
 
-Two stages: the pairs are brought into latents once (`lora_examples`), then the denoiser alone works. Whatever is drawn for a
-step is a function of the seed and the step's number, so a run that goes on ends with the weights of one that was never cut off.
+There are two stages: the pairs are encoded to latents once (`lora_examples`), then only the denoiser runs. Everything random in a
+step depends only on the seed and the step's number, so a resumed run ends with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ GOOD_EVERY = 10  # steps between copies of weights that are known to be good
 class LoraTraining:
     """One run of a job.
 
-    preview: what edits the previews, with the LoRA over it; None: the editor as the model has it.
-    losses: the mean of every step's batch, from step 1 on; the record has them whenever it is written.
+    preview: the editor for previews, to which the LoRA is applied; None: the model's own editor.
+    losses: the mean loss of every step, from step 1 on; copied to the record whenever that is written.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class LoraTraining:
         words, by = settings.preview_instruction, self.preview.name
         self.previewer = Previewer(self.run_folder, self.preview.editor, shown, thinker, words, by)
         self.losses: list[float] = []
-        self._mid_step = False  # whether the weights may be those of the next step already, or some of them
+        self._mid_step = False  # whether some or all weights may already be those of the next step
         self.record = LoraRecord(
             title=output.stem,
             settings=settings.as_record(),
@@ -94,7 +94,7 @@ class LoraTraining:
         )
 
     def run(self) -> TrainReport:
-        """Both stages, from the beginning or from the newest state. Of several processes the main one writes."""
+        """Run both stages, from the beginning or from the newest state. Of several processes, only the main one writes."""
         with self.run_folder.held() if self.processes.is_main else nullcontext():
             self.processes.wait()
             known = self.run_folder.read_state(self.lora, self.optimizer) or self.record
@@ -114,15 +114,18 @@ class LoraTraining:
         return self.saves.report(self.run_folder.read_record() or self.record)
 
     def _note_of_previews(self) -> str:
-        """Of a run that was done before: that its previews are not made anew, where another editor is to make them now."""
+        """For a run that was already finished: a note that a newly chosen preview editor does not make its previews again."""
         made_by = {save.preview_editor for save in self.record.saves if save.previews}
         if not (self.settings.previews and made_by) or made_by == {self.preview.name}:
             return ""
         wanted = self.preview.name or self.record.editor
-        return f"The run was done before, so its previews stay as they are; with more steps, or another seed, {wanted} makes them."
+        return (
+            "The run was already finished, so its previews stay as they are; train more steps or choose another seed to have "
+            f"{wanted} make them."
+        )
 
     def _train_to_the_end(self, save_anew: bool) -> None:
-        """save_anew: where the run was stopped, maybe before its newest save was measured and tried."""
+        """save_anew: repeat the newest save, if the run was stopped perhaps before that was measured and previewed."""
         self.good = self.lora.factors()
         try:
             if save_anew:
@@ -130,29 +133,29 @@ class LoraTraining:
             self._train()
         except Diverged as error:
             kept = self._keep_good(str(error))
-            raise RethinkError(f"{error} What was good is kept: {kept}.") from None
-        except BaseException as error:  # ComfyUI's Cancel is none of Exception
+            raise RethinkError(f"{error} The best weights so far are kept: {kept}.") from None
+        except BaseException as error:  # ComfyUI's Cancel is not an Exception
             if not (isinstance(error, RuntimeError) and is_out_of_memory(error)):
                 self._keep_newest(f"{type(error).__name__} at step {self.record.step}")
             raise
 
     def encode_all(self) -> None:
-        """Stage one."""
+        """Run stage one."""
 
         def report(done: int, total: int) -> None:
-            self.on_progress(JobProgress(done, total, f"{done} of {total} pairs in latents"))
+            self.on_progress(JobProgress(done, total, f"{done} of {total} pairs encoded"))
 
         self.examples.encode_all(self._check_room, report)
 
     def _check_room(self, examples: int) -> None:
         weights = sum(weight.numel() * 4 for weight in self.lora.parameters())
         saves = (self.steps - self.record.step) // self.save_every
-        needed = examples + weights * (4 + saves)  # the state holds three, the output is one
+        needed = examples + weights * (4 + saves)  # three copies in the state, one in the output
         free = shutil.disk_usage(self.run_folder.folder).free
         if needed > free:
             raise RethinkError(
-                f"folder: {self.run_folder.folder} needs about {format_bytes(needed)} for latents and LoRAs, and the disk has "
-                f"{format_bytes(free)} left; free some, or choose a folder on another disk."
+                f"folder: {self.run_folder.folder} needs about {format_bytes(needed)} for latents and LoRAs, but the disk has "
+                f"{format_bytes(free)} left; free some space, or choose a folder on another disk."
             )
 
     # ── stage two ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,10 +179,10 @@ class LoraTraining:
             self._save()
 
     def step(self, step: int) -> tuple[float, list[str]]:
-        """One optimizer step → (mean loss, the pairs it was of).
+        """Take an optimizer step → (mean loss, ids of its pairs).
 
-        What is drawn follows from the seed, the step and the part of it alone. Several processes share the parts; the
-        gradients of all are added up, so that each takes the same step as one process would.
+        Everything random depends only on the seed, the step and the part of it. Several processes share the parts, and their
+        gradients are summed, so that each takes the same step as a single process would.
         """
         parts = self.settings.accumulate
         loss = torch.zeros((), device=self.model.editor.device)
@@ -204,7 +207,7 @@ class LoraTraining:
         return float(loss), ids
 
     def _gradients(self) -> list[torch.Tensor]:
-        """Of all weights, whatever this process has had to do."""
+        """The gradients of all weights, whichever parts this process computed."""
         if self.processes.count > 1:
             for weight in self.lora.parameters():
                 weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
@@ -212,7 +215,7 @@ class LoraTraining:
 
     @contextmanager
     def _drawing(self, *names: object) -> Iterator[torch.Generator]:
-        """A generator that follows from the seed and `names`; dropout, which has none, draws from the global one."""
+        """A generator seeded by the seed and `names`; dropout, which takes no generator, draws from the global one."""
         generator = generator_of(self.settings.seed, *names)
         if not self.settings.dropout:
             yield generator
@@ -223,7 +226,7 @@ class LoraTraining:
             yield generator
 
     def _report_step(self, phase: str = "") -> None:
-        """phase: what is done besides taking steps."""
+        """phase: what is being done between steps."""
         if not self.processes.is_main:
             return
         rate = self.optimizer.param_groups[0]["lr"]
@@ -243,7 +246,7 @@ class LoraTraining:
     # ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _save(self) -> None:
-        """The LoRA of this step, measured, loaded again, tried on the previews; then the state, which makes it count."""
+        """Save the LoRA of this step, measure it, reload it and edit the previews; then write the state, which makes it count."""
         if not self.processes.is_main:
             self.processes.wait()
             return
@@ -264,7 +267,7 @@ class LoraTraining:
         self.processes.wait()
 
     def _preview(self, path: Path) -> Previews:
-        """What a saved LoRA makes of the previews. The device is left to another editor that makes them."""
+        """Edit the previews with a saved LoRA. If another editor makes them, the device is left to it."""
         changed = self.preview.with_lora(path)
         if self.preview.is_other:
             self.model.release()
@@ -286,12 +289,12 @@ class LoraTraining:
 
     @property
     def _batch_room(self) -> tuple[int, int]:
-        """(rows of a batch, references of each at most), for which there has to be room."""
+        """(rows of a batch, most references of each), for which there must be room."""
         return self.settings.batch, self.examples.most_references
 
     @property
     def _is_at_save(self) -> bool:
-        """Whether the newest step is one after which the LoRA is saved."""
+        """Whether the LoRA is to be saved after the newest step."""
         step = self.record.step
         return step > 0 and (step == self.steps or step % self.save_every == 0)
 
@@ -300,8 +303,8 @@ class LoraTraining:
         return any(save.step == self.record.step for save in self.record.saves)
 
     def _keep_newest(self, why: str) -> None:
-        """After a cancel: the newest weights as a LoRA and as the state to go on from; the best as the output. In the midst of a
-        step there are no such weights: the state stays the last one that was written."""
+        """After a cancel, keep the newest weights as a LoRA and as the state to resume from, and the best LoRA as the output. In
+        the middle of a step, the weights are not valid, so the last written state stays."""
         if not (self.record.step and self.processes.is_main):
             return
         with suppress(OSError, RethinkError):
@@ -316,13 +319,13 @@ class LoraTraining:
                 self._publish_stopped()
 
     def _keep_good(self, why: str) -> Path:
-        """After the loss has exploded: the last good weights as one more LoRA; the state stays the last whole one's.
-        → where the best one is."""
+        """After a loss explosion, save the last good weights as one more LoRA; the last complete state stays.
+        → where the best LoRA is."""
         if not self.processes.is_main:
             return self.output
         self.lora.load_factors(self.good)
         with suppress(OSError, RethinkError):
-            if not self._is_saved:  # else it is good, and measured
+            if not self._is_saved:  # otherwise it is good and measured
                 path = self._write_lora()
                 last = self.losses[-1] if self.losses else 0.0
                 self._add_save(Save(self.record.step, self.run_folder.relative(path), last, None))
@@ -331,8 +334,8 @@ class LoraTraining:
         return self.run_folder.folder
 
     def _publish_stopped(self) -> Path:
-        """The best LoRA of a run that was stopped → where it is: among the saves alone, where the name has a LoRA of another run
-        and this one has not come as far as its first save."""
+        """Publish the best LoRA of a stopped run → where it is. It stays among the saves if the output name has a LoRA of another
+        run and this one did not reach its first save."""
         if any(save.step % self.save_every == 0 for save in self.record.saves) or self.saves.is_name_free():
             return self.saves.publish(self.record).output
         self.saves.write_record(self.record)
@@ -340,7 +343,7 @@ class LoraTraining:
 
 
 def make_optimizer(settings: LoraSettings, lora: TrainableLora) -> torch.optim.Optimizer:
-    """The optimizer of the settings. Raises RethinkError where its package is not installed."""
+    """The optimizer that the settings name. Raises RethinkError if its package is not installed."""
     module, name = OPTIMIZERS[settings.optimizer]
     found = getattr(lazy_import(module), name)
     return found(lora.parameters(), lr=settings.learning_rate, weight_decay=0.01)

@@ -1,4 +1,4 @@
-"""The job of training a LoRA on pairs, as a node and a command start it."""
+"""The job of training a LoRA on pairs, started by a node or a command."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainEditLoraJob:
-    """Train a LoRA on pairs, over an editor that stays as it is.
+    """Train a LoRA on pairs, for an editor that itself stays unchanged.
 
-    pairs: what to learn; those that are accepted. output: the file, which ComfyUI and diffusers load. folder: where runs are
-    kept: each in a folder of its own by its settings, so that the same job goes on and another one starts anew. thinker: also
-    scores the previews of every save, and looks at some pairs first: are input and target swapped? preview_editor: makes the
-    previews in place of the editor that learns, such as what was distilled from it. making_room: within what it gives, that
-    one has the device; None: what learns waits in main memory meanwhile.
+    pairs: the store whose accepted pairs to learn. output: the LoRA file, which ComfyUI and diffusers load. folder: where runs are
+    kept, in a separate folder for each set of settings, so that the same job resumes and a different one starts from scratch.
+    thinker: scores the previews of every save, and first checks some pairs for swapped inputs and targets. preview_editor: makes
+    the previews instead of the editor being trained, for example a distilled version of it. making_room: a context within which
+    that editor has the device; None: the model being trained waits in main memory meanwhile.
     """
 
     pairs: PairStore
@@ -51,11 +51,11 @@ class TrainEditLoraJob:
     def run(
         self, editor: Editor, on_progress: OnProgress = ignore_progress, processes: ProcessGroup = ALONE
     ) -> TrainReport:
-        """Train, or go on with a run that was cut off. What `on_progress` raises ends it; the newest and the best LoRA are
-        kept then. processes: that train together, each with an editor of its own.
+        """Train, or resume an interrupted run. An exception from `on_progress` ends the training; the newest and the best LoRA are
+        then kept. processes: those that train together, each with its own editor.
 
-        Raises RethinkError for what is wrong with the pairs, the editor or the settings, before any work; and when the loss
-        explodes, with the last good LoRA kept.
+        Raises RethinkError for invalid pairs, editor or settings before any work, and if the loss explodes; the last good LoRA is
+        then kept.
         """
         model = open_edit_model(editor)
         check_target(self.output, "output")
@@ -78,17 +78,17 @@ class TrainEditLoraJob:
             return training.run()
 
     def _preview_editor(self, editor: Editor, model: EditModel) -> PreviewEditor:
-        """editor: the one that learns, at its own size, as users will edit."""
+        """editor: the one being trained, at its own size, as users will use it."""
         if self.preview_editor is None or self.preview_editor is editor:
             return PreviewEditor(editor)
         name = self.preview_editor.name
-        if name == editor.name:  # as ComfyUI's own models of a family are
+        if name == editor.name:  # as with ComfyUI's own models of a family
             name = f"{name} (preview_editor)"
         return PreviewEditor(self.preview_editor, name, self.making_room or model.waiting)
 
 
 def adapt(settings: LoraSettings, model: EditModel) -> LoraSettings:
-    """The settings with what suits the model's family where they leave it open; the model trains as they say."""
+    """Fill in the settings with the defaults of the model's family, and set up the model to train accordingly."""
     if settings.megapixels:
         model.work_at(round(settings.megapixels * 2**20))
     if settings.text_encoder:
@@ -101,7 +101,7 @@ def adapt(settings: LoraSettings, model: EditModel) -> LoraSettings:
 
 @contextmanager
 def _oom_guard(settings: LoraSettings, model: EditModel) -> Iterator[None]:
-    """Within it, that memory runs out is an OutOfMemoryError that says what to lower, what saves most first."""
+    """Turn running out of memory into an OutOfMemoryError that says what to lower, starting with what saves most."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -112,6 +112,6 @@ def _oom_guard(settings: LoraSettings, model: EditModel) -> Iterator[None]:
         lower += ["optimizer (adamw 8-bit)"] if settings.optimizer == "adamw" else []
         lower += [f"rank (it is {settings.rank})"] + (["layers (family)"] if settings.layers == "all" else [])
         raise OutOfMemoryError(
-            f"editor: {model.editor.name} ran out of memory on {model.editor.device} in training; lower, in this order: "
+            f"editor: {model.editor.name} ran out of memory on {model.editor.device} during training; change, in this order: "
             f"{'; '.join(lower)}."
         ) from None

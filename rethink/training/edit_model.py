@@ -1,8 +1,7 @@
-"""An editor as training sees it: a pair in its latents, and its denoiser's answer to them.
+"""An editor as training sees it: pairs in its latents, and its denoiser's predictions for them.
 
-What its denoiser is called with comes from the sampling code itself, so that what is trained is what is sampled: size,
-padding, template, the places of tokens. A pair's target is encoded as if it were a source, whose latents the same code brings
-into the form of the result's.
+The denoiser's inputs come from the sampling code itself, so that training matches sampling in size, padding, template and token
+positions. A pair's target is encoded as if it were a source; the same code brings its latents into the form of a result's.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ from .weight_fingerprints import fingerprint_weights
 
 
 class EditModel:
-    """The denoiser of an editor with all that training needs of it; here, of one that diffusers runs.
+    """An editor's denoiser with everything that training needs; this class is for editors run by diffusers.
 
-    Raises RethinkError for an editor of which there is none: another family, or one that does not show its denoiser.
+    Raises RethinkError for an editor that cannot be trained: one of another family, or one that does not expose its denoiser.
     """
 
-    _area = 0  # pixels of an image to work on; 0: the editor's own
-    _zeros_for_empty = False  # whether zeros take the place of an empty instruction, in a pipeline of diffusers
-    text: TextLearning | None = None  # where the text encoder learns too
-    # where memory runs out
+    _area = 0  # pixels per training image; 0: the editor's own size
+    _zeros_for_empty = False  # whether the diffusers pipeline uses zeros for an empty instruction
+    text: TextLearning | None = None  # if the text encoder learns too
+    # what to change when memory runs out
     memory_advice = "load the editor quantized (nf4, then int8), or with offload model; megapixels (0.5, then 0.25)"
 
     def __init__(self, editor: Any):
@@ -48,11 +47,11 @@ class EditModel:
         self.editor = cast(InspectableEditor, editor)
         self.lora_targets: tuple[str, ...] = editor.family.lora_targets
         self.denoiser: Any = editor.module[self.editor.denoiser_name]
-        self._raised = self.denoiser.dtype == torch.float16  # in which gradients vanish
+        self._raised = self.denoiser.dtype == torch.float16  # where gradients vanish
         if self._raised and not can_be_raised(self.denoiser):
             raise RethinkError(
-                f"editor: {editor.name} is in fp16, in which gradients vanish; choose bf16 or fp32 as the dtype of Load Editor, or "
-                "with --dtype."
+                f"editor: {editor.name} is in fp16, where gradients vanish; choose bf16 or fp32 as the dtype of Load Editor, or with "
+                "--dtype."
             )
         self._main = "sample" if self.row.layout == "channels" else "hidden_states"
         with editor.pipeline() as pipeline:
@@ -63,23 +62,23 @@ class EditModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """In which the denoiser computes, and files are written."""
+        """The dtype that the denoiser computes in and files are written in."""
         return torch.float32 if self._raised else self.denoiser.dtype
 
     @property
     def identity(self) -> str:
-        """The same for models that training leads to the same LoRA, on whatever device and with whatever offload."""
+        """A string that is the same for models that training gives the same LoRA, whatever the device and offload."""
         return f"{self.editor.name} {fingerprint_weights(self.denoiser)} {self.encoders}"
 
     @property
     def encoders(self) -> str:
-        """The same for editors that encode alike: their family, the size they work at, the weights of every part beside the
-        denoiser, and LoRAs."""
+        """A digest that is the same for editors that encode alike: of the family, the working size, the weights of every part except
+        the denoiser, and LoRAs."""
         null = " zeros" if self.drops and self._zeros_for_empty else ""
         null += " tokens" if self.text else ""
-        size = getattr(self.denoiser.config, "sample_size", "")  # of which the working size follows
+        size = getattr(self.denoiser.config, "sample_size", "")  # which determines the working size
         loras = getattr(self.editor, "lora_files", ())
-        over = f" {self.editor.name} {loras}" if loras else ""  # the name has the strengths
+        over = f" {self.editor.name} {loras}" if loras else ""  # the name includes the strengths
         over += f" area {self._area}" if self._area else ""
         over += f" encoding {self.row.encoding}" if self.row.encoding > 1 else ""
         digest = hashlib.blake2b(f"{self.editor.family.id} {self.drops}{null} {size!r}{over}".encode(), digest_size=16)
@@ -89,24 +88,24 @@ class EditModel:
         return digest.hexdigest()
 
     def work_at(self, area: int) -> None:
-        """Encode and train at about so many pixels an image from now on. Raises RethinkError for too few."""
+        """Encode and train at about `area` pixels per image from now on. Raises RethinkError for too few."""
         self.editor, self._area = self.editor.with_area(area), area
 
     def learn_text(self) -> None:
-        """The text encoder learns too from now on. Raises RethinkError for an editor whose text encoder cannot."""
+        """Train the text encoder too from now on. Raises RethinkError for an editor whose text encoder cannot be trained."""
         if not self.row.text_encoder or not hasattr(self.editor, "embed_texts"):
             raise RethinkError(
-                f"text_encoder: that of {self.editor.name} does not learn; leave it off, or choose an InstructPix2Pix from a "
-                "diffusers folder."
+                f"text_encoder: that of {self.editor.name} cannot be trained; leave it off, or choose an InstructPix2Pix editor from "
+                "a diffusers folder."
             )
         with self.editor.pipeline() as pipeline:
             self.text = TextLearning(pipeline)
 
     def layers(self, choice: str, rank: int) -> dict[str, nn.Module]:
-        """The layers that learn, by the names that files call them: of the denoiser those of the "family", "all" that are as large as
-        the rank, or "none"; of a text encoder that learns, all.
+        """The layers that learn, by their names in files: in the denoiser those of the "family", "all" that are at least as large as
+        the rank, or "none"; in a text encoder that learns, all.
 
-        Raises RethinkError for a rank that is larger than one of the family's, or than all.
+        Raises RethinkError for a rank that is larger than one of the family's layers, or than every layer.
         """
         learning = self.text.layers(rank) if self.text else {}
         if choice == "none":
@@ -115,13 +114,13 @@ class EditModel:
         return {name: layer for name, layer in found.items() if not name.startswith(self.row.nameless)} | learning
 
     def layers_too_small(self, choice: str, rank: int) -> list[str]:
-        """Those of the layers of `choice` that do not learn, as they are smaller than the rank."""
+        """The layers of `choice` that do not learn because they are smaller than the rank."""
         learning = self.layers(choice, rank)
         return [name for name in self.layers(choice, 1) if name not in learning]
 
     @contextmanager
     def computing(self, rows: int, references: int = 0) -> Iterator[None]:
-        """Within it the denoiser computes as it does in edits, with room for `rows` of so many references, and gradients flow."""
+        """Within this context, the denoiser computes as in edits, with room for `rows` with `references` each, and gradients flow."""
         parts = [self.denoiser, *([self.text.encoder] if self.text else [])]
         with ExitStack() as stack:
             stack.enter_context(self.editor.pipeline())
@@ -131,7 +130,7 @@ class EditModel:
 
     @property
     def drops(self) -> bool:
-        """Whether samples lose their text or source now and then: only what the editor compares with is worth training."""
+        """Whether some samples lose their text or source: this only needs training if the editor uses it for guidance."""
         guided = self.editor.defaults.text_guidance > 1 or self.editor.defaults.image_guidance > 1
         return guided and bool(self.row.drop_text or self.row.drop_image)
 
@@ -139,9 +138,9 @@ class EditModel:
     def encode(
         self, source: Tensor, target: Tensor, instruction: str, references: Sequence[Tensor] = (), prompt: str = ""
     ) -> Example:
-        """A pair of IMAGEs [1, H, W, 3], with references of any sizes, as a batch of one, on the CPU. prompt: the words that have made
-        the target, where they are known, for a text encoder that learns. Raises RethinkError where source and target differ in
-        shape, and for more references than the family takes."""
+        """Encode a pair of IMAGEs [1, H, W, 3], with references of any size, to a batch of one on the CPU. prompt: the prompt that made
+        the target, if known, for a text encoder that learns. Raises RethinkError if source and target differ in aspect ratio, and
+        for more references than the family takes."""
         target = as_large_as(source, target)
         prepared = self.editor.prepare(source, references)
         latents, inputs = self._inputs(prepared, instruction)
@@ -151,14 +150,14 @@ class EditModel:
         clean = self._clean(self.editor.prepare(target), instruction)
         here, *others = self._sources(latents, clean.shape[1], bool(references))
         if clean.shape != here.shape:
-            raise RethinkError(f"the target comes out at {list(clean.shape)}, the input at {list(here.shape)}.")
+            raise RethinkError(f"the target's latents are {list(clean.shape)}, but the input's are {list(here.shape)}.")
         example = Example(clean, here, inputs, null, tuple(others))
         return Example(
             *(map_tensors(value, lambda tensor: tensor.detach().cpu().clone()) for value in vars(example).values())
         )
 
     def predict(self, noisy: Tensor, times: Tensor, example: Example) -> Tensor:
-        """What the denoiser says of noisy latents [B, …] at times [B], in float32."""
+        """The denoiser's prediction for noisy latents [B, …] at timesteps [B], in float32."""
         dtype = self.denoiser.dtype
         joined = torch.cat([each.to(dtype) for each in (noisy, example.source, *example.references)], 1)
         inputs = {**self.encoded(example.inputs, noisy), self._main: joined, "timestep": times.to(noisy.device)}
@@ -166,13 +165,13 @@ class EditModel:
         return (output if self.row.layout == "channels" else output[:, : noisy.shape[1]]).float()
 
     def encoded(self, inputs: dict[str, Any], latents: Tensor) -> dict[str, Any]:
-        """The inputs of an example with the text's states in place of its tokens, where the text encoder learns."""
+        """The inputs of an example, with hidden states instead of tokens for the text if the text encoder learns."""
         return self.text.encoded(inputs, latents) if self.text else inputs
 
     def drop_conditions(self, example: Example, generator: torch.Generator) -> Example:
-        """A batch of which some rows have lost their text, their source or both; one draw a row decides.
+        """A batch with the text, the source or both dropped from some rows, by one draw per row.
 
-        InstructPix2Pix, section 3.2.1. The rows of a batch lose their text one by one, where the empty one is as long.
+        InstructPix2Pix, section 3.2.1. Text is dropped from individual rows if the empty text is as long.
         """
         if not self.drops:
             return example
@@ -184,8 +183,8 @@ class EditModel:
 
     @contextmanager
     def less_memory(self) -> Iterator[None]:
-        """Within it activations are computed again on the way back instead of kept (arXiv 1604.06174), where the denoiser can:
-        slower, in less memory."""
+        """Within this context, activations are recomputed in the backward pass instead of kept (gradient checkpointing, arXiv
+        1604.06174), if the denoiser supports it: slower, in less memory."""
         if not getattr(self.denoiser, "_supports_gradient_checkpointing", False):
             yield
             return
@@ -196,16 +195,16 @@ class EditModel:
             self.denoiser.disable_gradient_checkpointing()
 
     def denoiser_alone(self) -> AbstractContextManager[None]:
-        """Within it the encoders, whose work is done, leave the card to the denoiser."""
+        """Within this context, the encoders, which are no longer needed, leave the GPU to the denoiser."""
         learning = (self.denoiser, self.text and self.text.encoder)
         return self._in_main_memory([part for part in self.editor.module.children() if part not in learning])
 
     def waiting(self) -> AbstractContextManager[None]:
-        """Within it the card is left to another model."""
+        """Within this context, the GPU is left to another model."""
         return self._in_main_memory(list(self.editor.module.children()))
 
     def release(self) -> None:
-        """Have an offloaded editor leave the card, where what has computed last stays until something else computes."""
+        """Move an offloaded editor off the GPU, where the part that ran last would stay until another one runs."""
         with self.editor.pipeline() as pipeline:
             pipeline.maybe_free_model_hooks()
 
@@ -222,7 +221,7 @@ class EditModel:
                 part.to(device)
 
     def _without(self, example: Example, lost_text: Tensor, lost_image: Tensor) -> Example:
-        """A batch whose rows have lost their text or source, as guidance leaves them away; bool [B] each."""
+        """A batch with text or source dropped from rows, as guidance drops them. lost_text, lost_image: bool [B]."""
         keep = (~lost_image).to(example.source).view(-1, *(1,) * (example.source.ndim - 1))
         inputs = choose_rows(lost_text, example.null, example.inputs)
         references = tuple(each * keep for each in example.references)
@@ -234,13 +233,13 @@ class EditModel:
         return DiffusionNoise.of(scheduler, [round(time) for time in visited])
 
     def _sources(self, latents: Any, places: int, has_references: bool) -> tuple[Tensor, ...]:
-        """(the source's, those of all references as one) of the latents [1, n, …] that `_inputs` gives: after the result's `places`
-        come as many of the source, then the references'."""
+        """(the source's latents, those of all references as one) from the latents [1, n, …] of `_inputs`: first come `places` for the
+        result, then as many for the source, then the references'."""
         sources = latents[:, places:]
         return (sources[:, :places], sources[:, places:]) if has_references else (sources,)
 
     def _inputs(self, prepared: Prepared, instruction: str) -> tuple[Any, dict[str, Any]]:
-        """(the denoiser's latents: noise, then those of all that it sees; what else it takes)."""
+        """(the denoiser's latents: noise, then those of every image it sees; its other inputs)."""
         inputs = self.editor.denoiser_inputs(prepared, instruction)
         others = {name: value for name, value in inputs.items() if name not in (self._main, "timestep")}
         if TEXT_MASK in others and others[TEXT_MASK] is None:
@@ -248,8 +247,8 @@ class EditModel:
         return inputs[self._main], {name: value for name, value in others.items() if value is not None}
 
     def _null(self, prepared: Prepared) -> dict[str, Any]:
-        """What else it takes where guidance leaves the text away: that of the empty instruction, or zeros where the pipeline puts
-        those in its place."""
+        """The other inputs where guidance drops the text: those of the empty instruction, or zeros if the pipeline uses those
+        instead."""
         inputs = self._inputs(prepared, "")[1]
         if not self._zeros_for_empty:
             return inputs
@@ -258,30 +257,30 @@ class EditModel:
         return {**inputs, TEXT: torch.zeros_like(inputs[TEXT]), "added_cond_kwargs": added | pooled}
 
     def _clean(self, prepared: Prepared, instruction: str) -> Tensor:
-        """Latents of a target, which was prepared as if it were a source, in the form of the result's."""
+        """The latents of a target that was prepared as if it were a source, in the form of a result's."""
         latents = self.editor.denoiser_inputs(prepared, instruction)[self._main]
         return latents[:, latents.shape[1] // 2 :].float() * self._scaling  # the other half is noise
 
 
 def open_edit_model(editor: Any) -> EditModel:
-    """An editor as training sees it: as it says itself, where it is not run by diffusers."""
+    """An editor as training sees it; editors that are not run by diffusers provide this themselves."""
     return editor.edit_model() if hasattr(editor, "edit_model") else EditModel(editor)
 
 
 def _refuse_special(editor: Any, pipeline: Any) -> None:
-    """Raise RethinkError for a member of a family that is not trained as the others are."""
+    """Raise RethinkError for a member of a family that cannot be trained like the others."""
     if getattr(pipeline, "is_cosxl_edit", False):
         raise RethinkError("editor: there is no trainer for CosXL-Edit yet; choose another InstructPix2Pix.")
-    if pipeline.config.get("is_distilled", False):  # trained itself, it forgets how to do with few steps
+    if pipeline.config.get("is_distilled", False):  # training it would make it forget how to edit in few steps
         raise RethinkError(
             f"editor: {editor.name} is distilled, and a LoRA is trained on the base model; load the base of "
-            f"{editor.family.title}. What is learned on it is used with the distilled one too, which can make "
-            "the previews (preview_editor)."
+            f"{editor.family.title}. The LoRA works with the distilled model too, which can make the previews "
+            "(preview_editor)."
         )
 
 
 def _is_movable(part: nn.Module, device: torch.device) -> bool:
-    """Whether it lies on the device as a whole, and nothing else moves it."""
+    """Whether a part is entirely on the device, and nothing else moves it."""
     first = next(part.parameters(), None)
     hooked = hasattr(part, "_hf_hook") or getattr(part, "is_quantized", False)
     return first is not None and first.device == device and not hooked

@@ -1,10 +1,10 @@
-"""What a training of a whole editor keeps beside it: the record and the report that a LoRA has too, and the best weights so far.
+"""The files that full fine-tuning of an editor keeps next to it: a record and a report, as for a LoRA, and the best weights so far.
 
 OUT/training/
   training.json       the record: settings, pairs, losses, saves, which is the best and why
-  report.html         the same to look at
-  best.safetensors    what is trained, as it was at the save with the lowest held-out loss; its header says which that is
-  previews/           held-out pairs by every save
+  report.html         the same as a page
+  best.safetensors    the trained weights at the save with the lowest held-out loss; the header says which save that is
+  previews/           held-out pairs, edited at every save
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..editors.loading import edit_with
 from ..errors import RethinkError, lazy_import
+from ..progress import format_count
 from .best_save import Save
 from .instruct_pix2pix import InstructPix2PixLoss, as_editor
 from .lora_pairs import LoraPair, generator_of
@@ -36,14 +37,14 @@ from .train_loop import TrainStep, save_once, trained_tensors
 from .trainable_parts import make_trainable
 
 FOLDER, BEST = "training", "best.safetensors"
-SHARE, MOST = 0.1, 64  # of the pairs that are held out, and how many at most: each is measured at every save
+SHARE, MOST = 0.1, 64  # share of the pairs to hold out, and the most: each is measured at every save
 PREVIEWS = 2
 
 
 class EditorWatch:
-    """Measures every save of a full fine-tune on held-out pairs, and puts the best weights back when it is over.
+    """Measures every save of a full fine-tune on held-out pairs, and restores the best weights at the end.
 
-    record: what is known before it begins. resolution: of the squares that the held-out loss is measured on.
+    record: what is known before training begins. resolution: of the squares that the held-out loss is measured on.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class EditorWatch:
         return self._record
 
     def go_on(self, step: int) -> None:
-        """With what was recorded up to that step; at the beginning, the editor as it is edits the previews."""
+        """Continue the record up to that step; at the very beginning, edit the previews with the untrained editor."""
         self._run.folder.mkdir(parents=True, exist_ok=True)
         known = self._run.read_record() if step else None
         if known:
@@ -95,7 +96,7 @@ class EditorWatch:
             self._record = replace(self._record, rates=(*self._record.rates, (taken.step, taken.rate)))
 
     def save(self, step: int, seconds: float) -> None:
-        """Measure the model as it is; keep what is trained where it is the best so far."""
+        """Measure the current model, and keep the trained weights if they are the best so far."""
         held_out = self._held_out_loss()
         self._check(step, held_out)
         others = tuple(each for each in self._record.saves if each.step != step)
@@ -134,7 +135,7 @@ class EditorWatch:
         return True
 
     def _check(self, step: int, held_out: float | None) -> None:
-        """Raise Diverged where the editor is far worse on held-out pairs than it has been: its edits are not worth a look."""
+        """Raise Diverged if the editor is far worse on held-out pairs than before: its edits are not worth looking at."""
         if held_out is None:
             return
         if not math.isfinite(held_out):
@@ -150,7 +151,7 @@ class EditorWatch:
         self._model.load_state_dict(tensors, strict=False)
 
     def _read_kept(self) -> int:
-        """The step of the save whose weights are kept; 0 without, and for the file of an older version, which had the U-Net alone."""
+        """The step of the save whose weights are kept; 0 without one, and for files of older versions, which had only the U-Net."""
         best = self._run.folder / BEST
         if not best.is_file():
             return 0
@@ -165,11 +166,11 @@ class EditorWatch:
         return previews
 
     def _open_editor(self) -> Any:
-        """The parts as an editor that remembers nothing of what they were."""
+        """The pipeline's parts as a new editor without any cached state."""
         return edit_with(as_editor(self._pipe), self._record.title)
 
     def _held_out_loss(self) -> float | None:
-        """The mean over the held-out pairs, each with its own noise, the same at every save."""
+        """The mean loss over the held-out pairs, each with its own noise, which is the same at every save."""
         losses = [
             self._model.held_out_loss(*latents, generator_of("held out", pair.digest))
             for pair, latents in self._held_out_latents
@@ -178,8 +179,8 @@ class EditorWatch:
 
     @cached_property
     def _held_out_latents(self) -> list[tuple[LoraPair, tuple[Tensor, Tensor, Tensor]]]:
-        """Those that can be read, with the latents of their source and target and their tokens: read once, so that all saves are
-        measured on the same, whatever becomes of the files."""
+        """The readable held-out pairs, with the latents of source and target, and tokens. They are read once, so that all saves are
+        measured on the same pairs, whatever happens to the files."""
         collate, device = PairCollator(tokenizers_of(self._pipe)), self._model.alphas.device
         found = []
         for pair in self._held_out:
@@ -197,14 +198,15 @@ class EditorWatch:
 
 
 def _choose_lowest(record: LoraRecord, kept: int = 0) -> LoraRecord:
-    """With the save of the lowest held-out loss as the best: of a whole editor only one can be kept.
+    """The record with the save of the lowest held-out loss as the best; for a whole editor, only one save is kept.
 
-    kept: the step of that one until now; what is older than it has no weights any more.
+    kept: the step of the best save so far; the weights of older saves no longer exist.
     """
     losses = {save.step: save.held_out for save in record.saves if save.held_out is not None}
     if not losses:
-        return replace(record, best=record.step, why="the newest, as there are too few pairs to hold some out")
+        return replace(record, best=record.step, why="the newest, since there are too few pairs to hold any out")
     best = min((step for step in losses if step >= kept or step == record.step), key=lambda step: losses[step])
-    why = f"the lowest loss on {record.measured_pairs} held-out pairs, {losses[best]:.5f}, of {len(losses)} saves"
-    gone = "; the weights of a better one have gone" if losses[best] > min(losses.values()) else ""
+    saves, pairs = format_count(len(losses), "save"), format_count(record.measured_pairs, "held-out pair")
+    why = f"the lowest loss of {saves} on {pairs} ({losses[best]:.5f})"
+    gone = "; the weights of a better save are gone" if losses[best] > min(losses.values()) else ""
     return replace(record, best=best, why=why + gone)

@@ -1,4 +1,4 @@
-"""In which order samples come, forever."""
+"""An endless order of samples."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 
 
 class EndlessOrder(torch.utils.data.Sampler):
-    """The indices of samples without end, each once an epoch: a function of the seed and of how many came before, so that a run
-    which goes on sees what it would have seen.
+    """Endless sample indices, each once per epoch. They depend only on the seed and the number of samples before, so that a resumed
+    run sees the samples it would have seen.
 
-    batch: how many come at once, at most all there are. begin: how many came before.
+    batch: samples per batch, at most all there are. begin: the number of samples before.
     """
 
     def __init__(self, count: int, batch: int, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""A pair as training sees it: in latents, alone or with others of its sizes as a batch."""
+"""A pair as training sees it: in latents, alone or batched with others of the same sizes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-TEXT, TEXT_MASK = "encoder_hidden_states", "encoder_hidden_states_mask"  # of a denoiser whose texts differ in length
-PLACES = ("img_ids", "txt_ids")  # of tokens; denoisers take those of the first row for all
-_CHANGED = 0.1  # of the spread of an image's latents: what differs by more has been changed
+TEXT, TEXT_MASK = (
+    "encoder_hidden_states",
+    "encoder_hidden_states_mask",
+)  # inputs of a denoiser with texts of varying length
+PLACES = ("img_ids", "txt_ids")  # token positions; denoisers use those of the first row for all
+_CHANGED = 0.1  # latents that differ by more than this share of the image's standard deviation count as changed
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
     """A pair in latents, or several of the same sizes as one batch.
 
-    target: clean latents [B, …]. source: those of the source, as the denoiser takes them; none of them, [0, …], where it
-    sees no source. inputs: what else it is called with, tensors whose first side is the batch. null: the same for the empty
-    instruction; {} where it is never dropped. references: latents of the further images, as the denoiser takes them: each
-    [B, c, h, w] of its own size, or all their tokens as one [B, n, c].
+    target: clean latents [B, …]. source: latents of the source as the denoiser takes them; empty, [0, …], if it sees no source.
+    inputs: the denoiser's other inputs, tensors with the batch as their first dimension. null: the same for the empty instruction;
+    {} if that is never dropped. references: latents of the other images as the denoiser takes them: each [B, c, h, w] of its own
+    size, or the tokens of all as one [B, n, c].
     """
 
     target: Tensor
@@ -34,12 +37,13 @@ class Example:
 
     @property
     def tokens(self) -> int:
-        """How many places the latents of one image have."""
+        """The number of positions in the latents of one image."""
         return self.target.shape[1] if self.target.ndim == 3 else math.prod(self.target.shape[2:])
 
     @property
     def shapes(self) -> str:
-        """The same for examples that may be in one batch: texts with a mask may differ in length, places of tokens may not."""
+        """A string that is the same for examples that may share a batch: masked texts may differ in length, token positions may
+        not."""
         texts = [_without_length(part) for part in (self.inputs, self.null)]
         places = [_digest(part[name]) for part in texts for name in PLACES if name in part]
         parts = [self.target, self.source, *texts, self.references, places]
@@ -50,7 +54,7 @@ class Example:
 
 
 def join_examples(examples: list[Example]) -> Example:
-    """Examples of the same `shapes` as one batch, shorter texts padded."""
+    """Join examples of the same `shapes` into one batch, with shorter texts padded."""
     rows = [part for example in examples for part in (example.inputs, example.null) if TEXT_MASK in part]
     length = max((part[TEXT_MASK].shape[1] for part in rows), default=0)
     padded = [
@@ -58,13 +62,13 @@ def join_examples(examples: list[Example]) -> Example:
     ]
     joined = Example(*(_join([getattr(example, name) for example in padded]) for name in vars(padded[0])))
     if all(bool(part[TEXT_MASK].all()) for part in rows) and len({part[TEXT_MASK].shape for part in rows}) == 1:
-        for part in (joined.inputs, joined.null):  # as the editor does: attention is faster without
+        for part in (joined.inputs, joined.null):  # as the editor does: attention is faster without a mask
             part.pop(TEXT_MASK, None)
     return joined
 
 
 def _pad_text(inputs: dict[str, Any], length: int) -> dict[str, Any]:
-    """Inputs with a text of `length` places, of which the further ones are masked; as they are where texts have no mask."""
+    """Inputs with their text padded to `length`, with the padding masked; unchanged if texts have no mask."""
     if TEXT_MASK not in inputs:
         return inputs
     text, mask = inputs[TEXT], inputs[TEXT_MASK]
@@ -78,17 +82,17 @@ def _digest(tensor: Tensor) -> str:
 
 
 def _without_length(inputs: dict[str, Any]) -> dict[str, Any]:
-    """What may not differ in a batch."""
+    """The inputs that may not differ in shape within a batch."""
     if TEXT_MASK not in inputs:
         return inputs
     return {name: value for name, value in inputs.items() if name not in (TEXT, TEXT_MASK)}
 
 
 def changed_places(example: Example) -> Tensor:
-    """Where the edit changes the latents: 0 or 1 for every place of a batch, as it broadcasts over the target.
+    """Where the edit changes the latents: 0 or 1 for every position of a batch, broadcastable over the target.
 
-    The source's latents are brought to the scale of the target's first, as some denoisers take them in another one: the
-    median of how the two compare is that of what stays.
+    The source's latents are first scaled to the target's, since some denoisers take them at another scale: the median ratio of
+    the two is that of the unchanged positions.
     """
     target, source = example.target.float(), example.source.float()
     over = tuple(range(1, target.ndim))
@@ -100,7 +104,7 @@ def changed_places(example: Example) -> Tensor:
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    """The same with every tensor in it changed."""
+    """The same structure with `change` applied to every tensor in it."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, dict):
@@ -113,7 +117,7 @@ def map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
 def _join(values: list[Any]) -> Any:
     first = values[0]
     if isinstance(first, Tensor):
-        return torch.cat(values) if first.ndim and len(first) == 1 else first  # places of tokens are the same for all
+        return torch.cat(values) if first.ndim and len(first) == 1 else first  # token positions are the same for all
     if isinstance(first, dict):
         return {name: _join([value[name] for value in values]) for name in first}
     if isinstance(first, tuple):
@@ -122,7 +126,7 @@ def _join(values: list[Any]) -> Any:
 
 
 def choose_rows(chosen: Tensor, ones: Any, others: Any) -> Any:
-    """Rows of `ones` where `chosen` [B], of `others` elsewhere; what has no rows, or other ones, stays that of `others`."""
+    """Rows of `ones` where `chosen` [B], of `others` elsewhere; values without matching rows stay those of `others`."""
     if isinstance(others, dict):
         return {name: choose_rows(chosen, ones.get(name), value) for name, value in others.items()}
     if not isinstance(others, Tensor) or not isinstance(ones, Tensor) or ones.shape != others.shape or not others.ndim:

@@ -1,4 +1,4 @@
-"""Stage one of training: pairs in latents, encoded once and kept in files by what they were made of."""
+"""Stage one of training: pairs in latents, encoded once and kept in files named by their content."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .edit_model import EditModel
 from .example import Example
 from .lora_run import save_tensors
 
-VERSION = 2  # of the files; another one finds none of these
-IN_MEMORY = 2**31  # bytes of examples that are held; more are read from their files whenever they are needed
+VERSION = 2  # of the files; other versions do not find them
+IN_MEMORY = 2**31  # bytes of examples to keep in memory; the rest are read from their files on demand
 
 
 class ExampleCache:
-    """A folder of examples, one .safetensors file each, named by the content of the pair and by the encoders."""
+    """A folder of examples, one .safetensors file each, named after the content of the pair and the encoders."""
 
     def __init__(self, folder: Path, model: EditModel):
         self.folder = folder
@@ -30,11 +30,11 @@ class ExampleCache:
         self._bytes = 0
 
     def key(self, digest: str) -> str:
-        """The name of what the encoders make of something of this content."""
+        """The name of the example that these encoders make from this content."""
         return hashlib.blake2b(f"{VERSION} {self._model} {digest}".encode(), digest_size=16).hexdigest()
 
     def ensure(self, digest: str, encode: Callable[[], Example]) -> str:
-        """The key of what has this content, which is encoded where it is not there yet."""
+        """The key of the example with this content, which is encoded first if it is missing."""
         key = self.key(digest)
         path = self._path(key)
         if not path.is_file():
@@ -42,11 +42,11 @@ class ExampleCache:
         return key
 
     def has(self, key: str) -> bool:
-        """Whether there is an example of this key."""
+        """Whether there is an example with this key."""
         return self._path(key).is_file()
 
     def load(self, key: str) -> Example:
-        """The example of this key, on the CPU."""
+        """The example with this key, on the CPU."""
         if key in self._held:
             return self._held[key]
         example, size = read_example(self._path(key)), self._path(key).stat().st_size
@@ -55,7 +55,7 @@ class ExampleCache:
         return example
 
     def size(self, key: str) -> int:
-        """Of its file, in bytes."""
+        """The size of its file in bytes."""
         return self._path(key).stat().st_size
 
     def _path(self, key: str) -> Path:
@@ -63,9 +63,9 @@ class ExampleCache:
 
 
 def write_example(example: Example, path: Path) -> None:
-    """One file, which appears whole. What is no tensor stands in its header, as Python writes it.
+    """Write an example atomically to one file. Anything that is not a tensor is in its header, as a Python literal.
 
-    Raises RethinkError where it cannot be written.
+    Raises RethinkError if it cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     others: dict[str, str] = {}
@@ -79,7 +79,7 @@ def write_example(example: Example, path: Path) -> None:
 
 
 def read_example(path: Path) -> Example:
-    """What `write_example` has written."""
+    """Read what `write_example` wrote."""
     with lazy_import("safetensors").safe_open(path, framework="pt") as file:
         flat: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
         others = json.loads(file.metadata()["others"])

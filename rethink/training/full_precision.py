@@ -1,4 +1,4 @@
-"""A model in fp16, in which gradients vanish, computes in fp32 while it is trained over."""
+"""Computing in fp32 while training on a model in fp16, where gradients vanish."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 
 def can_be_raised(module: nn.Module) -> bool:
-    """Whether all weights are plain numbers that lie in memory: neither quantized nor brought in one by one."""
+    """Whether all weights are plain tensors in memory: neither quantized nor loaded one by one."""
     plain = (torch.float16, torch.float32)
     return all(type(each) is nn.Parameter and not each.is_meta and each.dtype in plain for each in module.parameters())
 
 
 @contextmanager
 def in_full_precision(module: nn.Module) -> Iterator[None]:
-    """Within it what is in fp16 is in fp32, and so are the inputs. Afterwards the weights are what they were, bit for bit, as
-    fp32 has every number of fp16."""
+    """Within this context, fp16 weights, buffers and inputs are fp32. Afterwards, the weights are bit for bit what they were, since
+    fp32 can represent every fp16 number."""
     halves = [each for each in (*module.parameters(), *module.buffers()) if each.dtype == torch.float16]
     hook = module.register_forward_pre_hook(_raise_inputs, with_kwargs=True)
     try:

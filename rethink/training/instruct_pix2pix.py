@@ -1,7 +1,7 @@
 """Trains an InstructPix2Pix editor (Brooks et al. 2022, arXiv 2211.09800, section 3.2) from a diffusers folder.
 
-The folder is a Stable Diffusion text-to-image pipeline, 1.x, 2.x or XL (its U-Net is widened to take the source's latents as
-well), or an InstructPix2Pix pipeline to train further.
+The folder contains a Stable Diffusion text-to-image pipeline, 1.x, 2.x or XL (its U-Net is widened to also take the source's
+latents), or an InstructPix2Pix pipeline to train further.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .pair_dataset import PairCollator
 from .text_conditions import TextConditions, tokenizers_of
 from .train_loop import TrainConfig, TrainWatch, train_loop, write_json
 
-SETTINGS = "training.json"  # in the folder of what was trained: how
+SETTINGS = "training.json"  # in the trained model's folder: how it was trained
 STARTS = (
     *("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInstructPix2PixPipeline"),
     *("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInstructPix2PixPipeline"),
@@ -33,12 +33,12 @@ STARTS = (
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What the loss is made of. Defaults are the paper's.
+    """The parts of the loss. Defaults are the paper's.
 
-    drop: the shares of samples that lose the text, the image, or both (paper: 5% each).
-    edit_weight: extra weight of latents that the edit changes (0: the plain L2 of the paper).
-    last_timestep: share of samples trained at the noisiest timestep (0: uniform), for editors of few steps.
-    train_text: train the text encoder too (from nothing it must; the paper keeps it frozen).
+    drop: share of samples that lose the text, the image, or both (paper: 5% each).
+    edit_weight: extra weight for latents that the edit changes (0: the plain L2 of the paper).
+    last_timestep: extra share of samples trained at the noisiest timestep (0: uniform), for few-step editors.
+    train_text: train the text encoder too (required when training from scratch; the paper keeps it frozen).
     """
 
     drop: float = 0.05
@@ -48,7 +48,7 @@ class LossConfig:
 
 
 class EditorParts(Protocol):
-    """What is trained and what it is conditioned on: a diffusers pipeline, or any object with these; XL's has more."""
+    """The model to train and what it is conditioned on: a diffusers pipeline, or any object with these; XL's has more."""
 
     unet: Any
     vae: Any
@@ -58,16 +58,16 @@ class EditorParts(Protocol):
 
 
 def widen_conv_in(unet: Any, latent_channels: int) -> None:
-    """Lets a text-to-image UNet2DConditionModel take `latent_channels` more: the source's latents.
+    """Widen a text-to-image UNet2DConditionModel by `latent_channels` input channels, for the source's latents.
 
-    The new weights start at zero, so that training starts from the model as it was (section 3.2).
+    The new weights start at zero, so that training starts from the original model (section 3.2).
     Raises RethinkError for a U-Net with another number of channels.
     """
     if unet.config.in_channels == 2 * latent_channels:
         return
     if unet.config.in_channels != latent_channels:
         raise RethinkError(
-            f"This U-Net takes {unet.config.in_channels} channels; {latent_channels} or twice that is needed."
+            f"This U-Net takes {unet.config.in_channels} channels; {latent_channels} or twice that is required."
         )
     old = unet.conv_in
     new = nn.Conv2d(2 * latent_channels, old.out_channels, old.kernel_size, old.stride, old.padding)
@@ -81,9 +81,9 @@ def widen_conv_in(unet: Any, latent_channels: int) -> None:
 
 
 class InstructPix2PixLoss(nn.Module):
-    """The U-Net with all it is conditioned on; `forward(batch)` is the training loss.
+    """The U-Net with everything it is conditioned on; `forward(batch)` is the training loss.
 
-    A batch is {"source", "edited": IMAGE [B, H, W, 3], or what `render` turns into one; "tokens": int [B, encoders, L]}.
+    A batch is {"source", "edited": IMAGE [B, H, W, 3], or anything that `render` turns into one; "tokens": int [B, encoders, L]}.
     """
 
     alphas: Tensor  # [T], the cumulative products of the noise schedule
@@ -115,7 +115,7 @@ class InstructPix2PixLoss(nn.Module):
 
     @torch.no_grad()
     def held_out_loss(self, source: Tensor, edited: Tensor, tokens: Tensor, generator: torch.Generator) -> float:
-        """The plain L2 of latents, unscaled, nothing left away, at fixed times with noise from the generator, on the CPU."""
+        """The plain L2 for unscaled latents with nothing dropped, at fixed timesteps, with noise from a CPU generator."""
         errors = []
         for share in QUANTILES:
             time = torch.full((len(edited),), round(share * (len(self.alphas) - 1)), device=edited.device)
@@ -132,7 +132,8 @@ class InstructPix2PixLoss(nn.Module):
         noise: Tensor,
         lost_text: Tensor | None = None,
     ) -> Tensor:
-        """Of the U-Net's answers [B, C, h, w] to noisy latents of the edited images. source, edited: latents, unscaled."""
+        """The squared error of the U-Net's predictions [B, C, h, w] for noisy latents of the edited images. source, edited: latents,
+        unscaled."""
         clean = edited * self.vae.config.scaling_factor
         alpha = self.alphas[time][:, None, None, None]
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
@@ -143,40 +144,40 @@ class InstructPix2PixLoss(nn.Module):
 
     @torch.no_grad()
     def encode_batch(self, batch: dict) -> tuple[Tensor, ...]:
-        """(source latents, edited latents, tokens), from the replay buffer where there is one."""
+        """(source latents, edited latents, tokens), from the replay buffer if there is one."""
         fresh = self.encode(batch["source"]), self.encode(batch["edited"]), batch["tokens"]
         return self.replay.exchange(fresh) if self.replay else fresh
 
     def encode(self, images: Tensor) -> Tensor:
-        """The mode of the latents, unscaled, as the image condition wants them."""
+        """The mode of the latents, unscaled, as the image condition needs them."""
         image = self.render(images) if self.render else images
         image = image.permute(0, 3, 1, 2) * 2 - 1
         encoded = self.vae.encode(image.to(self.vae.dtype))
         return (encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()).float()
 
     def sample_timesteps(self, count: int) -> Tensor:
-        """int [count], uniform but for the share of `last_timestep`."""
+        """Timesteps, int [count], uniform except for the share of `last_timestep`."""
         device, last = self.alphas.device, len(self.alphas) - 1
         time = torch.randint(0, last + 1, (count,), device=device)
         return torch.where(torch.rand(count, device=device) < self.loss_config.last_timestep, last, time)
 
     def draw_lost(self, count: int) -> tuple[Tensor, Tensor]:
-        """(which rows lose their text, which their image), bool [count]: classifier-free guidance over two conditions. One draw
-        decides, so that text, image and both are dropped equally often (section 3.2.1)."""
+        """(which rows lose their text, which their image), bool [count], for classifier-free guidance over two conditions. There is
+        one draw per row, so that text, image and both are dropped equally often (section 3.2.1)."""
         draw, drop = torch.rand(count, device=self.alphas.device), self.loss_config.drop
         return draw < 2 * drop, (draw >= drop) & (draw < 3 * drop)
 
 
 class LatentReplayBuffer:
-    """Encoded pairs, each trained on `reuse` times, in other batches and with fresh noise: for small U-Nets, where encoding
-    a pair costs more than a step."""
+    """Encoded pairs that are each trained on `reuse` times, in different batches and with fresh noise: for small U-Nets, where
+    encoding a pair takes longer than a step."""
 
     def __init__(self, reuse: int, size: int = 16_384):
         self.reuse, self.size, self.seen = reuse, size, 0
         self.latents: list[torch.Tensor] = []
 
     def exchange(self, fresh: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        """Takes in tensors [B, …], in place of the oldest, and gives [B * reuse, …] drawn from all."""
+        """Store tensors [B, …] in place of the oldest, and return [B * reuse, …] drawn from all."""
         count, device = len(fresh[0]), fresh[0].device
         if not self.latents:
             self.latents = [new.new_empty(self.size, *new.shape[1:]) for new in fresh]
@@ -189,7 +190,7 @@ class LatentReplayBuffer:
 
 
 def changed_latents(source: torch.Tensor, edited: torch.Tensor) -> torch.Tensor:
-    """Which latents differ: [B, 1, h, w] of 0 and 1, relative to the spread of the image's own latents."""
+    """Which latents differ, relative to the standard deviation of the source's latents: [B, 1, h, w] of 0 and 1."""
     difference = (source - edited).abs().mean(1, keepdim=True)
     return (difference > 0.1 * source.std((1, 2, 3), keepdim=True)).float()
 
@@ -206,11 +207,11 @@ def train(
     report: Callable[[str], None] = print,
     watch: Callable[[InstructPix2PixLoss], TrainWatch] | None = None,
 ) -> None:  # more than eight: what is trained, on what, how, and who is told
-    """Trains `pipe` on a dataset of pairs and saves an InstructPix2Pix pipeline of diffusers in `out`.
+    """Train `pipe` on a dataset of pairs and save a diffusers InstructPix2Pix pipeline in `out`.
 
-    render: turns the dataset's samples into IMAGE. reuse: visits to each encoded pair (a step sees batch × reuse). watch: makes
-    the one who looks at every save, and has the last word on the weights.
-    Raises RethinkError when the loss explodes; what `watch` rescues is saved.
+    render: turns the dataset's samples into IMAGE. reuse: uses of each encoded pair (a step sees batch × reuse). watch: makes the
+    TrainWatch, which looks at every save and has the last word on the weights.
+    Raises RethinkError if the loss explodes; weights that `watch` rescues are saved.
     """
     widen_conv_in(pipe.unet, pipe.vae.config.latent_channels)
     model = InstructPix2PixLoss(pipe, loss_config, render, reuse)
@@ -224,7 +225,7 @@ def train(
         if not (onlooker and is_main_process() and onlooker.rescue(str(error))):
             raise
         save(pipe, out)
-        raise RethinkError(f"{error} What was good is kept: {out}.") from None
+        raise RethinkError(f"{error} The best weights so far are kept: {out}.") from None
     if is_main_process():
         save(pipe, out)
 
@@ -234,7 +235,7 @@ def is_main_process() -> bool:
 
 
 def as_editor(pipe: Any) -> Any:
-    """The parts as an InstructPix2Pix pipeline of diffusers, with the very same weights."""
+    """The parts as a diffusers InstructPix2Pix pipeline that shares their weights."""
     diffusers = lazy_import("diffusers")
     names = ["vae", "unet", "text_encoder", "tokenizer", "scheduler"]
     if getattr(pipe, "text_encoder_2", None) is None:
@@ -250,7 +251,7 @@ def as_editor(pipe: Any) -> Any:
 
 
 def save(pipe: Any, out: Path) -> None:
-    """An editor's folder. Raises RethinkError where files of one that is replaced are in use."""
+    """Save an editor's folder. Raises RethinkError if files of the one to be replaced are in use."""
     with in_use_as_error(out):
         as_editor(pipe).save_pretrained(out, safe_serialization=True)
         for encoder in sorted(out.glob("text_encoder*")):
@@ -258,17 +259,17 @@ def save(pipe: Any, out: Path) -> None:
 
 
 def add_old_prefix(file: Path) -> None:
-    """Gives a text encoder's weights the names that transformers 4 looks for; transformers 5 leaves their beginning
-    away when it saves, and reads both."""
+    """Give a text encoder's weights the names that transformers 4 looks for; transformers 5 drops their prefix when it saves, and
+    reads both."""
     from safetensors.torch import load, save_file
 
-    weights, prefix = load(file.read_bytes()), "text_model."  # not mapped: Windows writes over no such file
+    weights, prefix = load(file.read_bytes()), "text_model."  # not memory-mapped: Windows cannot overwrite mapped files
     if not any(name.startswith(prefix) for name in weights):
         save_file({prefix + name: value for name, value in weights.items()}, file, metadata={"format": "pt"})
 
 
 def open_model(folder: Path) -> Any:
-    """The pipeline to start from, in full precision. Raises RethinkError for a folder of another kind, or a damaged one."""
+    """The pipeline to start from, in full precision. Raises RethinkError for a damaged folder, or one of another kind."""
     folder = snapshot_of(folder)
     index = read_index("model", folder)
     name = index.get("_class_name")
@@ -277,7 +278,7 @@ def open_model(folder: Path) -> Any:
     pipe = open_pipeline("model", folder, index, getattr(lazy_import("diffusers"), name), torch.float32)
     if not hasattr(pipe.scheduler, "alphas_cumprod"):
         raise RethinkError(
-            f"model: {folder} has the scheduler {type(pipe.scheduler).__name__}, whose noise the trainer cannot make; "
-            "start from one with a table of betas (DDIM, DDPM, Euler)."
+            f"model: {folder} has the scheduler {type(pipe.scheduler).__name__}, whose noise the trainer cannot reproduce; "
+            "start from one with a beta schedule (DDIM, DDPM, Euler)."
         )
     return pipe

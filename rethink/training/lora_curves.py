@@ -1,4 +1,4 @@
-"""The curves of a training for a plot: few points, however many steps there were."""
+"""Training curves for plotting, reduced to few points however many steps there were."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 MOST_POINTS = 240  # of a curve
-SMOOTH = 1 / 12  # of all points: how far back the smooth curve looks
+SMOOTH = 1 / 12  # share of all points that the smoothed curve averages over
 
 Curve = list[tuple[int, float]]  # (step, value)
 
 
 def loss_curves(losses: Sequence[float]) -> tuple[Curve, Curve]:
-    """(the mean of every few steps, the same smoothed) of the losses of the steps from 1 on.
+    """(the mean of every few steps, the same smoothed), from the losses of the steps from 1 on.
 
-    The smooth curve is a running mean that forgets exponentially, and starts unbiased, as Adam's moments do
-    (arXiv 1412.6980).
+    The smoothed curve is an exponential moving average with the bias correction of Adam's moments (arXiv 1412.6980).
     """
     if not losses:
         return [], []

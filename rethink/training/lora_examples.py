@@ -1,4 +1,4 @@
-"""Stage one of a LoRA's training: all pairs in latents, those held out and the replay too; and which of them come when."""
+"""Stage one of LoRA training: encoding all pairs to latents, including held-out pairs and the replay, and their order."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .replay import EVERYDAY_EDITS, make_replay, mix_identity
 
 
 class LoraExamples:
-    """The examples of a training by their keys in the cache.
+    """The examples of a training, by their keys in the cache.
 
-    training, held_out: the pairs of either kind. keys, held_out_keys: their examples. replay_keys: other edits to be kept.
-    skipped: the ids of pairs whose files have gone in the midst of it.
+    training, held_out: the pairs. keys, held_out_keys: their examples. replay_keys: other edits to keep. skipped: the ids of pairs
+    whose files went missing during the training.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class LoraExamples:
         self.skipped: dict[str, None] = {}
 
     def encode_all(self, check_room: Callable[[int], None], on_example: Callable[[int, int], None]) -> None:
-        """Encode what is not in the cache yet, each process its share.
+        """Encode everything that is not in the cache yet, shared among the processes.
 
-        check_room: called with the bytes that those still to come will take, once that is known. on_example: with how many there
-        are, of how many. Raises RethinkError where nothing is left to train on.
+        check_room: called once it is known how many bytes the remaining examples will take, with that number. on_example: called
+        with (done, total). Raises RethinkError if nothing is left to train on.
         """
         pairs = [*self.training, *self.held_out]
         replay = self._settings.replay if KEEP[self._settings.keep] else 0
@@ -58,7 +58,9 @@ class LoraExamples:
         self.training, self.keys = self._encoded(self.training)
         self.held_out, self.held_out_keys = self._encoded(self.held_out)
         if not self.keys:
-            raise RethinkError("pairs: no image of them can be read any more; look where they have gone.")
+            raise RethinkError(
+                "pairs: none of their images can be read anymore; check whether they were moved or deleted."
+            )
         if replay:
             share = self._processes.share(replay)
             self.replay_keys = self._make_replay(replay, lambda done: on_example(len(pairs) + done, total), share)
@@ -66,27 +68,25 @@ class LoraExamples:
         self._order, self._replay_order = self._order_of(self.keys), self._order_of(self.replay_keys)
 
     def batch(self, number: int) -> tuple[Example, list[str]]:
-        """Training batch `number` on the device, and the ids of its pairs. Where the files of all of it have gone, the next."""
+        """Training batch `number` on the device, and the ids of its pairs; the next batch if all files of this one are missing."""
         for later in range(number, number + self._order.per_epoch):
             examples = {index: self._try_load(index) for index in self._order.batch(later)}
             found = {self.training[index].id: example for index, example in examples.items() if example is not None}
             if found:
                 return self._join(list(found.values())), list(found)
-        raise RethinkError(
-            f"folder: the latents in {self.cache.folder} have gone; start again, and they are made anew."
-        )
+        raise RethinkError(f"folder: the latents in {self.cache.folder} are missing; start again to encode them again.")
 
     @property
     def most_references(self) -> int:
-        """How many references a pair has at most."""
+        """The most references that any pair has."""
         return max(len(pair.references) for pair in (*self.training, *self.held_out))
 
     def ids(self, number: int) -> list[str]:
-        """Of the pairs of training batch `number`."""
+        """The ids of the pairs in training batch `number`."""
         return [self.training[index].id for index in self._order.batch(number)]
 
     def replay_batch(self, number: int) -> Example:
-        """Batch `number` of the edits to be kept, on the device."""
+        """Batch `number` of the edits to keep, on the device."""
         return self.load([self.replay_keys[index] for index in self._replay_order.batch(number)])
 
     def load(self, keys: Sequence[str]) -> Example:
@@ -99,20 +99,20 @@ class LoraExamples:
     def _try_load(self, index: int) -> Example | None:
         try:
             return self.cache.load(self.keys[index])
-        except Exception as error:  # safetensors has an error class of its own
+        except Exception as error:  # safetensors has its own error class
             if isinstance(error, (OSError, lazy_import("safetensors").SafetensorError)):
                 self.skipped[self.training[index].id] = None
                 return None
             raise
 
     def _count_missing(self, pairs: Sequence[LoraPair], replay: int) -> int:
-        """How many examples, of the replay too, are not in the cache yet."""
+        """The number of examples, including the replay, that are not in the cache yet."""
         keys = {self.cache.key(pair.digest) for pair in pairs}
         keys.update(self._make_replay(replay, lambda done: None, range(0)) if replay else ())
         return sum(not self.cache.has(key) for key in keys)
 
     def _ensure(self, pair: LoraPair) -> str | None:
-        """The key of a pair's example; None where its images have gone since they were looked through."""
+        """The key of a pair's example; None if its images have gone missing since they were checked."""
         if self.cache.has(key := self.cache.key(pair.digest)):
             return key
         try:
@@ -127,11 +127,11 @@ class LoraExamples:
     def _encode(self, pair: LoraPair, input: Tensor, target: Tensor, references: Sequence[Tensor]) -> Example:
         example = self._model.encode(input, target, pair.instruction, references, pair.prompt)
         if not all(latents.isfinite().all() for latents in (example.target, example.source, *example.references)):
-            raise RethinkError("its latents are no numbers; load the editor with bf16 or fp32.")
+            raise RethinkError("its latents are not finite; load the editor in bf16 or fp32.")
         return example
 
     def _encoded(self, pairs: Sequence[LoraPair]) -> tuple[list[LoraPair], list[str]]:
-        """Those of the pairs that are in the cache, and their keys; the others are noted."""
+        """(the pairs that are in the cache, their keys); the others are added to `skipped`."""
         keys = {pair.id: self.cache.key(pair.digest) for pair in pairs}
         found = [pair for pair in pairs if self.cache.has(keys[pair.id])]
         self.skipped |= dict.fromkeys(pair.id for pair in pairs if pair not in found)

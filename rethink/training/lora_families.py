@@ -1,4 +1,4 @@
-"""Which families of editors a LoRA can be trained for, as rows of data: how they are noised, what their files are called."""
+"""The families of editors that a LoRA can be trained for, as rows of data: their noise, the names in their files, defaults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import RethinkError
 from .noising import FlowNoise
 
 Names = Literal["kohya", "diffusers", "comfyui"]
-TEXT_PART = "text_encoder."  # how the names of a text encoder's layers begin; others are the denoiser's
+TEXT_PART = "text_encoder."  # prefix of the names of a text encoder's layers; all others are the denoiser's
 
 
 @dataclass(frozen=True)
@@ -21,19 +21,19 @@ class TrainedFamily:
     """How a family of editors is trained.
 
     Attributes:
-        layout: Where the source is in the denoiser's input: in further "channels", or as "tokens" after those of the result.
-        noise: A flow, or None: diffusion, by the editor's own scheduler.
-        names: How a file calls the layers: as "kohya" does for U-Nets, or by "diffusers" names. ComfyUI and diffusers both
-            match all of them, each in this spelling only. "comfyui": by the names that ComfyUI's own model has.
-        base: What files say they were trained on (ss_base_model_version).
-        architecture: The same for the fields of modelspec.
-        nameless: How the names of layers begin for which ComfyUI has none; they do not learn.
-        drop_text, drop_image: The shares of samples that lose the text alone, the source alone, and as many both, where the
-            editor guides by comparing with none; whole batches do, where texts differ in length and a source is further tokens.
-        learning_rate, rank, batch, accumulate: What suits it, where nothing else is asked for.
-        encoding: Raised whenever pairs are encoded in another way than before, by another size or another template, so that no
-            latents of before are found.
-        text_encoder: Whether its text encoder can learn too.
+        layout: Where the source is in the denoiser's input: in additional "channels", or as "tokens" after those of the result.
+        noise: A flow, or None for diffusion with the editor's own scheduler.
+        names: How files name the layers: like "kohya" for U-Nets, or by "diffusers" names. ComfyUI and diffusers both match all
+            layers, but only in this spelling. "comfyui": by the names in ComfyUI's own model.
+        base: The base model that files name (ss_base_model_version).
+        architecture: The same for the modelspec fields.
+        nameless: Prefixes of the layers for which ComfyUI has no names; they do not learn.
+        drop_text, drop_image: The shares of samples that lose only the text, or only the source (as many lose both), if the editor
+            uses guidance; whole batches lose them if texts differ in length and the source is additional tokens.
+        learning_rate, rank, batch, accumulate: Defaults for settings that are left open.
+        encoding: Increased whenever pairs are encoded differently, such as at another size or with another template, so that older
+            latents are not reused.
+        text_encoder: Whether its text encoder can be trained too.
     """
 
     layout: Literal["channels", "tokens"]
@@ -86,25 +86,28 @@ TRAINED: dict[str, TrainedFamily] = {
 
 
 def trained_family(family: str, title: str) -> TrainedFamily:
-    """The row of an editor's family. Raises RethinkError where there is no trainer for it."""
+    """The row of an editor's family. Raises RethinkError if there is no trainer for it."""
     if family not in TRAINED:
         known = ", ".join(TRAINED)
-        raise RethinkError(f"editor: there is no trainer for {title} yet; choose an editor of one of {known}.")
+        raise RethinkError(
+            f"editor: there is no trainer for {title} yet; choose an editor of one of these families: {known}."
+        )
     return TRAINED[family]
 
 
 def _kohya_name(layer: str) -> str:
-    """In its spelling, the names of a text encoder's layers begin as they do in transformers 4; 5 leaves that away."""
+    """The name in kohya's spelling, where a text encoder's layers have the prefix of transformers 4, which 5 drops."""
     if layer.startswith(TEXT_PART):
         return "lora_te_text_model_" + layer.removeprefix(TEXT_PART).removeprefix("text_model.").replace(".", "_")
     return "lora_unet_" + layer.replace(".", "_")
 
 
 def name_weights(names: Names, factors: Mapping[str, tuple[Tensor, Tensor]], dtype: torch.dtype) -> dict[str, Tensor]:
-    """The tensors of a file: {layer of the denoiser, or of the text encoder: (down [rank, in, …], up [out, rank])} by the names of
-    its family.
+    """The tensors of a file with its family's names. factors: {layer of the denoiser or the text encoder: (down [rank, in, …],
+    up [out, rank])}.
 
-    Without alpha but in kohya's spelling, as its loaders disagree about one; a rank that is the alpha needs none.
+    Only kohya's spelling has an alpha, since loaders of the others disagree about it; where the rank is the alpha, it is not
+    needed.
     """
     weights = {}
     for name, (down, up) in factors.items():

@@ -1,4 +1,4 @@
-"""What a LoRA is trained towards: the denoiser's answer to noisy targets, and to other edits the answer that it gave before."""
+"""The objective of LoRA training: the denoiser's predictions for noisy targets, and for other edits its original predictions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .lora_pairs import generator_of
 from .text_learning import Reading, by_prompts
 from .trainable_lora import TrainableLora
 
-READING = 2.0  # the weight of how a text is read, where a text encoder learns
+READING = 2.0  # the loss weight of how a text is read, if a text encoder learns
 
 
 class LoraObjective:
-    """The losses of a LoRA over a model. The LoRA is attached, and the editor's pipeline open, wherever one is computed.
+    """The losses of a LoRA over a model. Computing one requires the LoRA to be attached and the editor's pipeline to be open.
 
-    change_weight: of places that the edit changes, against 1 elsewhere. hold_outside: the weight of how far the answers
+    change_weight: weight of positions that the edit changes, against 1 elsewhere. hold_outside: weight of how far the predictions
     elsewhere are from those without the LoRA.
     """
 
@@ -33,8 +33,8 @@ class LoraObjective:
         self._text_alone = all(name.startswith(TEXT_PART) for name in lora.names)
 
     def loss(self, batch: Example, generator: torch.Generator) -> Tensor:
-        """The mean squared error of the denoiser's answers, in float32; where a text encoder learns, also how it reads the user's
-        words, and that alone where nothing else learns and the words that have made the targets are known."""
+        """The mean squared error of the denoiser's predictions, in float32. If a text encoder learns, the loss includes how it reads
+        the instructions; it is that alone if nothing else learns and the prompts that made the targets are known."""
         noisy, times, epsilon = self._add_noise(batch, generator)
         seen = self._model.drop_conditions(batch, generator)
         misread: Tensor | float = 0.0
@@ -55,10 +55,10 @@ class LoraObjective:
         return loss + READING * misread
 
     def drift(self, batch: Example, generator: torch.Generator) -> Tensor:
-        """How far the denoiser's answers are from those without the LoRA, mean squared; and how far what it reads is, where a text
-        encoder learns.
+        """The mean squared distance of the denoiser's predictions from those without the LoRA; if a text encoder learns, also the
+        distance in how it reads the text.
 
-        Those that have lost their text or source are held too: guidance multiplies what differs from them.
+        Predictions without text or source are held too, since guidance multiplies the difference from them.
         """
         noisy, times, _ = self._add_noise(batch, generator)
         seen = self._model.drop_conditions(batch, generator)
@@ -72,14 +72,14 @@ class LoraObjective:
         return error + READING * misread
 
     def _misread(self, noisy: Tensor, times: Tensor, seen: Example, inputs: dict[str, Any], rows: Tensor) -> Tensor:
-        """How far what the denoiser takes in of the text is from what it takes in, without the LoRA, with other inputs."""
+        """How far the denoiser's reading of the text is from its reading of other inputs without the LoRA."""
         with self._reading.recorded():
             self._base(noisy, times, replace(seen, inputs=inputs))
         return self._reading.distance(self._model.encoded(seen.inputs, noisy)[TEXT], rows)
 
     @torch.no_grad()
     def held_out_losses(self, examples: LoraExamples, batch: int) -> list[float]:
-        """Of the held-out pairs, each at the same times with the same noise every time, `batch` of them at once."""
+        """The losses of the held-out pairs, always at the same timesteps with the same noise; `batch` are computed at once."""
         losses = []
         for pair, key in zip(examples.held_out, examples.held_out_keys):
             losses += self._fixed_losses(examples.load([key]), generator_of("held out", pair.digest), batch)
@@ -100,12 +100,12 @@ class LoraObjective:
 
     @torch.no_grad()
     def _base(self, noisy: Tensor, times: Tensor, batch: Example) -> Tensor:
-        """What the denoiser says without the LoRA."""
+        """The denoiser's prediction without the LoRA."""
         with self._lora.off():
             return self._model.predict(noisy, times, batch)
 
     def _add_noise(self, batch: Example, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """(noisy targets, their times, the noise in them), drawn on the CPU, so that every device draws the same."""
+        """(noisy targets, their timesteps, their noise), drawn on the CPU so that every device draws the same."""
         noise = self._model.noise
         times = noise.draw_times(len(batch.target), generator, batch.tokens)
         epsilon = torch.randn(batch.target.shape, generator=generator).to(batch.target.device)

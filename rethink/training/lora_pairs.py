@@ -1,4 +1,4 @@
-"""The pairs that a LoRA is trained on: what is wrong with them, which are held out, and in which order they come."""
+"""The pairs that a LoRA is trained on: checking them, holding some out, and their order."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ..pairs.store import EditPair, PairStore
 from ..progress import format_count
 
 FEWEST = 2  # pairs
-FEWEST_TO_HOLD_OUT = 6  # pairs: of fewer, none can be spared
-LISTED = 12  # faults in one message
-OFF_ASPECT = 0.02  # of the aspect ratio of an input, by which a target may differ
-LESS_DETAIL = frozenset({"blur", "cover", "flat_background", "pixelate"})  # operations after which there is less to see
+FEWEST_TO_HOLD_OUT = 6  # pairs: with fewer, none can be spared
+LISTED = 12  # errors per message
+OFF_ASPECT = 0.02  # the share by which a target's aspect ratio may differ from its input's
+LESS_DETAIL = frozenset({"blur", "cover", "flat_background", "pixelate"})  # operations that leave less detail
 
 
 @dataclass(frozen=True)
 class LoraPair:
-    """A pair of a store by its files. digest: of all files' bytes and the instruction; source: which image it came from; prompt: the
-    words that have made the target from the input, where a run has found them."""
+    """A pair of a store by its files. digest: of the bytes of all files and the instruction; source: the image it was made from;
+    prompt: the prompt that made the target from the input, if a run has found one."""
 
     id: str
     input: Path
@@ -52,10 +52,10 @@ class LoraPair:
 
 
 def check_references_of(store: PairStore, family: str, most: int) -> None:
-    """Raise RethinkError naming the first pair that has more references than a family of editors takes, by the manifest alone."""
+    """Raise RethinkError naming the first pair with more references than a family of editors takes; only reads the manifest."""
     for pair in store.accepted():
         if (count := len(pair.references)) > most:
-            takes = f"at most {most} beside the input" if most else "none"
+            takes = f"at most {most} besides the input" if most else "none"
             raise RethinkError(
                 f"pairs: {pair.id} (“{pair.instruction[:60]}”) has {count} reference{'s' * (count > 1)}, but {family} takes {takes}; "
                 "choose another editor, or reject such pairs."
@@ -63,7 +63,7 @@ def check_references_of(store: PairStore, family: str, most: int) -> None:
 
 
 def read_pairs(store: PairStore) -> list[LoraPair]:
-    """The accepted pairs of a store, in their order. Raises RethinkError with one list of all that is wrong, by file."""
+    """The accepted pairs of a store, in order. Raises RethinkError with one list of everything that is wrong, by file."""
     faults: list[str] = []
     found: list[LoraPair] = []
     with_less: list[bool] = []
@@ -90,14 +90,14 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
         seen[(*digests[:2], *asked)] = pair.id
         if opposite := seen.get((digests[1], digests[0], *asked)):
             faults.append(
-                f"pairs: {opposite} and {pair.id} are the same two images both ways round at the same instruction; reject one "
-                "of them, or say in each what it does."
+                f"pairs: {opposite} and {pair.id} are the same two images in opposite directions, with the same instruction; reject "
+                "one of them, or give each an instruction that says what it does."
             )
         if _hides_detail(pair) and images[0].shape == images[1].shape:
             with_less.append(_target_has_less_detail(*images))
     if len(with_less) > 1 and sum(with_less) > len(with_less) / 2:
         faults.append(
-            f"pairs: of {sum(with_less)} of {len(with_less)} pairs made by covering, blurring and the like the target is the "
+            f"pairs: in {sum(with_less)} of {len(with_less)} pairs made by covering, blurring and the like, the target is the "
             "damaged image; input and target seem to be swapped."
         )
     if faults:
@@ -111,46 +111,46 @@ def read_pairs(store: PairStore) -> list[LoraPair]:
 
 
 def _prompt_of(pair: EditPair) -> str:
-    """Not where a turn has edited the image of the one before: its prompt says what was still missing."""
+    """The pair's prompt; "" if a turn edited the previous turn's image, since its prompt only says what was still missing."""
     known = pair.parameters
     whole = pair.operation == THINKING and (known.get("turn") == 1 or known.get("base") == "source")
     return str(known.get("prompt", "")).strip() if whole else ""
 
 
 def _fault_of(pair: EditPair, files: Sequence[Path], images: Sequence[np.ndarray], digests: Sequence[str]) -> str:
-    """What is wrong with a pair whose files can be read, the input's first, then the target's; "" where nothing is."""
+    """What is wrong with a pair whose files can be read, "" if nothing. The lists have the input's first, then the target's."""
     if digests[0] == digests[1]:
         return f"{files[0]} and {files[1]}, input and target of {pair.id}, are the same image."
     if digests[1] in digests[2:]:
-        return f"{files[digests.index(digests[1], 2)]}, a reference of {pair.id}, is its target, which would be copied."
+        return f"{files[digests.index(digests[1], 2)]}, a reference of {pair.id}, is its target, which would just be copied."
     if not _are_alike(images[0].shape, images[1].shape):
         sizes = [_size(image) for image in images]
-        return f"{files[0]} is {sizes[0]} pixels, and {files[1]}, its target, {sizes[1]}: another shape."
+        return f"{files[0]} is {sizes[0]} pixels, but its target {files[1]} is {sizes[1]}: a different aspect ratio."
     return "" if pair.instruction.strip() else f"{pair.id} has no instruction."
 
 
 def as_large_as(input: Tensor, target: Tensor) -> Tensor:
-    """A target, IMAGE [1, H, W, 3], at the size of its input. Raises RethinkError where the two are of another shape."""
+    """A target, IMAGE [1, H, W, 3], at the size of its input. Raises RethinkError if their aspect ratios differ."""
     size, other = input.shape[1:], target.shape[1:]
     if size == other:
         return target
     if not _are_alike(size, other):
         raise RethinkError(
-            f"its input has {size[1]} × {size[0]} pixels and its target {other[1]} × {other[0]}: another shape."
+            f"its input has {size[1]} × {size[0]} pixels, but its target {other[1]} × {other[0]}: a different aspect ratio."
         )
     resized = nn.functional.interpolate(target.movedim(-1, 1), tuple(size[:2]), mode="bicubic", antialias=True)
     return resized.clamp(0, 1).movedim(1, -1)
 
 
 def digest_of(pairs: Iterable[LoraPair]) -> str:
-    """The same for the same pairs, whatever their order."""
+    """A digest that is the same for the same pairs, whatever their order."""
     return hashlib.blake2b("".join(sorted(pair.digest for pair in pairs)).encode(), digest_size=8).hexdigest()
 
 
 def split_pairs(pairs: Sequence[LoraPair], share: float) -> tuple[list[LoraPair], list[LoraPair]]:
-    """(those to train on, those held out): about `share` of them, at least 2 where there are enough, and never pairs of the
-    same image on both sides, unless all are of one image or two. Which ones, and in which order, depends on their content alone: a
-    store that was made again, in another order, leads to the same LoRA."""
+    """(pairs to train on, held-out pairs). About `share` of the pairs are held out, at least 2 if there are enough. Pairs of one
+    image are never on both sides, unless all pairs are of one or two images. The choice and the order depend on the content alone,
+    so that a store made again in another order leads to the same LoRA."""
     pairs = sorted(pairs, key=lambda pair: pair.digest)
     if share <= 0 or len(pairs) < FEWEST_TO_HOLD_OUT:
         return pairs, []
@@ -161,16 +161,16 @@ def split_pairs(pairs: Sequence[LoraPair], share: float) -> tuple[list[LoraPair]
     for group in sorted(by_source.values(), key=lambda group: min(pair.digest for pair in group)):
         if len(held_out) < wanted and len(held_out) + len(group) <= len(pairs) // 2:
             held_out |= {pair.digest for pair in group}
-    held_out = held_out or {pair.digest for pair in pairs[:wanted]}  # of one image: better that than none
+    held_out = held_out or {pair.digest for pair in pairs[:wanted]}  # of the same image: better than none
     kept = [pair for pair in pairs if pair.digest not in held_out]
     return kept, [pair for pair in pairs if pair.digest in held_out]
 
 
 class BatchOrder:
-    """Which examples come in which batch, forever: a function of the seed and the batch's number alone.
+    """The endless order of examples in batches, which depends only on the seed and the batch number.
 
-    sizes: what examples of one batch have in common, an example each. Fewer than a batch make a smaller batch, and every
-    example comes once an epoch.
+    sizes: one per example; the examples of a batch all have the same. Too few for a batch make a smaller one, and every example
+    comes once per epoch.
     """
 
     def __init__(self, sizes: Sequence[Hashable], batch: int, seed: int):
@@ -182,11 +182,11 @@ class BatchOrder:
 
     @cached_property
     def per_epoch(self) -> int:
-        """How many batches every example comes once in."""
+        """The number of batches per epoch."""
         return sum(-(-len(bucket) // self._batch) for bucket in self._buckets)
 
     def batch(self, number: int) -> list[int]:
-        """The examples of batch `number`, by their index."""
+        """The indices of the examples in batch `number`."""
         epoch, place = divmod(number, self.per_epoch)
         return self._epoch(epoch)[place]
 
@@ -201,13 +201,13 @@ class BatchOrder:
 
 
 def generator_of(*names: object) -> torch.Generator:
-    """A generator on the CPU whose numbers are a function of `names` alone."""
+    """A CPU generator seeded by `names` alone."""
     digest = hashlib.blake2b(json.dumps(names).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big"))
 
 
 def _are_alike(size: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether (height, width, …) are of one shape, whatever their size."""
+    """Whether two sizes (height, width, …) have the same aspect ratio."""
     return abs(size[1] * other[0] / (size[0] * other[1]) - 1) <= OFF_ASPECT
 
 
@@ -220,8 +220,8 @@ def _hides_detail(pair: EditPair) -> bool:
 
 
 def _target_has_less_detail(input: np.ndarray, target: np.ndarray) -> bool:
-    """Whether the target varies less than the input from pixel to pixel within the places where the two differ: what covers a
-    flat thing has edges too, which say nothing."""
+    """Whether the target varies less than the input from pixel to pixel where the two differ. Only inside those areas: something
+    that covers a flat object has edges too, which say nothing."""
     differs = (input != target).any(-1)
     where = differs[1:, 1:] & differs[:-1, 1:] & differs[1:, :-1]
     detail = [_detail(image)[where].mean() for image in (input, target)] if where.any() else [0, 0]

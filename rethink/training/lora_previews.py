@@ -1,4 +1,4 @@
-"""Pairs, edited by what was saved, beside what they should become; and what is measured of these edits."""
+"""Previews: pairs edited by every save, next to their targets, with scores of these edits."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from ..editors.protocol import Editor
 
 Scores = dict[str, float | str | None]
-LONGEST_SIDE = 1024  # of inputs and targets as they are kept to look at, in pixels
+LONGEST_SIDE = 1024  # in pixels, of the copies of inputs and targets that are kept to look at
 
 
 @dataclass(frozen=True)
 class Previews:
-    """Of one save: its edits by their files, what was measured of each, and the pairs they are of."""
+    """The previews of one save: the files of its edits, the scores of each, and their pairs."""
 
     files: tuple[str, ...]
     scores: tuple[Scores, ...]
@@ -38,8 +38,8 @@ class Previews:
 
 @dataclass(frozen=True, eq=False)
 class Try:
-    """What every save edits. source, target: IMAGE [1, H, W, 3]; no target, and so no score, where the user asks for an edit
-    that no pair has. name: of its files. references: further images that the edit is made with."""
+    """An edit that every save makes. source, target: IMAGE [1, H, W, 3]; there is no target, and so no score, for the user's own
+    instruction. name: of its files. references: other images that the edit is made with."""
 
     instruction: str
     source: Tensor
@@ -52,9 +52,9 @@ class Try:
 class Previewer:
     """Edits the same pairs with the same seeds at every save.
 
-    base: the editor as it was before. thinker: also scores the edits, where there is one. instruction: one more edit of the first
-    pair's input, in the user's own words. by: the name of the editor, where it is not the one that learns. on_try: told before
-    each of them, with its number from 1 on. newest: the first input and its newest edit, side by side as one IMAGE.
+    base: the editor before training. thinker: if there is one, it also scores the edits. instruction: one more edit of the first
+    pair's input, in the user's own words. by: the name of the editor, if it is not the one being trained. newest: the first input
+    and its newest edit, side by side as one IMAGE.
     """
 
     def __init__(
@@ -68,13 +68,14 @@ class Previewer:
     ):
         self._run, self._base_editor, self._pairs, self._thinker = run, base, pairs, thinker
         self._instruction = instruction.strip()
-        self._suffix = f"-{_short_digest(by)}" if by else ""  # of another editor, other files
+        self._suffix = f"-{_short_digest(by)}" if by else ""  # another editor has other files
         self._base: dict[str, Scores] = {}
-        self._may_be_of_another = bool(by)  # what is there under the name of the editor: names do not say all
+        self._may_be_of_another = bool(by)  # existing files may be by another editor of the same name
         self.newest: Tensor | None = None
 
     def edit(self, editor: Editor, step: int, on_try: Callable[[int], None] = lambda number: None) -> Previews:
-        """Edit everything with the editor after so many steps, and once with the editor that was before."""
+        """Edit everything with the editor after `step` steps, and once with the base editor. on_try: called before each edit with
+        its number, from 1 on."""
         files, scores, pairs = [], [], []
         for number, each in enumerate(self._tries, 1):
             on_try(number)
@@ -91,7 +92,7 @@ class Previewer:
 
     @cached_property
     def _tries(self) -> list[Try]:
-        """The pairs whose files are still there, and the user's own edit."""
+        """The pairs whose files still exist, and the user's own edit."""
         found: list[Try] = []
         for number, pair in enumerate(self._pairs):
             with suppress(RethinkError):
@@ -100,12 +101,12 @@ class Previewer:
                     Try(pair.instruction, *images, name=f"{number}{self._suffix}", seed=number, references=references)
                 )
         if self._instruction and found:
-            name = f"own-{_short_digest(self._instruction)}{self._suffix}"  # other words, other files
+            name = f"own-{_short_digest(self._instruction)}{self._suffix}"  # another instruction has other files
             found.append(Try(self._instruction, found[0].source, None, name, 0, found[0].references))
         return found
 
     def _edited(self, editor: Editor, each: Try, step: int) -> Path:
-        """The file of an edit; what the editor alone makes of it stays the same."""
+        """The file of an edit; edits by the base editor (step 0) are reused."""
         file = self._run.preview_path(step, each.name)
         is_new = each.name not in self._base
         if step or not file.is_file() or (self._may_be_of_another and is_new):
@@ -123,7 +124,7 @@ class Previewer:
         return scores
 
     def _keep(self, each: Try, base: Path) -> PreviewPair:
-        """It with copies of its images in the run's folder, where pages find them."""
+        """The pair with copies of its images in the run's folder, where pages find them."""
         input, *references = (
             self._keep_image(f"image{number}" if number > 1 else "input", each.name, image)
             for number, image in enumerate((each.source, *each.references), 1)
@@ -137,7 +138,7 @@ class Previewer:
         )
 
     def _keep_image(self, side: str, name: str, image: Tensor) -> str:
-        """The file of a copy that is small enough to look at, as records name it."""
+        """Keep a copy that is small enough for pages; the file as named in records."""
         file = self._run.side_path(side, name)
         if not file.is_file():
             save_image(_shrink(image), file)

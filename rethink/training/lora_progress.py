@@ -1,4 +1,4 @@
-"""How far a training is, for front ends that show more of it than a line."""
+"""The progress of a training, for front ends that show more than one line."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .lora_view import samples_per_second
 
 @dataclass(frozen=True, kw_only=True)
 class TrainProgress(JobProgress):
-    """A step of a training.
+    """The progress after a step.
 
-    record: what it is so far; losses: of all its steps. folder: of the run. phase: what it does besides taking steps, "" while
-    it takes them.
+    record: the training so far; losses: those of all its steps. folder: the run's. phase: what is being done between steps, ""
+    during them.
     """
 
     record: LoraRecord
@@ -29,7 +29,7 @@ class TrainProgress(JobProgress):
 
 
 def describe_step(record: LoraRecord, losses: Sequence[float]) -> str:
-    """Where it is, in a line."""
+    """The current state in one line."""
     measured = [save.held_out for save in record.saves if save.held_out is not None]
     held_out = f" · held-out {measured[-1]:.4f}" if measured else ""
     return (
@@ -39,8 +39,7 @@ def describe_step(record: LoraRecord, losses: Sequence[float]) -> str:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes that were taken on the device since the process began; on a CPU of the process as a whole; 0 where nobody
-    says."""
+    """Peak memory on the device since the process began, in bytes; on a CPU, that of the whole process; 0 if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if device.type == "mps":

@@ -1,5 +1,4 @@
-"""A LoRA training as one HTML file: curves, saves with what was measured at each, and held-out pairs by every save. It opens
-anywhere, offline."""
+"""A LoRA training as one self-contained HTML file: curves, saves with their scores, and held-out pairs edited at every save."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from .lora_curves import Curve, loss_curves
 from .lora_run import REPORT, LoraRecord, LoraRun, PreviewPair
 from .lora_view import samples_per_second, thin
 
-WIDTH, HEIGHT, LOW = 720, 260, 48  # of the plot of losses, and the height of that of the learning rate below it
+WIDTH, HEIGHT, LOW = 720, 260, 48  # of the loss plot; LOW is the height of the learning rate plot below it
 LEFT, RIGHT, ABOVE = 64, 12, 12
 
 _STYLE = """
@@ -35,10 +34,10 @@ figure.small img { image-rendering: pixelated } figure.best img { outline: 3px s
 .held { stroke: var(--held); fill: none; stroke-width: 2 } .dot { fill: var(--held) }
 svg text { font-size: 12px; fill: currentColor } .axis { stroke: currentColor; opacity: .3; fill: none }
 """
-MEASURES = {  # score → its column, what it says, and how it is written
-    "changed": ("change made", "how much of the change of the target is there, over the previews", "{:.0%}"),
-    "kept": ("rest kept", "the share of everything else that is as in the input", "{:.0%}"),
-    "thinker": ("thinker", "what the thinker gives the previews, of 10", "{:.1f}"),
+MEASURES = {  # score → its column, its meaning, and its format
+    "changed": ("change made", "how much of the target's change was made, averaged over the previews", "{:.0%}"),
+    "kept": ("rest kept", "the share of everything else that stayed as in the input", "{:.0%}"),
+    "thinker": ("thinker", "the thinker's score for the previews, out of 10", "{:.1f}"),
 }
 
 
@@ -61,13 +60,13 @@ def _facts(record: LoraRecord) -> str:
     speed = samples_per_second(record)
     rows = {
         "Editor": f"{record.editor} ({record.family})",
-        "Pairs": f"{record.pairs}, of which {len(record.held_out)} held out",
+        "Pairs": f"{record.pairs}, {len(record.held_out)} of them held out",
         "Steps": f"{record.step} in {format_duration(record.seconds)}" + (f", {speed:.3g} samples/s" if speed else ""),
         "Best": f"step {record.best}: {record.why}" if record.why else "–",
-        **({"Memory": f"{format_bytes(record.memory)} at most"} if record.memory else {}),
+        **({"Peak memory": format_bytes(record.memory)} if record.memory else {}),
         **({"Layers": str(record.layers)} if record.layers else {}),
         **({"Previews": f"by {record.preview_editors}"} if record.preview_editors else {}),
-        **({"Left out": f"{', '.join(record.skipped)}: their files were gone"} if record.skipped else {}),
+        **({"Left out": f"{', '.join(record.skipped)}: their files are missing"} if record.skipped else {}),
         **({"Stopped": record.stopped} if record.stopped else {}),
         "Settings": ", ".join(
             f"{name} {value}" for name, value in record.settings.items() if not isinstance(value, list)
@@ -81,7 +80,7 @@ def _facts(record: LoraRecord) -> str:
 
 
 def _plot(record: LoraRecord) -> str:
-    """Losses of training and of the held-out pairs on one scale, and the learning rate below them."""
+    """The training and held-out losses on one scale, with the learning rate below."""
     raw, smooth = loss_curves(record.losses)
     if not raw:
         return ""
@@ -116,7 +115,7 @@ def _plot(record: LoraRecord) -> str:
 
 
 def value_range(values: Sequence[float]) -> tuple[float, float]:
-    """The lowest and the highest value with a margin."""
+    """The lowest and the highest value, with a margin."""
     low, high = min(values), max(values)
     margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
     return low - margin, high + margin
@@ -131,7 +130,7 @@ def round_values(low: float, high: float) -> list[float]:
 
 
 class Axes:
-    """Steps 1 to `last` across the plot, values from `low` to `high` between two heights. What lies beyond is cut."""
+    """Axes with steps 1 to `last` across the plot, and values from `low` to `high` between two heights; other values are clipped."""
 
     def __init__(self, last: int, low: float, high: float, top: float, bottom: float):
         self._last, self._low, self._high, self._top, self._bottom = last, low, high, top, bottom
@@ -149,7 +148,7 @@ class Axes:
         return f'<polyline class="{kind}" points="{points}"/>' if points else ""
 
     def frame(self, ticks: Sequence[tuple[float, str]]) -> str:
-        """The lines at the left and the bottom, and values with their texts."""
+        """The lines on the left and at the bottom, and labeled ticks."""
         lines = "".join(f"M{LEFT - 4},{self._y(value):.1f}H{WIDTH - RIGHT}" for value, _ in ticks)
         texts = "".join(
             f'<text x="{LEFT - 8}" y="{self._y(value) + 4:.1f}" text-anchor="end">{text}</text>'
@@ -168,7 +167,7 @@ def _saves(record: LoraRecord) -> str:
     base = mean_scores([pair.scores for pair in record.preview_pairs])
     rows = [f"<tr><td>editor alone<td>–<td>–{_cells(base, measured)}<td>"] if base else []
     rows += [_save_row(record, save, _cells(means[save.step], measured)) for save in record.saves]
-    file = "<th>file" if any(save.file for save in record.saves) else ""  # a whole editor's saves are not kept
+    file = "<th>file" if any(save.file for save in record.saves) else ""  # saves of a whole editor are not kept
     notes = "; ".join(f"{MEASURES[name][0]}: {MEASURES[name][1]}" for name in measured)
     return (
         f'<table class="saves"><tr><th>step<th>training loss<th>held-out loss{heads}{file}{"".join(rows)}</table>'
@@ -190,7 +189,7 @@ def _cells(means: Mapping[str, float], names: Sequence[str]) -> str:
 
 
 def _pair(run: LoraRun, record: LoraRecord, number: int, pair: PreviewPair) -> str:
-    """An instruction with the images side by side: input, target, what the editor alone makes of it, and every save."""
+    """An instruction with its images side by side: input, target, the edit by the editor alone, and those by every save."""
     figures = [
         _figure(run, pair.input, "input"),
         *(_figure(run, file, f"image {place}") for place, file in enumerate(pair.references, 2)),

@@ -1,11 +1,11 @@
-"""What a LoRA training keeps in its folder: every LoRA that was saved, the newest state to go on from, and the record.
+"""The files that a LoRA training keeps in its folder: every saved LoRA, the newest state to resume from, and the record.
 
 RUN/
   training.json      the record: settings, pairs, losses, saves, which is the best and why
-  report.html        the same to look at
+  report.html        the same as a page
   state.safetensors  LoRA and optimizer after the newest save; never the model itself
   saves/             the LoRA of every save
-  previews/          pairs by every save
+  previews/          pairs, edited at every save
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ MOST_TAGS = 200  # instructions in a file's header
 
 @dataclass(frozen=True)
 class PreviewPair:
-    """What every save edits, a held-out pair where there are some: files in the run's folder. target: "" where the instruction is the
-    user's own. base: what the editor alone makes of it; scores: of that, as those of a `Save`. references: further images that it
-    is edited with."""
+    """A pair that every save edits, held out if any are: files in the run's folder. target: "" if the instruction is the user's own.
+    base: the edit by the editor alone; scores: those of `base`, as in a `Save`. references: other images that it is edited with."""
 
     instruction: str
     input: str
@@ -52,13 +51,12 @@ class PreviewPair:
 
 @dataclass(frozen=True)
 class LoraRecord:
-    """What a training was, as `training.json` holds it.
+    """The record of a training, as in `training.json`.
 
-    step: how many steps have been taken, of `steps` it is to have. losses: the mean of every step's batch, from step 1 on, as of
-    the newest save. best: the step of the save that was chosen; why: in a sentence. stopped: why it ended before its last step,
-    "" where it did not. skipped: pairs whose files were gone in the midst of it. rates: from which step on the learning rate was
-    what. memory: the most that was taken, in bytes, 0 where nobody says. preview_pairs: what is edited at saves. references: how
-    many a pair has at most.
+    step: steps taken so far, of `steps` in total. losses: the mean loss of every step, from step 1 on, as of the newest save. best:
+    the step of the chosen save; why: the reason, as a sentence. stopped: why the training ended early, "" if it did not. skipped:
+    pairs whose files went missing during it. rates: (step, learning rate from then on). memory: the peak in bytes, 0 if unknown.
+    preview_pairs: the pairs edited at saves. references: the most that any pair has.
     """
 
     title: str
@@ -101,17 +99,17 @@ class LoraRecord:
 
     @property
     def preview_editors(self) -> str:
-        """Which editors have made the previews; "" where it was the one that learns alone."""
+        """The editors that made the previews; "" if it was only the one being trained."""
         names = dict.fromkeys(save.preview_editor or self.editor for save in self.saves if save.previews)
         return "" if list(names) in ([], [self.editor]) else ", ".join(names)
 
     @property
     def measured_pairs(self) -> int:
-        """Over how many held-out pairs the losses of saves are: without those whose files were gone."""
+        """The number of held-out pairs that the losses of saves cover: those whose files are not missing."""
         return sum(id not in self.skipped for id in self.held_out)
 
     def choose_best(self) -> LoraRecord:
-        """The record with the save that the evidence speaks for, and why."""
+        """The record with its best save chosen, and the reason."""
         best, why = choose_save(self.saves, self.measured_pairs)
         return replace(self, best=best, why=why)
 
@@ -124,14 +122,14 @@ class LoraRun:
 
     @property
     def is_begun(self) -> bool:
-        """Whether there is a state to go on from."""
+        """Whether there is a state to resume from."""
         return (self.folder / STATE).is_file()
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Within it no other process trains here; what one that was killed has written by half is removed.
+        """Lock the folder against other processes, and remove half-written files of one that was killed.
 
-        Raises RethinkError where another one does.
+        Raises RethinkError if another process is training here.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
@@ -139,7 +137,7 @@ class LoraRun:
                 stack.enter_context(locked(self.folder / LOCK))
             except BlockingIOError as error:
                 raise RethinkError(
-                    f"folder: another process is training {self.folder.name} at this moment; wait for it or choose another seed."
+                    f"folder: another process is training {self.folder.name} right now; wait for it, or choose another seed."
                 ) from error
             for torn in self.folder.rglob(".*.part"):
                 torn.unlink(missing_ok=True)
@@ -149,11 +147,11 @@ class LoraRun:
         return self.folder / "saves" / f"step-{step:06d}.safetensors"
 
     def preview_path(self, step: int, name: str) -> Path:
-        """Of what is previewed under `name`, by the save of a step; step 0: what the base editor makes of it."""
+        """The file of the preview `name` by the save of a step; step 0: by the base editor."""
         return self.folder / "previews" / f"{name}-step-{step:06d}.png"
 
     def side_path(self, side: str, name: str) -> Path:
-        """Of its input, its target, or one of its references."""
+        """The file of a preview's input, target or reference."""
         return self.folder / "previews" / f"{name}-{side}.png"
 
     def relative(self, path: Path) -> str:
@@ -164,21 +162,21 @@ class LoraRun:
             part.write_text(json_text(asdict(record)), encoding="utf-8")
 
     def read_record(self) -> LoraRecord | None:
-        """What `training.json` says; None where there is none that can be read."""
+        """The record in `training.json`; None if there is no readable one."""
         try:
             return LoraRecord.from_json(json.loads((self.folder / RECORD).read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def write_state(self, lora: TrainableLora, optimizer: torch.optim.Optimizer, record: LoraRecord) -> None:
-        """LoRA, optimizer and record after the same step, as one file that appears whole."""
+        """Write LoRA, optimizer and record after the same step, atomically to one file."""
         tensors: dict[str, Tensor] = {}
-        numbers: dict[str, float] = {}  # of the optimizer's state, what is no tensor
+        numbers: dict[str, float] = {}  # the parts of the optimizer state that are not tensors
         for number, weight in enumerate(lora.parameters()):
             tensors[f"weight.{number}"] = weight.detach().cpu().contiguous()
             for name, value in optimizer.state.get(weight, {}).items():
                 if isinstance(value, Tensor):
-                    tensors[f"{name}.{number}"] = value.to("cpu", copy=True)  # of 8-bit AdamW, weights share some
+                    tensors[f"{name}.{number}"] = value.to("cpu", copy=True)  # in 8-bit AdamW, weights share some
                 else:
                     numbers[f"{name}.{number}"] = value
         save_tensors(
@@ -186,13 +184,13 @@ class LoraRun:
         )
 
     def read_state(self, lora: TrainableLora, optimizer: torch.optim.Optimizer) -> LoraRecord | None:
-        """Go on from the newest state; None where there is none."""
+        """Load the newest state to resume from it; None if there is none."""
         path = self.folder / STATE
         if not path.is_file():
             return None
         try:
             with lazy_import("safetensors").safe_open(path, framework="pt") as file:
-                # Copies: on Windows a file that tensors are still mapped from is not replaced by the next save.
+                # Copies: on Windows, the next save cannot replace a file that tensors are still mapped from.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (it is no dict)
                 header = file.metadata()
             record = LoraRecord.from_json(json.loads(header["record"]))
@@ -203,25 +201,25 @@ class LoraRun:
                 weight = weights[int(number)]
                 if kind == "weight":
                     weight.data.copy_(value)
-                else:  # AdamW counts its steps on the CPU
+                else:  # AdamW keeps its step count on the CPU
                     state = optimizer.state[weight]
                     state[kind] = value.to(weight.device) if isinstance(value, Tensor) and kind != "step" else value
-        except Exception as error:  # safetensors has an error class of its own, and a record may lack anything
-            raise RethinkError(f"folder: {path} cannot be read ({error}); remove it to train anew.") from error
+        except Exception as error:  # safetensors has its own error class, and a record may lack anything
+            raise RethinkError(f"folder: {path} cannot be read ({error}); remove it to start over.") from error
         return record
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
-    """A .safetensors file, which appears whole; an old one stays until then. Raises RethinkError where it cannot be written."""
+    """Write a .safetensors file atomically; an old one stays until then. Raises RethinkError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:
             lazy_import("safetensors.torch").save_file(tensors, part, header)
-    except Exception as error:  # safetensors has an error class of its own
+    except Exception as error:  # safetensors has its own error class
         if isinstance(error, (OSError, lazy_import("safetensors").SafetensorError)):
             raise RethinkError(
-                f"folder: {path} cannot be written ({error}); free some space, or close what has it open, then start again: it goes on "
-                "from its newest save."
+                f"folder: {path} cannot be written ({error}); free some space, or close the program that has it open, then start again "
+                "to resume from the newest save."
             ) from error
         raise
 
@@ -229,28 +227,28 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, header: dict[str, str])
 def write_lora_file(
     path: Path, row: TrainedFamily, lora: TrainableLora, dtype: torch.dtype, header: dict[str, str]
 ) -> None:
-    """The LoRA by the names of its family; the file appears whole, and an old one stays until then."""
+    """Write the LoRA with its family's names, atomically; an old file stays until then."""
     from .lora_families import name_weights
 
     save_tensors(name_weights(row.names, lora.factors(), dtype), path, header)
 
 
 def check_own_file(path: Path) -> None:
-    """Raise RethinkError where there is a file that was not trained here: it would be replaced."""
+    """Raise RethinkError if there is a file that was not trained by Rethink, which would be overwritten."""
     if not path.exists():
         return
     try:
         with lazy_import("safetensors").safe_open(path, framework="pt") as file:
             ours = "rethink.family" in (file.metadata() or {})
-    except Exception:  # safetensors has an error class of its own
+    except Exception:  # safetensors has its own error class
         ours = False
     if not ours:
-        raise RethinkError(f"output: {path} is there already, and was not trained by Rethink; choose another name.")
+        raise RethinkError(f"output: {path} already exists and was not trained by Rethink; choose another name.")
 
 
 def file_header(record: LoraRecord, row: TrainedFamily, rank: int, pairs: Sequence[LoraPair]) -> dict[str, str]:
-    """The fields that ComfyUI, Lora Manager and trainers read of a LoRA: what it lies over, what it was taught. There is no
-    trigger word: it follows instructions, and those that it has seen stand where others have tags."""
+    """The metadata that ComfyUI, Lora Manager and trainers read from a LoRA: its base model and what it was trained on. There is no
+    trigger word: it follows instructions, and the ones it was trained on take the place of tags."""
     instructions = Counter(pair.instruction for pair in pairs).most_common(MOST_TAGS)
     references = {"rethink.references": str(record.references)} if record.references else {}
     return {

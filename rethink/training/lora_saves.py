@@ -1,4 +1,4 @@
-"""The saves of a LoRA's training: each LoRA by its step; the best under its name."""
+"""The saves of a LoRA training: each LoRA by its step, the best one under its chosen name."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """output: the LoRA. record: what was done. folder: of the run. check: what the pack's loader says of the file. too_small: the
-    layers that were to learn but are smaller than the rank. note: one more sentence, or ""."""
+    """output: the LoRA file. record: the training's. folder: the run's. check: the result of loading the file with this pack.
+    too_small: layers that were not trained because they are smaller than the rank. note: one more sentence, or ""."""
 
     output: Path
     record: LoraRecord
@@ -39,39 +39,39 @@ class TrainReport:
         lines = [
             f"{self.output}: {check.matched} of {check.matched + len(check.unmatched)} layers fit.",
             f"The LoRA of step {record.best} of {record.step}: {record.why}.",
-            f"Learned from {format_count(record.pairs - len(record.held_out), 'pair')}; all saves and the report: {self.folder}",
+            f"Trained on {format_count(record.pairs - len(record.held_out), 'pair')}; all saves and the report are in {self.folder}",
         ]
         if self.too_small:
-            lines.append(f"Not learned, as they are smaller than the rank: {', '.join(self.too_small)}.")
+            lines.append(f"Layers not trained because they are smaller than the rank: {', '.join(self.too_small)}.")
         if record.preview_editors:
-            lines.append(f"The previews are edits of {record.preview_editors}.")
+            lines.append(f"The previews were made by {record.preview_editors}.")
         if self.note:
             lines.append(self.note)
         if record.skipped:
-            lines.append(f"Left out, as their files were gone: {', '.join(record.skipped)}.")
+            lines.append(f"Left out because their files are missing: {', '.join(record.skipped)}.")
         return "\n".join(lines + ([f"Stopped early: {record.stopped}"] if record.stopped else []))
 
 
 class LoraSaves:
-    """Writes the LoRAs of a run, and publishes the best."""
+    """Writes the LoRAs of a run and publishes the best."""
 
     def __init__(self, run: LoraRun, output: Path, model: EditModel, lora: TrainableLora):
         self._run, self._output, self._model, self._lora = run, output, model, lora
 
     def write_lora(self, record: LoraRecord, pairs: Sequence[LoraPair]) -> Path:
-        """The LoRA as it is now, among the saves. pairs: those it is trained on."""
+        """Write the current LoRA to the saves. pairs: those it is trained on."""
         path = self._run.save_path(record.step)
         header = file_header(record, self._model.row, self._lora.rank, pairs)
         write_lora_file(path, self._model.row, self._lora, self._model.dtype, header)
         return path
 
     def is_name_free(self) -> bool:
-        """Whether there is no LoRA of the chosen name yet, or one of this run."""
+        """Whether there is no LoRA under the chosen name yet, or one from this run."""
         own = (self._run.folder / "saves").glob("*.safetensors")
         return not self._output.exists() or any(filecmp.cmp(self._output, save, shallow=False) for save in own)
 
     def publish(self, record: LoraRecord) -> TrainReport:
-        """The best LoRA of all saves under the name that was chosen; the report beside the run."""
+        """Copy the best of all saved LoRAs to the chosen name, and write the record and the report."""
         best = next(save for save in record.saves if save.step == record.best)
         self.write_record(record)
         try:
@@ -79,18 +79,18 @@ class LoraSaves:
                 shutil.copyfile(self._run.folder / best.file, part)
         except OSError as error:
             raise RethinkError(
-                f"output: {self._output} cannot be replaced ({reason_of(error)}); close what reads it, or free some space. "
-                f"The LoRA itself is kept: {self._run.folder / best.file}"
+                f"output: {self._output} cannot be replaced ({reason_of(error)}); close the program that has it open, or free "
+                f"some space. The LoRA itself is kept: {self._run.folder / best.file}"
             ) from error
         return self.report(record)
 
     def report(self, record: LoraRecord) -> TrainReport:
-        """What was done, with what the pack's loader says of the file."""
+        """The report, with the result of loading the file with this pack."""
         _, check = self._model.editor.with_lora(self._output, 1.0)
         too_small = self._model.layers_too_small(record.settings["layers"], self._lora.rank)
         return TrainReport(self._output, record, self._run.folder, check, too_small)
 
     def write_record(self, record: LoraRecord) -> None:
-        """The record, and the report to look at."""
+        """Write the record and the HTML report."""
         self._run.write_record(record)
         write_report(self._run, record)

@@ -1,4 +1,4 @@
-"""What a training looks like from outside: the facts, curves, saves and previews that a node and a report show."""
+"""A training as shown by a node or a report: facts, curves, saves and previews."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .lora_run import LoraRecord
 
 
 def view_of(record: LoraRecord, losses: Sequence[float] | None = None) -> dict[str, Any]:
-    """A training as JSON that a page draws. losses: of all steps so far, where the record has those of the newest save.
+    """A training as JSON for a page. losses: those of all steps so far, since the record only has those up to the newest save.
 
-    Files are named as in the run's folder. curves: [step, value] each; smooth: the losses smoothed; rates: where the learning
-    rate changes.
+    File names are relative to the run's folder. curves: lists of [step, value]; smooth: the smoothed losses; rates: where the
+    learning rate changes.
     """
     raw, smooth = loss_curves(record.losses if losses is None else losses)
     speed = samples_per_second(record)
@@ -41,18 +41,18 @@ def view_of(record: LoraRecord, losses: Sequence[float] | None = None) -> dict[s
 
 
 def samples_per_second(record: LoraRecord) -> float:
-    """How fast it has been so far; 0 before the first step."""
+    """The mean speed so far; 0 before the first step."""
     return record.step * _samples(record) / record.seconds if record.seconds else 0.0
 
 
 def thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """As many of the points as a plot can show, the last among them."""
+    """At most as many points as a plot can show, always including the last."""
     every = -(-len(points) // MOST_POINTS) or 1
     return list(points[::-1][::every][::-1])
 
 
 def _samples(record: LoraRecord) -> int:
-    """Of a step."""
+    """The number of samples per step."""
     return record.settings.get("batch", 1) * record.settings.get("accumulate", 1)
 
 

@@ -1,4 +1,4 @@
-"""Sees that a training goes wrong, by its losses."""
+"""Detects from the losses that a training goes wrong."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from ..errors import RethinkError
 
 EXPLOSION_STEPS, EXPLOSION_FACTOR = 10, 10.0
-EXPLOSION_SAMPLES = 100  # at least: of fewer, the mean says more of the times that were drawn than of the weights
+EXPLOSION_SAMPLES = 100  # at least: with fewer, the mean depends more on the timesteps drawn than on the weights
 LISTED = 12  # pairs in one message
 
 
 class LossWatch:
-    """Sees from the losses of the steps that a training explodes: the mean of some steps is many times the lowest there was.
+    """Detects a loss explosion: the mean over recent steps is many times the lowest so far.
 
-    samples: of a step, whose mean each loss is. lowest: the mean loss before training, where it is known. calm: whether the last
-    steps were as they should be.
+    samples: the number of samples per step. lowest: the mean loss before training, if known. calm: whether the recent steps look
+    normal.
     """
 
     def __init__(self, samples: int, lowest: float = math.inf) -> None:
@@ -27,7 +27,7 @@ class LossWatch:
         self._lowest = lowest
 
     def look(self, loss: float, step: int, pairs: Sequence[str]) -> None:
-        """Take note of a step's loss. Raises Diverged."""
+        """Record the loss of a step. Raises Diverged."""
         self._recent = [*self._recent, loss][-self._steps :]
         if len(self._recent) < self._steps:
             return
@@ -39,7 +39,7 @@ class LossWatch:
 
 
 class Diverged(RethinkError):
-    """The loss is no longer one."""
+    """The loss has exploded or is not a number."""
 
     def __init__(self, step: int, pairs: Sequence[str], what: str):
         names = list(dict.fromkeys(pairs))
@@ -47,5 +47,5 @@ class Diverged(RethinkError):
         which, look = (f", with the pairs {named}", " look at those pairs;") if names else ("", "")
         super().__init__(
             f"learning_rate: the loss {what} at step {step + 1}{which}. Try a tenth of the learning rate, then a larger batch;{look} "
-            "train in bf16 or fp32, not in fp16."
+            "train in bf16 or fp32, not fp16."
         )

@@ -1,4 +1,4 @@
-"""The average of weights that a training keeps."""
+"""The moving average of weights that a training keeps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class MovingAverage:
     def update(self, weights: list[nn.Parameter], step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
         fresh = [w.detach().float() for w in weights]
-        # One kernel for all weights: torch has no public name for it.
+        # One kernel for all weights; torch has no public function for it.
         torch._foreach_lerp_(self.values, fresh, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
 
     @torch.no_grad()
@@ -30,7 +30,7 @@ class MovingAverage:
 
     @contextmanager
     def in_place(self, weights: list[nn.Parameter]) -> Iterator[None]:
-        """Within it the weights are their averages."""
+        """Within this context, the weights are their averages."""
         kept = [weight.detach().to("cpu", copy=True) for weight in weights]
         self.copy_to(weights)
         try:

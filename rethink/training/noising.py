@@ -1,4 +1,4 @@
-"""How images are noised for training, and what a denoiser is to answer: diffusion by a scheduler's table, or rectified flow."""
+"""How images are noised for training, and what a denoiser should predict: diffusion by a noise schedule, or rectified flow."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the times trained at, at which the held-out loss is measured
-FEW_STEPS = 8  # an editor that takes no more visits few times only
-VISITED_SHARE = 0.5  # of the samples of such an editor that are trained at the very times it visits
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the training timesteps, at which the held-out loss is measured
+FEW_STEPS = 8  # an editor that takes no more steps only visits few timesteps
+VISITED_SHARE = 0.5  # share of such an editor's samples that are trained at exactly the timesteps it visits
 
 
 def diffusion_target(prediction: str, clean: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
-    """What a model of the prediction type "epsilon", "sample" or "v_prediction" is to say. alpha: ᾱ, as it broadcasts."""
+    """What a model with the prediction type "epsilon", "sample" or "v_prediction" should predict. alpha: ᾱ, broadcastable."""
     if prediction == "epsilon":
         return noise
     return clean if prediction == "sample" else alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
@@ -24,25 +24,25 @@ def diffusion_target(prediction: str, clean: Tensor, noise: Tensor, alpha: Tenso
 
 @dataclass(frozen=True, eq=False)
 class DiffusionNoise:
-    """x_t = √ᾱ_t x + √(1 − ᾱ_t) ε (DDPM, arXiv 2006.11239). Times are whole numbers from 0.
+    """x_t = √ᾱ_t x + √(1 − ᾱ_t) ε (DDPM, arXiv 2006.11239). Timesteps are integers from 0.
 
-    alphas: ᾱ_t [T]. prediction: what the model predicts. visited: the times that an editor of few steps visits; () where
-    it takes many.
+    alphas: ᾱ_t [T]. prediction: the prediction type. visited: the timesteps that a few-step editor visits; () for one that takes
+    many steps.
     """
 
     alphas: Tensor
     prediction: str
     visited: tuple[int, ...] = ()
-    middle: bool = False  # logit-normal times
+    middle: bool = False  # logit-normal timesteps
 
     @classmethod
     def of(cls, scheduler: Any, visited: Sequence[int] = ()) -> DiffusionNoise:
-        """That of a diffusers scheduler."""
+        """The noise of a diffusers scheduler."""
         few = tuple(visited) if len(visited) <= FEW_STEPS else ()
         return cls(scheduler.alphas_cumprod.float().cpu(), scheduler.config.prediction_type, few)
 
     def draw_times(self, count: int, generator: torch.Generator, tokens: int) -> Tensor:
-        """Times [count] to train at: uniform, but for the share of those that are visited."""
+        """Timesteps [count] to train at: uniform, except for the share at those that are visited."""
         if self.middle:
             return (torch.randn(count, generator=generator).sigmoid() * len(self.alphas)).long()
         times = torch.randint(0, len(self.alphas), (count,), generator=generator)
@@ -53,7 +53,7 @@ class DiffusionNoise:
         return torch.where(visits, torch.tensor(self.visited)[chosen], times)
 
     def fixed_times(self, tokens: int) -> Tensor:
-        """The times at which the held-out loss is measured."""
+        """The timesteps at which the held-out loss is measured."""
         last = len(self.alphas) - 1
         return torch.tensor(self.visited or [round(q * last) for q in QUANTILES])
 
@@ -63,7 +63,7 @@ class DiffusionNoise:
         return alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
 
     def target(self, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-        """What the model is to say."""
+        """What the model should predict."""
         return diffusion_target(self.prediction, clean, noise, self._alpha(clean, times))
 
     def _alpha(self, like: Tensor, times: Tensor) -> Tensor:
@@ -72,11 +72,11 @@ class DiffusionNoise:
 
 @dataclass(frozen=True)
 class FlowNoise:
-    """x_t = (1 − t) x + t ε, and the model says ε − x (rectified flow, arXiv 2209.03003). Times are 0…1.
+    """x_t = (1 − t) x + t ε, and the model predicts ε − x (rectified flow, arXiv 2209.03003). Timesteps are 0…1.
 
-    They are logit-normal (arXiv 2403.03206, section 3.1), shifted towards noise the more tokens an image has: μ lies on the
-    line through (256, low) and (most, high). places: of the latents, that make up one token. shift: the factor
-    t / (1 − t) grows by instead, 0: none. uniform: t is uniform before it is shifted.
+    They are logit-normal (arXiv 2403.03206, section 3.1), shifted further toward noise the more tokens an image has: μ is on the
+    line through (256, low) and (most, high). places: latent positions per token. shift: instead, a fixed factor on t / (1 − t);
+    0: none. uniform: t is uniform before the shift.
     """
 
     low: float = 0.5
@@ -87,7 +87,7 @@ class FlowNoise:
     uniform: bool = False
 
     def draw_times(self, count: int, generator: torch.Generator, tokens: int) -> Tensor:
-        """Times [count] to train at."""
+        """Timesteps [count] to train at."""
         if self.uniform:
             drawn = torch.rand(count, generator=generator).logit(1e-6)
         else:
@@ -95,7 +95,7 @@ class FlowNoise:
         return torch.sigmoid(drawn + self._mean(tokens))
 
     def fixed_times(self, tokens: int) -> Tensor:
-        """The times at which the held-out loss is measured: quantiles of those trained at."""
+        """The timesteps at which the held-out loss is measured: quantiles of the training timesteps."""
         quantiles = torch.tensor(QUANTILES, dtype=torch.float64)
         drawn = quantiles.logit() if self.uniform else torch.special.ndtri(quantiles)
         return torch.sigmoid(drawn.float() + self._mean(tokens))
@@ -106,7 +106,7 @@ class FlowNoise:
         return (1 - times) * clean + times * noise
 
     def target(self, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
-        """What the model is to say: the velocity."""
+        """What the model should predict: the velocity."""
         return noise - clean
 
     def _mean(self, tokens: int) -> float:
@@ -119,7 +119,7 @@ Noise = DiffusionNoise | FlowNoise
 
 
 def choose_times(noise: Noise, timesteps: str, shift: float) -> Noise:
-    """The noise with other times to train at. timesteps: "family", "uniform" or "logit-normal"; shift: of a flow, 0: its own."""
+    """The noise with other timesteps to train at. timesteps: "family", "uniform" or "logit-normal"; shift: for flows, 0: its own."""
     if isinstance(noise, FlowNoise):
         uniform = noise.uniform if timesteps == "family" else timesteps == "uniform"
         return replace(noise, uniform=uniform, shift=shift or noise.shift)

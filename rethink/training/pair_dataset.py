@@ -1,4 +1,4 @@
-"""Pairs on disk as training samples: stores, folders with `metadata.jsonl`, and batches of them (arXiv 2211.09800, section 3.2)."""
+"""Pairs on disk as training samples: stores, folders with `metadata.jsonl`, and batches (arXiv 2211.09800, section 3.2)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from torch import nn
 from ..errors import RethinkError
 from ..pairs.formats.imagefolder import REFERENCES
 from ..pairs.store import MANIFEST, PairStore
+from ..progress import format_count
 from .lora_pairs import FEWEST, LoraPair, as_large_as, check_references_of, read_pairs
 from .text_conditions import tokenize
 
 
 class PairSamples(torch.utils.data.Dataset):
-    """Pairs as squares of `resolution` pixels; for training, cropped and flipped at random, alike in both images (section 3.2).
+    """Pairs as squares of `resolution` pixels; for training, both images are cropped and flipped alike at random (section 3.2).
 
-    In place of a pair whose images have gone comes the next one, and `skipped` of the sample names it.
+    A pair whose images are missing is replaced by the next one, and named in the sample's `skipped`.
     """
 
     def __init__(self, pairs: Sequence[LoraPair], resolution: int, at_random: bool = True):
@@ -41,10 +42,10 @@ class PairSamples(torch.utils.data.Dataset):
                 skipped.append(pair.id)
                 continue
             return {**self.sample(pair, images), "id": pair.id, "skipped": skipped}
-        raise RethinkError("pairs: no image of them can be read any more; look where they have gone.")
+        raise RethinkError("pairs: none of their images can be read anymore; check whether they were moved or deleted.")
 
     def sample(self, pair: LoraPair, opened: tuple[torch.Tensor, torch.Tensor]) -> dict:
-        """A pair by its images, each an IMAGE [1, H, W, 3]."""
+        """The sample of a pair from its images, each an IMAGE [1, H, W, 3]."""
         try:
             images = [opened[0][0], as_large_as(*opened)[0]]
         except RethinkError as error:
@@ -58,10 +59,10 @@ class PairSamples(torch.utils.data.Dataset):
 
 
 def read_pair_folder(folder: Path) -> list[LoraPair]:
-    """The accepted pairs of a store, or those of `metadata.jsonl`, whose images are not opened yet: there may be many.
+    """The accepted pairs of a store, or those in `metadata.jsonl`, whose images are not opened yet since there may be many.
 
-    Raises RethinkError for a folder that has neither, for pairs with references, which InstructPix2Pix does not take, and for a
-    store with one list of what is wrong with its pairs.
+    Raises RethinkError for a folder that has neither, for pairs with references, which InstructPix2Pix does not take, and, for a
+    store, with one list of everything that is wrong with its pairs.
     """
     if (folder / MANIFEST).is_file():
         store = PairStore.open_existing(folder)
@@ -71,15 +72,17 @@ def read_pair_folder(folder: Path) -> list[LoraPair]:
 
 
 def _listed_pairs(folder: Path) -> list[LoraPair]:
-    """A pair for every line of `metadata.jsonl`; its digest is of the line, not of the files."""
+    """A pair for every line in `metadata.jsonl`; its digest covers the line, not the files."""
     manifest = folder / "metadata.jsonl"
     if not manifest.is_file():
         raise RethinkError(
-            f"{folder} is no store of pairs and has no metadata.jsonl; each of its lines names an input and an edited image."
+            f"{folder} is not a store of pairs and has no metadata.jsonl with an input and an edited image in each line."
         )
     lines = [line for line in manifest.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     if len(lines) < FEWEST:
-        raise RethinkError(f"pairs: too few are in {manifest}, {len(lines)}; training needs at least {FEWEST}.")
+        raise RethinkError(
+            f"pairs: {manifest} has {format_count(len(lines), 'pair')}; training needs at least {FEWEST}."
+        )
     return [_listed_pair(folder, number, line) for number, line in enumerate(lines, 1)]
 
 
@@ -102,7 +105,7 @@ def _listed_pair(folder: Path, number: int, line: str) -> LoraPair:
 
 
 def fill_square(images: torch.Tensor, side: int, at_random: bool = True) -> torch.Tensor:
-    """[B, 3, H, W] scaled so that the short side is `side`, and one square of it, in the middle or at random."""
+    """Scale [B, 3, H, W] to a short side of `side`, and crop a square, from the center or at random."""
     height, width = images.shape[-2:]
     scale = side / min(height, width)
     size = max(side, round(height * scale)), max(side, round(width * scale))
@@ -114,8 +117,8 @@ def fill_square(images: torch.Tensor, side: int, at_random: bool = True) -> torc
 
 @dataclass(frozen=True, eq=False)
 class PairCollator:
-    """Stacks samples {"source", "edited", "instruction"} into what `InstructPix2PixLoss` takes, with the ids of those that have
-    one, and of those that were skipped, for who looks on. Processes that read samples are handed one."""
+    """Stacks samples {"source", "edited", "instruction"} into batches for `InstructPix2PixLoss`, with the ids of the samples that
+    have one and of those that were skipped, for a TrainWatch. Can be passed to the processes that read samples."""
 
     tokenizers: Sequence[Any]
 

@@ -1,6 +1,6 @@
-"""The editor that makes a training's previews: the one that learns, or another of its family that users will edit with.
+"""The editor that makes a training's previews: the one being trained, or another one of its family that users will edit with.
 
-A LoRA is trained over a base and used over what was distilled from it too (FLUX.2 dev and Klein): its previews should show that.
+A LoRA is trained on a base model but also used with its distilled version (FLUX.2 dev and Klein), which previews should show.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PreviewEditor:
-    """What edits the previews, at the size that users edit at.
+    """The editor for previews, at the size that users edit at.
 
-    name: as records say it; "" where it is the editor that learns. making_room: within what it gives, the device is its own.
+    name: as in records; "" for the editor being trained. making_room: a context within which it has the device to itself.
     """
 
     editor: Editor
@@ -34,22 +34,21 @@ class PreviewEditor:
 
     @property
     def is_other(self) -> bool:
-        """Whether it is another one than the editor that learns."""
+        """Whether it is not the editor being trained."""
         return bool(self.name)
 
     def with_lora(self, path: Path) -> Editor:
-        """It with the LoRA as its file has it. Raises RethinkError where not all of the file fits."""
+        """The editor with the LoRA loaded from its file. Raises RethinkError if not all of the file fits."""
         editor, report = self.editor.with_lora(path, 1.0)
         if report.unmatched:
-            raise RethinkError(f"lora: {report} This is a fault of Rethink; please report it.")
+            raise RethinkError(f"lora: {report} This is a bug in Rethink; please report it.")
         return editor
 
 
 def check_preview_editor(preview: Editor, model: EditModel, lora: TrainableLora) -> None:
-    """Raise RethinkError where not all that `model` learns fits the editor of the previews: it is of another family, or of
-    another size."""
+    """Raise RethinkError if not everything that `model` learns fits the preview editor, because its family or size differs."""
     family, other = model.editor.family, preview.family
-    advice = f"choose a version of {family.title} that is as large as the editor that learns."
+    advice = f"choose a version of {family.title} that is as large as the editor being trained."
     if other.id != family.id:
         raise RethinkError(f"preview_editor: {preview.name} is of another family, {other.title}; {advice}")
     try:
@@ -64,7 +63,7 @@ def check_preview_editor(preview: Editor, model: EditModel, lora: TrainableLora)
 
 
 def _try_lora(preview: Editor, model: EditModel, lora: TrainableLora) -> LoraReport:
-    """How a file of what is learned fits, before anything is."""
+    """How well a LoRA file would fit, tried with untrained weights."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # on Windows, what is read stays open
         path = Path(folder) / "untrained.safetensors"
         write_lora_file(path, model.row, lora, model.dtype, {})

@@ -1,4 +1,4 @@
-"""Several processes, a GPU each, that train one model together, as `accelerate launch` starts them; alone, one process."""
+"""A group of processes, one per GPU, that train one model together, as started by `accelerate launch`; or a single process."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ PATIENCE = timedelta(hours=3)  # for the main process, which alone saves and edi
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """count: how many processes there are. rank: the number of this one."""
+    """count: the number of processes. rank: the number of this one, from 0."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def is_main(self) -> bool:
-        """Whether this one writes what is kept."""
+        """Whether this process writes the results."""
         return self.rank == 0
 
     def share(self, items: int) -> range:
-        """Which of so many items are for this process."""
+        """Which of `items` items are for this process."""
         return range(self.rank, items, self.count)
 
     def wait(self) -> None:
-        """Go on when all have come here."""
+        """Wait until all processes have reached this point."""
         if self.count > 1:
             torch.distributed.barrier()
 
     def add_up(self, tensors: Iterable[Tensor]) -> None:
-        """Every tensor becomes the sum of all processes'."""
+        """Replace every tensor by its sum over all processes."""
         if self.count > 1:
             for tensor in tensors:
                 torch.distributed.all_reduce(tensor)
@@ -48,7 +48,7 @@ ALONE = ProcessGroup()
 
 
 def join_processes(device: str) -> ProcessGroup:
-    """Those that `accelerate launch` or `torchrun` has started, if any. On GPUs, each has its own as "cuda" from then on."""
+    """The processes started by `accelerate launch` or `torchrun`, if any. On GPUs, "cuda" then means each process's own."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return ALONE
     state = lazy_import("accelerate").PartialState(cpu=device == "cpu", timeout=PATIENCE)
@@ -57,23 +57,23 @@ def join_processes(device: str) -> ProcessGroup:
 
 @contextmanager
 def fail_together() -> Iterator[None]:
-    """Where one process of a training that accelerate runs fails within it, all do, with its reason: else the others would wait for
-    it. All have to come here."""
+    """If one process of a training run by accelerate fails within this context, fail in all of them with its reason, since the others
+    would wait for it forever. All processes must enter it."""
     from accelerate.utils import gather_object
 
     error: Exception | None = None
     try:
         yield
-    except Exception as raised:  # not Ctrl-C, which comes to each by itself
+    except Exception as raised:  # not Ctrl-C, which reaches every process by itself
         error = raised
     failures = gather_object([None if error is None else str(error) or type(error).__name__])
     if error is not None:
         raise error
     for rank, failure in enumerate(failures):
         if failure is not None:
-            raise RethinkError(f"process {rank} of {len(failures)} has failed: {failure}")
+            raise RethinkError(f"process {rank} of {len(failures)} failed: {failure}")
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes, in a training that trl and accelerate run."""
+    """Whether this is the process that writes, in a training run by trl or accelerate."""
     return lazy_import("accelerate").PartialState().is_main_process

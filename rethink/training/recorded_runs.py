@@ -1,4 +1,4 @@
-"""Recorded runs that can be learned from: those that are whole, have ended, and are about an instruction."""
+"""Recorded runs to train on: those that are complete, have ended, and have an instruction."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
 def read_runs(folders: Iterable[Path]) -> Iterator[Trajectory | None]:
-    """The runs in these folders, one by one; None for each that cannot be learned from, which costs it alone."""
+    """The runs in these folders, one by one; None for each run that cannot be trained on."""
     for folder in folders:
         trajectory, why = read_run(folder)
         yield None if why else trajectory
 
 
 def describe_left_out(count: int) -> str:
-    """What to say of the runs that `read_runs` has left out; "" for none."""
+    """A sentence about the runs that `read_runs` left out; "" for none."""
     runs = format_count(count, "run")
-    return f"{runs} left out: damaged, not ended, or without an instruction that can be read." if count else ""
+    return f"{runs} left out: damaged, unfinished, or without a readable instruction." if count else ""
 
 
 def read_run(folder: Path) -> tuple[Trajectory | None, str]:
-    """(the run, "") where it can be learned from, else (None or the run, why not: a key of `collect.runs.REASONS`)."""
+    """(the run, "") if it can be trained on, else (None or the run, why not: a key of `collect.runs.REASONS`)."""
     try:
         trajectory = load_trajectory(folder)
     except NewerRunError:
@@ -46,13 +46,14 @@ def read_run(folder: Path) -> tuple[Trajectory | None, str]:
 
 
 def _has_words(instruction: str) -> bool:
-    """Whether it is one by which an editor can be asked. Half of a character, as browsers cut them, spoils none."""
+    """Whether an editor can follow the instruction. Half a character, as left by browsers that cut text, does not count against
+    it."""
     text = one_line(instruction)
     return 0 < len(text) <= MOST_CHARACTERS and not CONTROL.search(text)
 
 
 def is_whole_png(path: Path) -> bool:
-    """Whether a PNG file goes to its end: one that was cut off while it was copied stops a trainer after hours."""
+    """Whether a PNG file is complete: one that was cut off while being copied would stop a trainer after hours."""
     try:
         with open(path, "rb") as file:
             file.seek(-len(PNG_END), os.SEEK_END)

@@ -1,5 +1,5 @@
-"""What keeps other edits as they were while one is learned: the base editor's own answers to other instructions, to be given
-again. A LoRA is trained towards what the same model says with the LoRA off (learning without forgetting, arXiv 1606.09282)."""
+"""Replay, which keeps other edits as they were while one is learned: the base editor's own edits for other instructions. On these,
+a LoRA is trained toward the same model's predictions without the LoRA (learning without forgetting, arXiv 1606.09282)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .edit_model import EditModel
 from .example_cache import ExampleCache
 from .lora_pairs import LoraPair, generator_of
 
-# Common edits of every kind, for editors of which nobody has said what they are used for.
+# Common edits of every kind, if the user has not said what the editor is used for.
 EVERYDAY_EDITS = (
     "make it winter",
     "make it night",
@@ -37,7 +37,7 @@ EVERYDAY_EDITS = (
     "turn it into a 3D render",
 )
 
-Instruction = str | tuple[str, str]  # of any image, or (source, instruction) of the one a pair was made from
+Instruction = str | tuple[str, str]  # for any image, or (source, instruction) for the image that a pair was made from
 
 
 def make_replay(
@@ -50,11 +50,11 @@ def make_replay(
     on_example: Callable[[int], None],
     share: range,
 ) -> list[str]:  # more than eight: what is encoded, by what, and where it goes
-    """Examples in the cache, by their keys: other instructions on inputs and targets of the pairs, with the base editor's own
-    edits as targets; an empty instruction leaves the image as it is. Which instruction goes with which image follows from the
-    seed; one that is (source, instruction) goes with the target of a pair made from that source, where there is one. An input
-    is edited with its references, a target without: the editor is used both ways. share: the numbers of those that this process
-    encodes."""
+    """Make replay examples in the cache, and return their keys: other instructions for inputs and targets of the pairs, with the base
+    editor's own edits as targets; an empty instruction leaves the image as it is. The seed decides which instruction goes with
+    which image, but a (source, instruction) goes with the target of a pair made from that source, if there is one. Inputs are
+    edited with their references, targets without, since the editor is used both ways. share: the numbers of the examples that this
+    process encodes."""
     generator = generator_of("replay", seed)
     own = {pair.source: pair for pair in pairs}
     known = [each for each in instructions if isinstance(each, str) or each[0] in own]
@@ -79,7 +79,7 @@ def make_replay(
 
 
 def mix_identity(instructions: Sequence[Instruction], count: int, share: float) -> list[Instruction]:
-    """Instructions for `count` images, of which about `share`, evenly spread, are empty."""
+    """Instructions for `count` images, about `share` of which are empty, evenly spread."""
     texts: list[Instruction] = []
     empty = 0
     for number in range(count):

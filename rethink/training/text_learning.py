@@ -1,9 +1,9 @@
-"""The text encoder of an InstructPix2Pix, where it learns with the denoiser: words that it has not understood until now.
+"""Training the text encoder of an InstructPix2Pix editor along with the denoiser, on words that it does not understand yet.
 
-What an edit is learned from says little about a word: the noise of a few images. A pair that thinking has found knows more, since
-the thinker said the same in other words, and those have made the target. So the denoiser is to read in the user's words what it
-reads in the thinker's: what its layers take in of the text is compared, with the LoRA and without. It is context distillation
-(arXiv 2209.15189), of an editor by itself, at the places where text comes in.
+The usual loss, the noise in a few images, says little about a word. A pair from a recorded run says more, since the thinker put the
+instruction in other words, and that prompt made the target. So the denoiser should read the instruction as it reads the prompt: the
+outputs of the layers that take in text are compared, with and without the LoRA. This is context distillation (arXiv 2209.15189) of
+an editor by itself, where text enters it.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from .lora_families import TEXT_PART
 from .text_conditions import TextConditions, tokenize, tokenizers_of
 from .trainable_lora import ALL_LAYERS, target_layers
 
-TOKENS, PROMPT = "tokens", "prompt"  # of an example: of its instruction, and of the words that have made its target
-NO_PROMPT = -1  # in the place of a token
+TOKENS, PROMPT = "tokens", "prompt"  # tokens in an example: of its instruction, and of the prompt that made its target
+NO_PROMPT = -1  # in place of a token
 
 
 class TextLearning:
-    """The text encoder of an open pipeline, in the place of which examples have tokens."""
+    """The text encoder of an open pipeline; examples then have tokens instead of hidden states."""
 
     def __init__(self, pipeline: Any):
         self._conditions, self._tokenizers = TextConditions(pipeline), tokenizers_of(pipeline)
         self.encoder: Any = pipeline.text_encoder
 
     def layers(self, rank: int) -> dict[str, nn.Module]:
-        """Those that learn, by the names of the pipeline's modules. Raises RethinkError for a rank larger than all of them."""
+        """The layers that learn, by their names in the pipeline. Raises RethinkError for a rank larger than all of them."""
         return {f"{TEXT_PART}{name}": layer for name, layer in target_layers(self.encoder, ALL_LAYERS, rank).items()}
 
     def inputs(self, instruction: str, prompt: str = "") -> dict[str, Tensor]:
-        """int [1, 1, L] each: an instruction in tokens, and the words that have made the target; "": they are not known."""
+        """Tokens of an instruction and of the prompt that made the target, int [1, 1, L] each; prompt "": not known."""
         tokens = tokenize(self._tokenizers, [instruction])
         known = tokenize(self._tokenizers, [prompt]) if prompt else torch.full_like(tokens, NO_PROMPT)
         return {TOKENS: tokens, PROMPT: known}
 
     def encoded(self, inputs: Mapping[str, Any], latents: Tensor) -> dict[str, Any]:
-        """What the denoiser takes in place of tokens; what else it takes stays."""
+        """The denoiser's inputs, with hidden states in place of tokens."""
         others = {name: value for name, value in inputs.items() if name not in (TOKENS, PROMPT)}
         return others | self._conditions(inputs[TOKENS], latents)
 
 
 def by_prompts(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], Tensor]:
-    """The inputs of a batch in the words that have made its targets; bool [B]: the rows where these are known."""
+    """(the inputs of a batch with the prompts that made its targets, where known; bool [B], the rows where they are)."""
     known = inputs[PROMPT].flatten(1)[:, 0] != NO_PROMPT
     return {**inputs, TOKENS: torch.where(known[:, None, None], inputs[PROMPT], inputs[TOKENS])}, known
 
 
 class Reading:
-    """What the layers of a U-Net take in of its text: those of cross-attention, and the one that makes a vector of it."""
+    """How the layers of a U-Net read its text: those of cross-attention, and the one that turns it into a vector."""
 
     def __init__(self, denoiser: nn.Module):
         self._layers = {name: layer for name, layer in denoiser.named_modules() if name.endswith(".attn2")}
@@ -65,7 +65,7 @@ class Reading:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Within it the denoiser computes once, and what each layer was called with and has answered is kept."""
+        """Within this context, run the denoiser once; the inputs and the output of each layer are kept."""
 
         def keep(name: str) -> Any:
             def hook(layer: nn.Module, args: tuple, options: dict[str, Any], answer: Tensor) -> None:
@@ -81,8 +81,8 @@ class Reading:
                 hook.remove()
 
     def distance(self, text: Tensor, rows: Tensor) -> Tensor:
-        """How far the layers' answers to another text [B, L, width] are from those that were recorded, all else being as it was
-        then: the mean of all layers, of which one that says nothing is 1 away. rows: bool [B], those that count; of none it is 0."""
+        """How far the layers' outputs for another text [B, L, width] are from the recorded ones, all else being equal: the mean over
+        all layers, where a layer with zero output is 1 away. rows: bool [B], the rows that count; 0 if there are none."""
         errors = []
         for name, layer in self._layers.items():
             (args, options), wanted = self._calls[name], self._answers[name].float()

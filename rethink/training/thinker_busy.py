@@ -1,7 +1,7 @@
-"""How busy a machine is in reinforcement: what editor, judge and policy took of it, and what was waiting.
+"""How busy a machine is in reinforcement learning: the shares of the editor, the judge and the policy, and of waiting.
 
-On a CPU it is counted in processor time, so that a judge that sleeps is not at work. On a GPU, whose work takes none, it is the
-clock's, without the time in which somebody else's server was waited for.
+On a CPU, this counts processor time, so that a sleeping judge does not count as work. On a GPU, whose work takes no processor
+time, it counts wall-clock time without waiting for remote servers.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 WORKERS = ("editor", "judge", "policy")
-SERVERS = "servers"  # waiting for them is no work
+SERVERS = "servers"  # waiting for them does not count as work
 
 
 def work_clock(*, remote: bool = False) -> float:
-    """Seconds that the machine has worked for this process so far; differences count. remote: what runs between two of them is
-    mostly on another machine."""
+    """Seconds that the machine has worked for this process so far; only differences are meaningful. remote: most of the work
+    measured is done on another machine."""
     if torch.cuda.is_available() and not remote:
         return time.monotonic()
     of_children = os.times()
@@ -27,16 +27,16 @@ def work_clock(*, remote: bool = False) -> float:
 
 
 def threads() -> int:
-    """Processor threads that torch may use at once."""
+    """The number of processor threads that torch may use at once."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(usable, torch.get_num_threads())
 
 
 def busy_shares(counts: Mapping[str, float], worked: float, seconds: float) -> dict[str, float]:
-    """Shares of `seconds` in which the editor, the judge and the policy were at work, and in which servers were waited for, 0…1.
+    """The shares of `seconds` that the editor, the judge and the policy worked, and that were spent waiting for servers, 0…1.
 
-    counts: of `Rollouts`, with the seconds of all but the policy. worked: the seconds of all together, by `work_clock`; on a GPU
-    what the steps took, waiting within it.
+    counts: from `Rollouts`, with the seconds of all but the policy. worked: the total seconds by `work_clock`; on a GPU the
+    duration of the steps, including waiting.
     """
     found = {who: counts.get(f"{who}_seconds", 0.0) for who in ("editor", "judge", SERVERS)}
     waited = found[SERVERS] if torch.cuda.is_available() else 0.0
@@ -45,7 +45,7 @@ def busy_shares(counts: Mapping[str, float], worked: float, seconds: float) -> d
 
 
 def mean_busy(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The shares of several records of a log, each as long as its seconds; of before servers were told apart, none."""
+    """The mean shares over log records, weighted by their seconds, without older records that do not count servers separately."""
     counted = [record for record in records if SERVERS in record.get("busy", ())]
     total = sum(record["seconds"] for record in counted)
     if not total:
@@ -56,13 +56,13 @@ def mean_busy(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def describe_busy(busy: Mapping[str, float]) -> str:
-    """How much of the machine was not idle, and who was at work."""
+    """How busy the machine was, and with what."""
     at_work = {who: busy.get(who, 0.0) for who in WORKERS}
     words = [
         f"busy {sum(at_work.values()):.0%} of {_whole()}: " + ", ".join(f"{who} {at_work[who]:.0%}" for who in WORKERS)
     ]
     if busy.get(SERVERS):
-        words.append(f"{busy[SERVERS]:.0%} of the time waiting for servers")
+        words.append(f"waiting for servers {busy[SERVERS]:.0%} of the time")
     return "; ".join(words)
 
 

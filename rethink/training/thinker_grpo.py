@@ -1,7 +1,7 @@
-"""A thinker in reinforcement learning (GRPO): trl draws answers and moves weights, `thinker_rollouts` says what they led to.
+"""Reinforcement learning (GRPO) of a thinker: trl samples answers and updates weights, `thinker_rollouts` scores the answers.
 
-EditThinker's recipe (arXiv 2512.05965, section 4): eight answers to a question, rate 2e-6, temperature 1; their prompts are
-really edited, and a judge scores the results against the source and the user's own words.
+EditThinker's recipe (arXiv 2512.05965, section 4): eight answers per question, learning rate 2e-6, temperature 1; an editor runs
+their prompts, and a judge scores the results against the source and the user's instruction.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 BEST = "best.safetensors"
-TRL = 1, 6  # since when answers without reward are left out of their group's mean, and have no advantage
-SAMPLES = 3  # answers to read, of every logged step
+TRL = 1, 6  # from this version on, answers without reward do not count in their group's mean and have no advantage
+SAMPLES = 3  # answers shown per logged step
 
 
 class RolloutReward:
-    """The reward function of trl's GRPOTrainer: a value or None for every answer, in the order of the answers."""
+    """The reward function for trl's GRPOTrainer: a value or None for every answer, in the order of the answers."""
 
     __name__ = "reward"
 
@@ -57,7 +57,7 @@ class RolloutReward:
         self.progress = task.progress
 
     def __call__(self, *, completions: Sequence[Any], index: Sequence[int], **_: Any) -> list[float | None]:
-        """completions: of trl, [{"role": …, "content": …}] each. index: which of `steps` each is an answer to."""
+        """completions: from trl, [{"role": …, "content": …}] each. index: which of `steps` each one answers."""
         from accelerate.utils import gather_object
 
         texts = [completion[0]["content"] for completion in completions]
@@ -75,7 +75,7 @@ class RolloutReward:
 
 
 def _extremes(samples: Sequence[Sample], rewards: Sequence[Reward | None]) -> list[Sample]:
-    """The best, the middle and the worst answer; those without reward last."""
+    """The best, the median and the worst answer; answers without reward rank last."""
     order = sorted(
         range(len(samples)), key=lambda row: -1.0 if (found := rewards[row]) is None else found.value, reverse=True
     )
@@ -85,8 +85,8 @@ def _extremes(samples: Sequence[Sample], rewards: Sequence[Reward | None]) -> li
 
 @dataclass(frozen=True, eq=False)
 class GRPOTask:
-    """What is trained with what. work: checkpoints and the log. held_out: of `thinker_steps.hold_out`. progress: is told of every
-    step, and may end the training."""
+    """The inputs of a training. work: folder of the checkpoints and the log. held_out: from `thinker_steps.hold_out`. progress: is
+    told about every step, and may end the training."""
 
     chat: TransformersChat
     template: str
@@ -101,9 +101,9 @@ class GRPOTask:
 
 @dataclass(frozen=True, eq=False)
 class GRPOResult:
-    """model: adapters merged. measured: on held-out tasks, in the order of the steps. best: that of the model; None where nothing
-    could be measured, and the model is the last one. busy: `thinker_busy.busy_shares` of all steps. warnings:
-    what to know of all steps, a sentence each."""
+    """model: the trained model, adapters merged. measured: measurements on held-out tasks, by step. best: the one of the model;
+    None if nothing could be measured, and the model is the last one. busy: `thinker_busy.busy_shares` over all steps. warnings:
+    sentences about the whole training."""
 
     model: torch.nn.Module
     measured: tuple[HeldOut, ...]
@@ -113,10 +113,10 @@ class GRPOResult:
 
 
 def train(task: GRPOTask) -> GRPOResult:
-    """Trains the chat's model; the result is as it was at its best on the held-out tasks.
+    """Train the chat's model; the result has the weights that did best on the held-out tasks.
 
-    A run that finds checkpoints in `work` goes on from them. Raises RethinkError for a model, checkpoints or settings that do
-    not fit, where the editor or the judge is gone for good, and where not one answer had a reward.
+    A run that finds checkpoints in `work` resumes from them. Raises RethinkError for a model, checkpoints or settings that do not
+    fit, if the editor or the judge fails for good, and if no answer had a reward.
     """
     trl = _import_trl()
     config = task.config
@@ -143,8 +143,8 @@ def train(task: GRPOTask) -> GRPOResult:
     task.progress.run(trainer, last)
     if log.never_rewarded:
         raise RethinkError(
-            f"editor, judge: not one answer had a reward, so nothing was learned; mend what fails, remove {task.work}, and start "
-            f"again. The last failure: {log.note}"
+            f"editor, judge: no answer had a reward, so nothing was learned; fix what fails, remove {task.work} and start again. "
+            f"Last failure: {log.note}"
         )
     watch.load_best()
     trained = trainer.accelerator.unwrap_model(trainer.model)
@@ -153,12 +153,12 @@ def train(task: GRPOTask) -> GRPOResult:
 
 
 def _import_trl() -> Any:
-    """Raises RethinkError for one that would learn from answers without reward as if it were zero."""
+    """Import trl. Raises RethinkError for a version that treats answers without reward as if the reward were zero."""
     trl = lazy_import("trl")
     version = tuple(map(int, re.findall(r"\d+", trl.__version__)[:2]))
     if version < TRL:
         raise RethinkError(
-            f"trl: version {trl.__version__} takes an edit or a judgment that failed for a reward of zero; "
+            f"trl: version {trl.__version__} treats a failed edit or judgment as a reward of zero; "
             f'pip install --upgrade "trl>={".".join(map(str, TRL))}"'
         )
     return trl
@@ -166,14 +166,12 @@ def _import_trl() -> Any:
 
 def _require_vllm() -> None:
     if sys.platform == "win32":
-        raise RethinkError(
-            "vllm: it is made for Linux alone; leave it off, or train in the Windows Subsystem for Linux."
-        )
+        raise RethinkError("vllm: only runs on Linux; leave it off, or train in the Windows Subsystem for Linux.")
     lazy_import("vllm")
 
 
 def _trained(task: GRPOTask) -> dict[str, Any]:
-    """By what a training is known that may go on from its checkpoints."""
+    """What identifies a training that may resume from the checkpoints."""
     return {
         "lora": task.config.lora_rank,
         "see": task.config.train_vision,
@@ -184,13 +182,13 @@ def _trained(task: GRPOTask) -> dict[str, Any]:
 
 
 def digest_steps(steps: Sequence[ThinkerStep]) -> str:
-    """The same for questions of the same words and images, wherever their files lie."""
+    """A digest that is the same for questions with the same text and images, wherever their files are."""
     return digest_of([digest_of((step.messages, step.source_id, step.edited_id)) for step in steps])
 
 
 def _lazy_dataset(steps: Sequence[ThinkerStep], at_once: int):
-    """Rows for trl whose images are opened when they are needed. at_once: questions of a step, for whose answers and batches trl
-    asks again and again."""
+    """Rows for trl whose images are opened on demand. at_once: the number of questions per step, which trl asks for again for every
+    answer and batch."""
     from datasets import Dataset
 
     @lru_cache(at_once)
@@ -236,7 +234,7 @@ def _arguments(trl, config: GRPOConfig, work: Path):
 
 
 def _quiet(trainer: Any) -> None:
-    """Says nothing beside our own lines: of answers without reward trl would print whole rows, images and all."""
+    """Silence all output but our own: for answers without reward, trl would print whole rows, images included."""
     import logging
 
     from transformers import PrinterCallback
@@ -247,7 +245,7 @@ def _quiet(trainer: Any) -> None:
 
 
 class _Watch:
-    """Measures the policy on the held-out tasks, every process its share, and keeps the weights of the best measurement."""
+    """Measures the policy on the held-out tasks, shared among the processes, and keeps the weights of the best measurement."""
 
     def __init__(self, task: GRPOTask, log: GRPOLog, trainer: Any):
         self.task, self.log, self.trainer = task, log, trainer
@@ -259,7 +257,7 @@ class _Watch:
         self.measured_at = log.last_measured
 
     def measure(self, step: int) -> None:
-        """Measure, write it down, and keep the weights where they are the best so far."""
+        """Measure, log the result, and keep the weights if they are the best so far."""
         from accelerate.utils import gather_object
 
         if not self.task.held_out or step == self.measured_at:
@@ -280,8 +278,8 @@ class _Watch:
         found = sum_up(step, results, self.log.take_rewards())
         if found is None and first:
             raise RethinkError(
-                f"editor, judge: not one of the {len(results)} held-out tasks could be measured; mend what fails and start again. The "
-                f"last failure: {results[-1]}"
+                f"editor, judge: none of the {len(results)} held-out tasks could be measured; fix what fails and start again. Last "
+                f"failure: {results[-1]}"
             )
         if self.log.add_measurement(found) and accelerator.is_main_process:
             self._keep()
@@ -301,7 +299,7 @@ class _Watch:
 
         file = self.task.work / BEST
         if self.log.best is None or not self.trainer.accelerator.is_main_process:
-            return  # nothing could be measured; a file that lies there is of an earlier run
+            return  # nothing could be measured; any file there is from an earlier run
         best, mine = load_file(file), dict(self.trainer.accelerator.unwrap_model(self.trainer.model).named_parameters())
         with torch.no_grad():
             for name, value in best.items():
@@ -318,7 +316,7 @@ def _trained_weights(trainer: Any) -> dict[str, torch.Tensor]:
 
 
 def _callback(watch: _Watch, log: GRPOLog, progress: StepProgress) -> Any:
-    """What trl's trainer calls as it goes."""
+    """The callback for trl's trainer."""
     from transformers import TrainerCallback
 
     class Callback(TrainerCallback):
@@ -348,6 +346,6 @@ def _callback(watch: _Watch, log: GRPOLog, progress: StepProgress) -> Any:
                 write_page(watch.task.work, watch.task.config.save_every)
 
         def on_train_end(self, args, state, control, **kwargs):
-            self.on_save(args, state, control)  # with the last line, which comes after the last save
+            self.on_save(args, state, control)  # to include the last log line, which comes after the last save
 
     return Callback()

@@ -1,4 +1,4 @@
-"""The job of training a thinker by reinforcement: from recorded runs, an editor and a judge to a folder that Load Thinker opens."""
+"""The job of training a thinker with reinforcement learning, from recorded runs to a folder that Load Thinker opens."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GRPOJob:
-    """Train a thinker by reinforcement (GRPO): what it proposes is really edited, and a judge scores what comes of it.
+    """Train a thinker with reinforcement learning (GRPO): an editor runs its prompts, and a judge scores the edits.
 
-    thinker: transformers folder to start from. data: data sets of `collect`, or folders with runs in them or below. output:
-    folder of the trained thinker. folder: where checkpoints and the log are kept, each training's in a folder of its own; None:
-    beside the output. A run that was cut off goes on from them. template: the critique's wording that runs are asked in; collected
-    data have theirs.
+    thinker: transformers folder to start from. data: datasets made by `collect`, or folders that contain runs at any depth.
+    output: folder for the trained thinker. folder: where checkpoints and the log are kept, in a separate folder for each training;
+    None: next to the output. An interrupted run resumes from them. template: the critique template for questions about runs;
+    collected data already contain theirs.
     """
 
     thinker: Path
@@ -62,11 +62,11 @@ class GRPOJob:
         processes: ProcessGroup = ALONE,
         on_progress: OnProgress = ignore_progress,
     ) -> GRPOReport:
-        """Train to the end. report: prints a line. processes: that train together, each with an editor and a judge of its own. What
-        `on_progress` raises ends it, with a checkpoint to go on from.
+        """Train to the end. report: prints a line. processes: those that train together, each with its own editor and judge. An
+        exception from `on_progress` ends the training with a checkpoint to resume from.
 
-        Raises RethinkError for what is wrong with data, models or settings before any work, and where the editor or the judge is
-        gone for good; then it goes on from its last checkpoint when it is started again.
+        Raises RethinkError for invalid data, models or settings before any work, and if the editor or the judge fails for good; a
+        restart then resumes from the last checkpoint.
         """
         check_output(self.output, self.thinker)
         check_layout(self.data, COLLECTED)
@@ -78,12 +78,13 @@ class GRPOJob:
         say(f"{format_count(len(steps), 'question')} to learn from; {format_count(len(held_out), 'task')} held out")
         if self.config.hold_out and not held_out:
             say(
-                "hold_out: none of so few images can be held out, so the last thinker is kept, not the best; think about 5 or more"
+                "hold_out: there are too few images to hold any out, so the last thinker is kept, not the best; record runs on 5 "
+                "or more"
             )
         if left_out:
             say(describe_left_out(left_out))
         if config.prompts < self.config.prompts:
-            say(f"prompts: {config.prompts} a step, as there are no more")
+            say(f"prompts: only {config.prompts} per step, since there are no more questions")
         same_judge = is_judge(self.thinker, judge)
         if same_judge:
             say(NOT_INDEPENDENT)
@@ -98,7 +99,7 @@ class GRPOJob:
                     "data": digest_steps(steps),
                 }
                 work = work_folder(self.output, self.folder, training)
-                say(f"a table and answers to read, of every save: {work / PAGE}")
+                say(f"report, updated at every save: {work / PAGE}")
                 task = GRPOTask(chat, self.template, steps, held_out, rollouts, config, work, say, progress)
                 with full_disk_as_error(self.output, work):
                     result = train(task)
@@ -108,37 +109,37 @@ class GRPOJob:
             if not is_out_of_memory(error):
                 raise
             raise OutOfMemoryError(
-                f"batch: {self.thinker.name} ran out of memory; lower batch (it is {config.batch}), then answer_tokens, train a LoRA "
-                "(lora_rank), or keep editor and judge behind servers or on another GPU."
+                f"batch: {self.thinker.name} ran out of memory; lower batch (it is {config.batch}), then answer_tokens; train a LoRA "
+                "(lora_rank); or run the editor and the judge on servers or another GPU."
             ) from None
         return GRPOReport.of(self.output, result, same_judge, left_out)
 
     def _training(self, editor: Editor, judge: Thinker) -> dict[str, Any]:
-        """What decides what is learned beside thinker and data, which count by their contents."""
+        """What determines the result, other than the thinker and the data, which are identified by their contents."""
         config = {name: value for name, value in asdict(self.config).items() if name not in FREE}
         referees = {"editor": name_anywhere(editor.name), "judge": judge.chat.name}
         return {"method": "grpo", **referees, "template": self.template, **config}
 
 
-FREE = ("steps", "save_every", "log_every", "vllm", "vllm_server")  # what may differ when a run goes on
+FREE = ("steps", "save_every", "log_every", "vllm", "vllm_server")  # may differ when a run resumes
 NOT_INDEPENDENT = (
-    "Not independent: the judge is the thinker that is trained. It may learn to please itself; take another judge."
+    "Not independent: the judge is the thinker being trained, which may learn to please itself. Use another judge."
 )
 
 
 def is_judge(thinker: Path, judge: Thinker) -> bool:
-    """Whether a judge is the thinker in a folder, as far as their names tell."""
+    """Whether a judge is the thinker in a folder, judging by their names."""
     name = BUILT_IN if thinker == THINKER_FOLDER else model_name(snapshot_of(thinker))
     return is_same_model(name, judge.chat.name)
 
 
 def _say_nothing(line: str) -> None:
-    """For all processes but the first."""
+    """Report nothing, for all processes but the first."""
 
 
 @dataclass(frozen=True)
 class GRPOReport:
-    """The result of a job. first, last, best: measurements on the held-out tasks, None without any. busy: `busy_shares` of all
+    """The result of a job. first, last, best: measurements on the held-out tasks, None without any. busy: `busy_shares` over all
     steps."""
 
     output: Path
@@ -161,9 +162,9 @@ class GRPOReport:
         if self.best is None or self.first is None:
             lines.append("Nothing was measured on held-out tasks: this is the thinker of the last step.")
         elif self.best.step == 0:
-            lines.append(f"No step was better than the start ({self.best}): the thinker is as it was.")
+            lines.append(f"No step was better than the start ({self.best}): the thinker is unchanged.")
         else:
             lines += [f"before: {self.first}", f"after {self.best.step} steps, the best: {self.best}"]
         if self.busy:
-            lines.append(f"over all steps {describe_busy(self.busy)}")
+            lines.append(f"over all steps: {describe_busy(self.busy)}")
         return "\n".join([*lines, *self.warnings])

@@ -1,4 +1,4 @@
-"""What a thinker's reinforcement learning tells while it runs: a line for people, and `log.jsonl` with everything."""
+"""The log of a thinker's reinforcement learning: a line for people, and `log.jsonl` with everything."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from .thinker_watch import HeldOut, is_better, read_held_out, warn_of_reward
 _COUNTED = {
     "failed_edits": "failed edits",
     "failed_judgments": "failed judgments",
-    "repeated": "prompts repeated",
-    "cached": "from memory",
+    "repeated": "repeated prompts",
+    "cached": "from cache",
 }
 _PASSED_ON = ("loss", "grad_norm", "kl", "entropy", "completions/mean_length", "completions/clipped_ratio")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An answer to read."""
+    """An answer to show in the report."""
 
     instruction: str
     last_prompt: str
@@ -55,10 +55,10 @@ class Sample:
 
 
 class GRPOLog:
-    """Collects what the steps bring and writes it down.
+    """Collects the results of the steps and logs them.
 
-    work: the folder of `log.jsonl`; records after the step `after`, from which a run goes on, are taken out of it. total: steps
-    of the whole run. report: prints a line. note: the latest failure in words.
+    work: the folder of `log.jsonl`; records after the step `after`, where a run resumes, are removed from it. total: steps of the
+    whole run. report: prints a line. note: a sentence about the latest failure.
     """
 
     def __init__(self, work: Path, rollouts: Rollouts, total: int, report: Callable[[str], None], *, after: int = 0):
@@ -85,16 +85,16 @@ class GRPOLog:
         return self.measured[-1].step if self.measured else None
 
     def start(self, now: float) -> None:
-        """The clock of the first step starts. now: in seconds."""
+        """Start the clock for the first step. now: in seconds."""
         self._since, self._worked = now, work_clock()
 
     def pause(self, seconds: float, worked: float) -> None:
-        """What was no part of a step, as it went into measuring. worked: by `work_clock`."""
+        """Exclude time that was spent measuring, which is not part of a step. worked: by `work_clock`."""
         self._since += seconds
         self._worked += worked
 
     def add(self, groups: GroupCounts, rewards: Sequence[Reward]) -> None:
-        """What the answers of a batch were worth. rewards: those there are."""
+        """Add the rewards of a batch. rewards: those of answers that have one."""
         self._groups.append(groups)
         self._parts += [reward.parts for reward in rewards]
         self._rewards += [reward.value for reward in rewards]
@@ -103,7 +103,7 @@ class GRPOLog:
         self._samples = list(samples)
 
     def write(self, step: int, logs: Mapping[str, Any], now: float, is_main: bool) -> None:
-        """What has come since the last call, `logs` being what trl says of it. All processes call it together."""
+        """Log everything since the last call; `logs` are trl's. All processes call this together."""
         from accelerate.utils import gather_object
 
         steps, seconds, worked = step - self._last_step, now - self._since, work_clock() - self._worked
@@ -142,9 +142,9 @@ class GRPOLog:
         return found
 
     def add_measurement(self, found: HeldOut | None) -> bool:
-        """Write a measurement down, and say what it means; → whether it is the best so far."""
+        """Log and report a measurement; → whether it is the best so far."""
         if found is None:
-            self._say("held-out tasks: none could be measured; the editor or the judge fails.")
+            self._say("held-out tasks: none could be measured; the editor or the judge is failing.")
             return False
         self.measured.append(found)
         better = is_better(found, self.best)
@@ -158,12 +158,12 @@ class GRPOLog:
         return better
 
     def busy(self) -> dict[str, float]:
-        """`busy_shares` of the whole run, by the time that its steps took; none before the first step."""
+        """`busy_shares` of the whole run, weighted by the time its steps took; empty before the first step."""
         return mean_busy(list(self._file))
 
     @property
     def never_rewarded(self) -> bool:
-        """Whether there were answers, and not one of them had a reward."""
+        """Whether there were answers, but none had a reward."""
         return self._seen > 0 and not self._rewarded
 
     def warn_of_questions(self) -> str:
@@ -171,7 +171,7 @@ class GRPOLog:
         return warn_of_questions(*self._judged)
 
     def warnings(self) -> tuple[str, ...]:
-        """What to know of the whole run: a sentence each."""
+        """Warnings about the whole run, a sentence each."""
         return tuple(filter(None, [self.warn_of_questions(), warn_of_equal_rewards(self._seen, self._skipped)]))
 
     def _count(self, record: dict[str, Any]) -> None:
@@ -188,12 +188,12 @@ class GRPOLog:
             self._report(warning)
 
     def best_metadata(self) -> dict[str, str]:
-        """What a file with the best weights says of them."""
+        """The metadata for the file with the best weights."""
         assert self.best is not None, "weights are kept when they are measured"
         return {"held_out": json.dumps(self.best.record)}
 
     def read_best(self, file: Path) -> None:
-        """Take the measurement of a file with the best weights, where there is one and this run goes on."""
+        """Take over the measurement in a file with the best weights, if there is one and this run resumes."""
         if not self.measured or not file.is_file():
             return
         from safetensors import safe_open
@@ -207,17 +207,17 @@ class GRPOLog:
 
 
 def mean_parts(parts: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The mean of every part over the rewards."""
+    """The mean of each part over the rewards."""
     return {name: statistics.fmean(each[name] for each in parts) for name in (parts[0] if parts else ())}
 
 
 def line_of(record: dict[str, Any], total: int) -> str:
-    """A record in one line."""
+    """A record as one line."""
     reward = "none" if record["reward"] is None else f"{record['reward']:.3f}"
     parts = ", ".join(f"{name} {value:.2f}" for name, value in record["parts"].items())
     words = [f"step {record['step']} of {total}", f"reward {reward}" + (f" ({parts})" if parts else "")]
     without = record["groups_without_rewards"]
-    words.append(f"{record['groups_skipped'] - without} of {record['groups']} questions skipped, all answers alike")
+    words.append(f"{record['groups_skipped'] - without} of {record['groups']} questions skipped, all rewards equal")
     if without:
         words.append(f"{without} without two rewards to compare")
     if record["answers_without_reward"]:
@@ -230,12 +230,12 @@ def line_of(record: dict[str, Any], total: int) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """None for a number that is infinite or not one, which JSON has no word for."""
+    """The value, or None for a float that is infinite or NaN, which JSON cannot express."""
     return value if not isinstance(value, float) or math.isfinite(value) else None
 
 
 def _add_up(counts: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Of all processes: sums, and the means of seconds."""
+    """Combine the counts of all processes: sums, but means for seconds."""
     sums: Counter[str] = Counter()
     for each in counts:
         sums.update(each)
@@ -243,8 +243,8 @@ def _add_up(counts: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _is_measured(record: dict[str, Any], after: int) -> bool:
-    """Whether it is a measurement of the run that goes on; of a new run none is, whatever an old log holds: all processes have to
-    find the same, also while the first one cuts the log."""
+    """Whether a record is a measurement of the run being resumed. A new run has none, whatever an old log contains: all processes
+    must find the same, even while the first one is cutting the log."""
     return "held_out" in record and _is_kept(record, after)
 
 
@@ -253,7 +253,7 @@ def _is_kept(record: dict[str, Any], after: int) -> bool:
 
 
 def _cut(log: JsonlLog, after: int) -> None:
-    """Leave only the records up to a step; those after it are made again."""
+    """Keep only the records up to a step; those after it will be made again."""
     if not log.path.is_file():
         return
     kept = [record for record in log if _is_kept(record, after)]

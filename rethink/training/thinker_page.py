@@ -1,4 +1,4 @@
-"""A thinker's reinforcement as a page to look at: rewards and their parts, held-out success and turns by save, and answers to read."""
+"""The HTML report of a thinker's reinforcement learning: rewards and their parts, held-out success and turns by save, and answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .thinker_busy import describe_busy, mean_busy
 
 PAGE = "report.html"
 LOG = "log.jsonl"
-LATEST = 3  # steps whose samples are shown
+LATEST = 3  # number of steps whose samples are shown
 _SUMS = ("groups_skipped", "groups", "answers_without_reward")
 
 _STYLE = """
@@ -28,7 +28,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; font: inherit }
 
 
 def write_page(work: Path, every: int) -> None:
-    """Write `report.html` beside the log in `work`. every: steps of a row of the table."""
+    """Write `report.html` next to the log in `work`. every: steps per row of the table."""
     records = list(JsonlLog(work / LOG))
     steps = [record for record in records if "groups" in record]
     measured = [record for record in records if "held_out" in record]
@@ -51,7 +51,7 @@ def write_page(work: Path, every: int) -> None:
 
 
 def _table(steps: Sequence[dict[str, Any]], measured: Sequence[dict[str, Any]], every: int) -> str:
-    """A row of the start, where it was measured, and one of every so many steps with the measurement at their end."""
+    """A row for the start, if it was measured, and one for every `every` steps with the measurement at their end."""
     names = list(dict.fromkeys(name for record in steps for name in record["parts"]))
     best = max((record["step"] for record in measured if record["best"]), default=None)
     rows: dict[int, list[dict[str, Any]]] = {-(-record["step"] // every): [] for record in (*measured, *steps)}
@@ -89,7 +89,7 @@ def _row(
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Of those that are there."""
+    """The mean of the values that are not None."""
     found = [value for value in values if value is not None]
     return statistics.fmean(found) if found else None
 
@@ -101,19 +101,19 @@ def _number(value: float | None) -> str:
 def _explain(steps: Sequence[dict[str, Any]]) -> str:
     busy = mean_busy(steps)
     lines = [
-        "Rewards and their parts are 0…1. ★ the best on held-out tasks, which is kept. Questions are skipped where no two answers have "
-        "different rewards. An answer whose edit or judgment failed has no reward, which is no zero."
+        "Rewards and their parts are 0…1. ★ marks the best thinker on held-out tasks, which is kept. A question is skipped if no two "
+        "answers have different rewards. An answer whose edit or judgment failed has no reward, which is not the same as zero."
     ]
     if busy:
         lines.append(
-            f"Over all steps {describe_busy(busy)}. Of processor threads it is their time at work over all the time there was; with a GPU it "
-            "is the clock's time in which each had its turn. Waiting for a server is no work."
+            f"Over all steps: {describe_busy(busy)}. For processor threads, this is the share of their total time spent working; with a "
+            "GPU, it is the share of wall-clock time that each took. Waiting for a server does not count as work."
         )
     return "".join(f"<p><small>{html.escape(line)}</small></p>" for line in lines)
 
 
 def _sample(step: int, sample: dict[str, Any]) -> str:
-    """An answer: what it was asked about, what it said, and what came of it."""
+    """A sample: the question, the answer and its result."""
     rows = {
         "prompt before": sample["last_prompt"],
         "answer": sample["answer"],

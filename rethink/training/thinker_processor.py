@@ -1,4 +1,4 @@
-"""A processor as trl wants one, made of what reads questions for a thinker anyway: what is trained on is what is asked later."""
+"""The processor that trl needs, built from the thinker's own reader, so that training sees the same inputs as inference."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..thinkers.transformers_chat import Encoded, QwenVLEncoder, TransformersCha
 
 
 def make_processor(chat: TransformersChat) -> Any:
-    """The ProcessorMixin of a thinker's model: its own, or for models of Qwen-VL's kind one of tokenizer and image processor
-    alone. Theirs wants a video processor too, and with it torchvision."""
+    """The ProcessorMixin of a thinker's model: its own, or for models like Qwen-VL one with only a tokenizer and an image processor.
+    Their own also needs a video processor, and with it torchvision."""
     if not isinstance(chat.reader, QwenVLEncoder):
         return chat.reader.processor
     from transformers import ProcessorMixin
@@ -23,13 +23,13 @@ def make_processor(chat: TransformersChat) -> Any:
     with_types = takes_token_types(chat.module.model)
 
     class Processor(ProcessorMixin):
-        """What trl's GRPOTrainer calls: `apply_chat_template`, the processor itself, `batch_decode`."""
+        """The methods that trl's GRPOTrainer calls: `apply_chat_template`, the processor itself, `batch_decode`."""
 
         @property
         def model_input_names(self) -> list[str]:
             return ["input_ids"]
 
-        def __init__(self):  # not the mixin's, which checks what it opens from a folder
+        def __init__(self):  # instead of the mixin's, which checks what it loads from a folder
             self.tokenizer = tokenizer
             self.image_processor = reader.image_processor
             self.chat_template = None
@@ -38,14 +38,14 @@ def make_processor(chat: TransformersChat) -> Any:
             return f"Processor of {chat.name}"
 
         def apply_chat_template(self, conversation: Any, tokenize: bool = False, **_: Any) -> Any:
-            """The text of one conversation, or with `tokenize` what the model takes of several, not padded."""
+            """The text of one conversation, or with `tokenize` the model inputs for several, not padded."""
             if not tokenize:
                 return reader.as_text(conversation)
             rows = [reader(messages, to_images(images_of(messages))) for messages in conversation]
             return {"input_ids": [row.tokens.tolist() for row in rows], **self._inputs(rows)}
 
         def __call__(self, images: Sequence[Sequence[Any] | None], text: Sequence[str], **_: Any) -> dict[str, Any]:
-            """What the model takes of several texts that `apply_chat_template` wrote, padded on the left."""
+            """The model inputs for several texts from `apply_chat_template`, padded on the left."""
             rows = [reader.encode(each, to_images(found or ())) for each, found in zip(text, images, strict=True)]
             inputs = self._inputs(rows)
             tokens = [row.tokens for row in rows]
@@ -74,7 +74,7 @@ def make_processor(chat: TransformersChat) -> Any:
 
 
 def images_of(messages: Sequence[dict[str, Any]]) -> list[Any]:
-    """The images that trl has put into the image parts of a conversation, in their order."""
+    """The images that trl put into the image parts of a conversation, in order."""
     return [part["image"] for message in messages for part in message["content"] if part["type"] == "image"]
 
 
@@ -84,6 +84,6 @@ def to_images(images: Sequence[Any]) -> list[Tensor]:
 
 
 def pad_left(rows: Sequence[Tensor], value: int) -> Tensor:
-    """[rows, the longest] of rows [n]."""
+    """Stack rows [n], padded on the left, to [rows, longest n]."""
     longest = max(len(row) for row in rows)
     return torch.stack([nn.functional.pad(row, (longest - len(row), 0), value=value) for row in rows])

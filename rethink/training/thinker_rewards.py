@@ -1,8 +1,8 @@
-"""What an answer of a thinker is worth in reinforcement learning: its form, its scores, and the edit that its prompt makes.
+"""The reward of a thinker's answer in reinforcement learning: its format, its scores, and the edit that its prompt produces.
 
-EditThinker's reward (arXiv 2512.05965, section 4): α·format + β·(−|S − E|) + γ·(E_t − E_{t−1}), with S what the thinker says of the
-edit it was shown, E what an independent judge says. Every part is 0…1 here; what that adds to all rewards of a group alike is
-no advantage to any.
+EditThinker's reward (arXiv 2512.05965, section 4): α·format + β·(−|S − E|) + γ·(E_t − E_{t−1}), where S is the thinker's score of the
+edit it was shown and E that of an independent judge. Here, every part is scaled to 0…1; the constant that this adds to all rewards
+of a group does not change their advantages.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ..steps import Critique
 
 Measure = Literal["semantic", "both"]
 AS_PRESET = -1.0
-ENOUGH, ONE_SIDED = 48, 0.1  # questions that tell of a data set, and the share of one kind of edits that is too little
+ENOUGH, ONE_SIDED = 48, 0.1  # questions needed to judge a dataset, and the share of one kind of edit that is too small
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Weights of the parts; what they measure; how strongly the policy is held to where it began (KL)."""
+    """Weights of the parts, the scores they measure, and how strongly the policy is held to its start (KL)."""
 
     form: float
     agreement: float
@@ -33,8 +33,8 @@ class Preset:
     kl: float
 
 
-# The paper names its weights, but gives no values for them: here they are equal, for points of the whole scale (the part of
-# improvement goes over twice that scale). The released code has no agreement, looks at the semantic score alone, and no KL.
+# The paper names its weights but gives no values; here they are equal per point of the full scale (the improvement part covers
+# twice that scale). The released code has no agreement part and no KL, and only uses the semantic score.
 PRESETS = {
     "paper": Preset(1.0, 1.0, 2.0, "both", 1e-3),
     "code": Preset(1.0, 0.0, 1.0, "semantic", 0.0),
@@ -43,20 +43,20 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class RewardRules:
-    """What is rewarded, and how much."""
+    """What is rewarded and how much."""
 
     preset: str = option(
         "paper",
-        "The reward as the paper of EditThinker says (form, agreement with the judge, improvement), or as its released code does "
-        "(form and improvement, of the semantic score). Other than in that code, the last edit is judged anew, where it takes its "
-        "score from the data; an edit that changes nothing scores 0; and an answer whose edit fails has no reward, where it is "
-        "scored as a critic.",
+        "paper: the reward in the EditThinker paper (format, agreement with the judge, improvement). code: the one in its released "
+        "code (format, and improvement of the semantic score). Unlike that code, Rethink judges the last edit again instead of "
+        "taking its score from the data, gives an edit that changes nothing a score of 0, and gives an answer whose edit fails no "
+        "reward instead of scoring it as a critic.",
         choices=tuple(PRESETS),
         advanced=True,
     )
     format_weight: float = option(
         AS_PRESET,
-        "Weight of an answer in the form that was asked for. -1: the preset's.",
+        "Weight of answering in the requested format. -1: the preset's.",
         low=-1,
         high=100,
         step=0.1,
@@ -64,7 +64,7 @@ class RewardRules:
     )
     agreement_weight: float = option(
         AS_PRESET,
-        "Weight of scores that are near the judge's. -1: the preset's.",
+        "Weight of scores close to the judge's. -1: the preset's.",
         low=-1,
         high=100,
         step=0.1,
@@ -72,7 +72,7 @@ class RewardRules:
     )
     improvement_weight: float = option(
         AS_PRESET,
-        "Weight of an edit by the new prompt that the judge scores higher than the last one. -1: the preset's.",
+        "Weight of a new prompt whose edit the judge scores higher than the last one. -1: the preset's.",
         low=-1,
         high=100,
         step=0.1,
@@ -86,7 +86,7 @@ class RewardRules:
 
     @property
     def weights(self) -> dict[str, float]:
-        """By the name of the part."""
+        """Weights by the name of the part."""
         of_preset = PRESETS[self.preset]
         return {
             "format": _or_preset(self.format_weight, of_preset.form),
@@ -105,7 +105,7 @@ def _or_preset(value: float, preset: float) -> float:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a judge says of an edit, 0…10 each."""
+    """A judge's scores of an edit, 0…10 each."""
 
     semantic: float
     quality: float
@@ -124,10 +124,10 @@ class Reward:
 
 
 def reward_of(answer: Critique, before: Scores | None, after: Scores | None, rules: RewardRules) -> Reward | None:
-    """What an answer is worth. None: it could not be measured, as the editor or the judge failed; that is not a zero.
+    """The reward of an answer. None, which is not zero, if it could not be measured because the editor or the judge failed.
 
-    before: the judge's scores of the edit that the answer is about; after: of the edit by its prompt. An answer with no prompt
-    has made no edit by its own fault: that is worth nothing.
+    before: the judge's scores of the edit that the answer is about; after: those of the edit made with its prompt. An answer
+    without a prompt is itself to blame for the missing edit, so that part is 0.
     """
     if before is None or (answer.next_prompt and after is None):
         return None
@@ -141,7 +141,7 @@ def reward_of(answer: Critique, before: Scores | None, after: Scores | None, rul
 
 
 def _agreement(answer: Critique, judge: Scores, measure: Measure) -> float:
-    """1 − |S − E| / 10, of the semantic score or the mean of both; 0 without scores."""
+    """1 − |S − E| / 10, for the semantic score or the mean of both; 0 without scores."""
     if answer.semantic is None or answer.quality is None:
         return 0.0
     distances = [abs(answer.semantic - judge.semantic), abs(answer.quality - judge.quality)]
@@ -157,8 +157,12 @@ def _improvement(before: Scores, after: Scores, measure: Measure) -> float:
 
 @dataclass(frozen=True)
 class GroupCounts:
-    """Of the groups of a step: answers without reward; groups; of these, those whose rewards are all equal; those whose question is
-    about an edit that the judge has scored, and would accept; those with at most one reward, from which nothing is learned either."""
+    """Counts over the groups of a step.
+
+    unrewarded: answers without reward. groups: all groups. skipped: groups whose rewards are all equal. judged: groups whose
+    question is about an edit that the judge has scored; good: those it would accept. incomparable: groups with at most one reward,
+    which teach nothing either.
+    """
 
     unrewarded: int
     groups: int
@@ -169,7 +173,7 @@ class GroupCounts:
 
 
 def count_groups(answers: Iterable[tuple[Hashable, float | None, Scores | None]]) -> GroupCounts:
-    """answers: of a step: (its group, its reward or None, the judge's scores of the edit that the question is about)."""
+    """Count the groups of a step. answers: (group, reward or None, the judge's scores of the edit that the question is about)."""
     groups: dict[Hashable, list[float]] = {}
     before: dict[Hashable, Scores] = {}
     unrewarded = 0
@@ -188,23 +192,23 @@ def count_groups(answers: Iterable[tuple[Hashable, float | None, Scores | None]]
 
 
 def warn_of_equal_rewards(groups: int, skipped: int) -> str:
-    """A sentence where all groups of a training were skipped, see `GroupCounts`; "" where not, or without any."""
+    """A warning if all groups of a training were skipped, see `GroupCounts`; "" if not, or if there were none."""
     if not groups or skipped < groups:
         return ""
     return (
-        f"Nothing was taught: at none of {groups} questions did two answers have different rewards, and it is differences that are "
-        "learned from. Raise temperature or rollouts, or train longer, on more runs."
+        f"Nothing was learned: no two answers to any of the {groups} questions had different rewards, and training learns from those "
+        "differences. Raise temperature or rollouts, or train longer, on more runs."
     )
 
 
 def warn_of_questions(judged: int, good: int) -> str:
-    """A sentence where (nearly) all of the edits that a thinker is asked about are wrong, or right: it is rewarded for saying always
-    the same then, and learns to; "" where not, or before ENOUGH of them are known."""
+    """A warning if nearly all edits that a thinker is asked about are wrong, or right, since it is then rewarded for always saying
+    the same; "" if not, or before ENOUGH of them are known."""
     share = good / judged if judged >= ENOUGH else 0.5
     if ONE_SIDED <= share <= 1 - ONE_SIDED:
         return ""
     kind, verdict, others = ("wrong", "find fault with", "right") if share < 0.5 else ("right", "approve", "wrong")
     return (
-        f"Of {judged} questions, {good} are about edits that the judge accepts. A thinker that is asked about {kind} edits alone learns to "
-        f"{verdict} everything, whatever its reward says; add runs with edits that are {others}."
+        f"Of {judged} questions, {good} are about edits that the judge accepts. A thinker that is only asked about {kind} edits learns "
+        f"to {verdict} everything, whatever its reward; add runs with edits that are {others}."
     )

@@ -1,8 +1,8 @@
-"""From prompts to scores: every prompt of a policy is really edited, and an independent judge looks at what came of it.
+"""From prompts to scores: an editor runs every prompt of a policy, and an independent judge scores the edit.
 
-What belongs to one source and instruction is edited in one batch, with one seed and the source encoded once, and judged in one
-batch. Results are looked up by what they are of, (source, instruction, prompt, seed), and never by their place: whatever fails,
-no result can land on another row. What fails is None and counted; a server that dies costs its rewards, not the run.
+All prompts for one source and instruction are edited in one batch, with one seed and the source encoded once, and judged in one
+batch. Results are looked up by (source, instruction, prompt, seed), never by position, so no failure can shift a result to another
+row. Failures become None and are counted; a server that goes down costs rewards, not the run.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
     from ..editors.protocol import Editor
 
 T = TypeVar("T")
-Key = tuple[str, str, str, str]  # source, instruction, image that was there before or "", prompt
-GIVE_UP = 20  # groups in a row without any edit or score: whatever made them is gone for good
+Key = tuple[str, str, str, str]  # source, instruction, the existing edited image or "", prompt
+GIVE_UP = 20  # groups in a row without any edit or score, after which the editor or judge counts as gone for good
 MOST_CACHED = 2**17
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What an answer is rewarded by: the judge's scores of the edit it is about and of the one it led to; None where editor or
-    judge failed, or where there was no prompt."""
+    """The judge's scores that an answer is rewarded by: those of the edit it is about and of the edit it led to; None if the editor
+    or the judge failed, or if there was no prompt."""
 
     before: Scores | None
     after: Scores | None
 
 
 class TimeLimit:
-    """Runs what may hang. seconds: of one call, 0 for any time. One that went over it goes on in its thread; until it ends, no
-    other is begun."""
+    """Runs calls that may hang. seconds: limit of one call, 0 for none. A call that exceeds it keeps running in its thread; no other
+    starts until it ends."""
 
     def __init__(self, seconds: float):
         self._seconds = seconds
@@ -59,11 +59,11 @@ class TimeLimit:
         self._late: Any = None
 
     def call(self, do: Callable[[], T]) -> T:
-        """What `do` returns or raises; TimeoutError where it takes too long, or an earlier one still does."""
+        """What `do` returns or raises. Raises TimeoutError if it takes too long, or an earlier call is still running."""
         if not self._seconds:
             return do()
         if self._late is not None and not self._late.done():
-            raise TimeoutError("an earlier call has not ended yet")
+            raise TimeoutError("an earlier call has not finished yet")
         self._late = None
         future = self._threads.submit(_on_this_device(do))
         if not ends_within(future, self._seconds):
@@ -73,12 +73,12 @@ class TimeLimit:
 
 
 def too_late(seconds: float) -> TimeoutError:
-    """What is raised where something takes longer than so many seconds, by whoever sees it first."""
+    """The error for something that takes longer than `seconds`, raised wherever it is noticed first."""
     return TimeoutError(f"took longer than {seconds:g} seconds")
 
 
 def _on_this_device(do: Callable[[], T]) -> Callable[[], T]:
-    """`do` for another thread, where “cuda” means the same GPU as in this one."""
+    """`do` for another thread, with “cuda” meaning the same GPU as in this one."""
     if not torch.cuda.is_available():
         return do
     device = torch.cuda.current_device()
@@ -91,10 +91,10 @@ def _on_this_device(do: Callable[[], T]) -> Callable[[], T]:
 
 
 class Rollouts:
-    """Edits and judges what a policy proposes.
+    """Edits and judges the prompts of a policy.
 
-    seconds, counts: of what was done since `take_counts`; seconds by `work_clock`, and those in which an editor or a judge behind a
-    server was waited for. note: the latest failure in words. progress: is asked all the while whether to go on.
+    seconds, counts: since the last `take_counts`; seconds by `work_clock`, and those spent waiting for an editor or a judge on a
+    server. note: a sentence about the latest failure. progress: is polled throughout, and may end the training.
     """
 
     def __init__(
@@ -119,9 +119,9 @@ class Rollouts:
         self._error: Exception | None = None
 
     def score(self, steps: Sequence[ThinkerStep], prompts: Sequence[str]) -> list[Scored]:
-        """One for each step and the prompt that an answer to it proposes, "" where it has none.
+        """Score each step and the prompt that an answer to it proposes, "" for none.
 
-        A prompt that repeats the last one means that the edit is good: it stays, and nothing is edited. Raises RethinkError where
+        A prompt that repeats the last one means that the edit is good: it stays, and nothing is edited. Raises RethinkError if
         nothing has worked for GIVE_UP groups in a row.
         """
         groups: dict[tuple[str, str], list[tuple[ThinkerStep, str]]] = {}
@@ -135,14 +135,14 @@ class Rollouts:
         ]
 
     def take_counts(self) -> dict[str, float]:
-        """What was counted since the last call: edits, cached and repeated prompts, failures; seconds of editor, judge, servers."""
+        """The counts since the last call: edits, cached and repeated prompts, failures; seconds of editor, judge and servers."""
         found: dict[str, float] = {**self.counts, **{f"{name}_seconds": value for name, value in self.seconds.items()}}
         self.counts.clear()
         self.seconds.clear()
         return found
 
     def _fill(self, rows: Sequence[tuple[ThinkerStep, str]]) -> None:
-        """Edits and judges what the cache does not have of rows with one source and instruction."""
+        """Edit and judge what the cache does not have yet, for rows with one source and instruction."""
         before = {_key_before(step): step for step, _ in rows}
         after = dict.fromkeys(_key_after(step, prompt) for step, prompt in rows if prompt)
         self.counts["repeated"] += sum(_key_after(step, prompt) == _key_before(step) for step, prompt in rows if prompt)
@@ -162,12 +162,12 @@ class Rollouts:
         self._barren = 0 if found else self._barren + 1
         if self._barren >= GIVE_UP:
             raise RethinkError(
-                f"editor, judge: nothing could be edited and judged {GIVE_UP} times in a row; the last time: {self.note} Mend it "
-                "and start again: training goes on from its last checkpoint."
+                f"editor, judge: nothing could be edited and judged {GIVE_UP} times in a row; fix the cause and start again to resume "
+                f"from the last checkpoint. Last failure: {self.note}"
             )
 
     def _edit(self, source: Tensor, step: ThinkerStep, keys: Sequence[Key]) -> Iterator[tuple[Key, Tensor]]:
-        """(key, IMAGE [1, H, W, 3]) of what could be edited: all at once, and one by one where that fails."""
+        """(key, IMAGE [1, H, W, 3]) of what could be edited: all at once, or one by one if that fails."""
         if not keys:
             return
         seed = zlib.crc32(f"{self.seed} {step.source_id} {step.instruction}".encode())
@@ -182,17 +182,17 @@ class Rollouts:
             self.counts["failed_edits"] += len(keys)
 
     def _run_editor(self, source: Tensor, prompts: Sequence[str], seed: int) -> Tensor:
-        with torch.inference_mode():  # in the thread in which it runs
+        with torch.inference_mode():  # in the thread that runs it
             prepared = self.editor.prepare(source)
             seeds = [seed] * len(prompts)
             edited = self.editor.edit(prepared, prompts, seeds, self.settings, on_step=self._progress.poll)
             edited = quantize_to_8bit(as_image(edited))
         if len(edited) != len(prompts):
-            raise RethinkError(f"editor: made {len(edited)} edits of {len(prompts)} prompts.")
+            raise RethinkError(f"editor: made {len(edited)} edits for {len(prompts)} prompts.")
         return edited
 
     def _judge(self, source: Tensor, instruction: str, images: dict[Key, Tensor]) -> dict[Key, Scores]:
-        """The scores of those that the judge could score, asked as one batch."""
+        """The scores of the images that the judge could score, asked as one batch."""
         if not images:
             return {}
         prompts, edited = [key[3] for key in images], list(images.values())
@@ -218,12 +218,12 @@ class Rollouts:
             return critique(self.judge, source, edited, instruction, prompts, seeds, on_token=poll)
 
     def _try(self, who: str, do: Callable[[], T]) -> T | None:
-        """None, and the reason in `note`, where it fails in any way; what ends the training passes through."""
+        """The result of `do`, or None with the reason in `note` if it fails; an exception that ends the training passes through."""
         self._error = None
         try:
             with self._timed(who):
                 return self.limit[who].call(do)
-        except Exception as error:  # a server, a driver, a full memory: none of them ends a training of days
+        except Exception as error:  # a server, a driver, out of memory: none of these may end a training of days
             if error is self._progress.error:
                 raise
             self._error = error
@@ -246,7 +246,7 @@ def _key_before(step: ThinkerStep) -> Key:
 
 
 def _key_after(step: ThinkerStep, prompt: str) -> Key:
-    """That of the edit which is already there, where the prompt says it is good."""
+    """The key of the edit by a prompt; that of the existing edit if the prompt says that it is good."""
     if _plain(prompt) == _plain(step.last_prompt):
         return _key_before(step)
     return step.source_id, step.instruction, "", _plain(prompt)
@@ -257,12 +257,12 @@ def _plain(prompt: str) -> str:
 
 
 def _scores_of(verdict: Critique, unchanged: bool) -> Scores | None:
-    """The judge's scores; an edit that changed nothing has not done what was asked, whatever a judge says."""
+    """The judge's scores; an edit that changed nothing did not do what was asked, whatever the judge says."""
     if verdict.semantic is None or verdict.quality is None:
         return None
     return Scores(0.0 if unchanged else verdict.semantic, verdict.quality)
 
 
 def settings_for(editor: Editor, steps: int) -> Settings:
-    """How a policy's prompts are edited: as the editor's defaults say, in `steps` steps where that is not 0."""
+    """The settings for editing a policy's prompts: the editor's defaults, with `steps` steps if that is not 0."""
     return replace(editor.defaults, steps=steps) if steps else editor.defaults

@@ -1,8 +1,8 @@
-"""Supervised fine-tuning of a thinker on what thinking runs have taught: `python -m rethink train-thinker --method sft`.
+"""Supervised fine-tuning of a thinker on recorded runs: `python -m rethink train-thinker --method sft`.
 
-EditThinker's recipe (arXiv 2512.05965, section 4 and appendix): one epoch over the steps of good trajectories, batch 32,
-rate 2e-5 falling like a cosine after a tenth of warm-up, vision tower and projector frozen, loss on the answer alone.
-trl trains; what a model sees is put together by the very code that asks it later (`thinkers.transformers_chat`).
+EditThinker's recipe (arXiv 2512.05965, section 4 and appendix): one epoch over the steps of good trajectories, batch size 32,
+learning rate 2e-5 with 10% warmup and cosine decay, vision tower and projector frozen, loss on the answer only. trl does the
+training; the model's inputs come from the same code that is used at inference (`thinkers.transformers_chat`).
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from .thinker_settings import SFTConfig
 from .time_budget import TimeBudgetSchedule, end_callback
 from .weight_fingerprints import fingerprint_weights
 
-# What may differ when a run goes on: how long it is, and what no step depends on.
+# May differ when a run resumes: its length, and what no step depends on.
 FREE = ("epochs", "minutes", "workers", "save_every", "log_every")
-FLAGS = {"lora_rank": "--lora", "train_vision": "--see"}  # options that are not named as their fields
+FLAGS = {"lora_rank": "--lora", "train_vision": "--see"}  # options that are not named after their fields
 
 
 def train(
@@ -59,15 +59,15 @@ def train(
     report: Callable[[str], None] = print,
     progress: StepProgress | None = None,
 ) -> nn.Module:
-    """Trains the chat's model on a sequence of Conversations and returns it, adapters merged.
+    """Train the chat's model on a sequence of Conversations and return it, adapters merged.
 
-    conversations: anything with `[index]`; length: how many, where it does not say itself. work: checkpoints go here; a
-    run that finds one goes on from it. report: prints a line every so many steps. progress: is told of every step, and may end it.
+    conversations: anything with `[index]`; length: their number, if they have no `len`. work: the checkpoint folder; a run that
+    finds one resumes from it. report: prints a log line. progress: is told about every step, and may end the training.
     Raises RethinkError for a model or for checkpoints that do not fit the config.
     """
     trl = lazy_import("trl")
     progress = progress or StepProgress()
-    # other weights are trained where one of these differs
+    # if one of these differs, other weights are being trained
     last = find_last_checkpoint(
         work, {"lora": config.lora_rank, "see": config.train_vision, "thinker": fingerprint_weights(chat.module)}
     )
@@ -99,13 +99,13 @@ def train(
 
 
 def _callback(schedule: TimeBudgetSchedule, progress: StepProgress, report: Callable[[str], None]) -> Any:
-    """What trl's trainer calls as it goes."""
+    """The callback for trl's trainer."""
     from transformers import TrainerCallback
 
     class Callback(TrainerCallback):
         def on_train_begin(self, args, state, control, **kwargs):
             self.since, self.loss = time.monotonic(), ""
-            self.before = schedule.done  # of an earlier run, from which this one goes on
+            self.before = schedule.done  # in an earlier run, which this one resumes
             if self.before >= 1:
                 done = f"step {state.global_step} of {state.max_steps}: nothing is left to train"
                 if state.is_world_process_zero:
@@ -124,7 +124,7 @@ def _callback(schedule: TimeBudgetSchedule, progress: StepProgress, report: Call
 
         def on_step_end(self, args, state, control, **kwargs):
             if control.should_training_stop or state.global_step >= state.max_steps:
-                control.should_log = True  # the last step has a line, also between two that have one
+                control.should_log = True  # always log the last step
             progress.tell(round(schedule.done * state.max_steps), state.max_steps, self.line(state))
 
         def line(self, state) -> str:
@@ -136,11 +136,12 @@ def _callback(schedule: TimeBudgetSchedule, progress: StepProgress, report: Call
 
 
 def freeze_vision(model: Any) -> None:
-    """Leaves only the language model of a transformers model to be trained: neither the vision tower nor what joins the two."""
+    """Freeze all of a transformers model but its language model: the vision tower and the projector."""
     language = getattr(getattr(model, "model", None), "language_model", None)
     if language is None:
         raise RethinkError(
-            "train_vision: this model's language model cannot be told from its vision tower; train both, with train_vision."
+            "train_vision: this model's language model cannot be told apart from its vision tower; turn on train_vision to train "
+            "both."
         )
     model.requires_grad_(False)
     language.requires_grad_(True)
@@ -148,16 +149,16 @@ def freeze_vision(model: Any) -> None:
 
 
 def add_adapters(model: nn.Module, rank: int, train_vision: bool) -> Any:
-    """The model with adapters on every linear layer, of the language model alone where the vision tower is frozen."""
+    """The model with adapters on every linear layer; only on those of the language model if the vision tower is frozen."""
     peft = lazy_import("peft")
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name != "lm_head"]
-    # By their whole names: Qwen2.5-VL calls some of its layers “0” and “2”.
+    # By their full names: Qwen2.5-VL calls some of its layers “0” and “2”.
     targets = [name for name in linear if train_vision or ".language_model." in name]
     return peft.get_peft_model(model, peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets))
 
 
 def _lazy_dataset(conversations, length: int):
-    """A dataset whose rows are looked up, drawn or loaded only when they are needed."""
+    """A dataset whose rows are looked up, drawn or loaded on demand."""
     from datasets import Dataset
 
     indices = Dataset.from_dict({"index": list(range(length))})
@@ -191,18 +192,18 @@ def _arguments(trl, config: SFTConfig, work: Path):
 
 
 def _count_readers(workers: int) -> int:
-    """How many processes read images: none where they are not forked, as on Windows and macOS, since neither the rows nor what puts
-    them together, with its model, can be handed over."""
+    """The number of processes that read images: none where processes are not forked, as on Windows and macOS, since neither the
+    rows nor the collator, with its model, can be passed to them."""
     return workers if multiprocessing.get_start_method() == "fork" else 0
 
 
 @dataclass(frozen=True)
 class SFTJob:
-    """Teach a thinker what thinking runs have taught.
+    """Fine-tune a thinker on recorded runs.
 
-    thinker: transformers folder to start from. data: data sets of `collect`, or folders with runs in them or below. output: folder
-    of the trained thinker. folder: where checkpoints are kept, each training's in a folder of its own; None: beside the output. A run that was cut off goes
-    on from them. template: the critique's wording that it will be asked in.
+    thinker: transformers folder to start from. data: datasets made by `collect`, or folders that contain runs at any depth.
+    output: folder for the trained thinker. folder: where checkpoints are kept, in a separate folder for each training; None: next
+    to the output. An interrupted run resumes from them. template: the critique template that the thinker will be asked with.
     """
 
     thinker: Path
@@ -216,9 +217,9 @@ class SFTJob:
         check_template(self.template)
 
     def run(self, report: Callable[[str], None] = print, on_progress: OnProgress = ignore_progress) -> SFTReport:
-        """Train to the end. report: prints a line. What `on_progress` raises ends it; it goes on when it is started again.
+        """Train to the end. report: prints a line. An exception from `on_progress` ends the training; a restart resumes it.
 
-        Raises RethinkError for what cannot be trained, before any work.
+        Raises RethinkError for anything that cannot be trained, before any work.
         """
         config, lines = self.config, SFTLines(report)
         check_output(self.output, self.thinker)
@@ -235,7 +236,7 @@ class SFTJob:
         return SFTReport(self.output, len(conversations), lines.last, left_out)
 
     def _training(self, chat: TransformersChat, conversations: Sequence[Conversation]) -> dict[str, Any]:
-        """All that decides what is learned, by its contents."""
+        """Everything that determines the result, identified by its contents."""
         config = {name: value for name, value in asdict(self.config).items() if name not in FREE}
         learned = [digest_of([each.messages, each.answer, *map(_image_id, each.images)]) for each in conversations]
         start = fingerprint_weights(chat.module)
@@ -243,13 +244,14 @@ class SFTJob:
 
 
 def _image_id(image: Tensor | Path) -> tuple[str, int]:
-    """What an image is known by without reading it: there may be a hundred thousand. Beside it stands what was said of it."""
+    """An identifier of an image without reading it, since there may be a hundred thousand. The digest also covers the
+    conversation about it."""
     assert isinstance(image, Path), "folders hold files"
     return image.name, image.stat().st_size
 
 
 class SFTLines:
-    """Passes lines on, and knows the last one."""
+    """Passes lines on and remembers the last one."""
 
     def __init__(self, report: Callable[[str], None]):
         self._report, self.last = report, ""
@@ -261,8 +263,8 @@ class SFTLines:
 
 @dataclass(frozen=True)
 class SFTReport:
-    """The result of a job. conversations: how many there were to learn. end: the last line of the training. left_out: runs
-    that cannot be learned from, see `read_runs`."""
+    """The result of a job. conversations: the number trained on. end: the last line of the training. left_out: runs that cannot be
+    trained on, see `read_runs`."""
 
     output: Path
     conversations: int
@@ -270,26 +272,30 @@ class SFTReport:
     left_out: int = 0
 
     def __str__(self) -> str:
-        lines = [f"thinker → {self.output}", f"{format_count(self.conversations, 'conversation')} learned; {self.end}"]
+        lines = [
+            f"thinker → {self.output}",
+            f"trained on {format_count(self.conversations, 'conversation')}; {self.end}",
+        ]
         return "\n".join(filter(None, [*lines, describe_left_out(self.left_out)]))
 
 
 @contextmanager
 def _oom_guard(config: SFTConfig) -> Iterator[None]:
-    """Within it, that memory runs out is an OutOfMemoryError that says what to lower."""
+    """Turn running out of memory into an OutOfMemoryError that says what to lower."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(
-            f"batch: the thinker ran out of memory in training; lower batch (it is {config.batch}) and raise accumulate, or train a "
-            "LoRA (lora_rank)."
+            f"batch: the thinker ran out of memory during training; lower batch (it is {config.batch}) and raise accumulate, or train "
+            "a LoRA (lora_rank)."
         ) from None
 
 
 def load_trainable(thinker: Path, lora_rank: int, precision: str) -> TransformersChat:
-    """A thinker to be trained. In full, Adam's small steps need fp32 weights; under adapters, frozen weights may be small."""
+    """Load a thinker for training. Full fine-tuning needs fp32 weights for Adam's small steps; weights frozen under adapters can
+    be bf16."""
     return load_thinker(thinker, dtype="bf16" if lora_rank and precision == "bf16" else "fp32")
 
 
@@ -302,9 +308,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "thinker", type=Path, help="transformers folder to start from, for example Qwen3-VL-8B-Instruct"
     )
-    parser.add_argument("data", type=Path, nargs="+", help="folders with trajectories in them or below")
-    parser.add_argument("out", type=Path, help="folder for the trained thinker; checkpoints go beside it")
-    parser.add_argument("--template", type=Path, help="text file with another wording of the critique")
+    parser.add_argument("data", type=Path, nargs="+", help="folders that contain trajectories, at any depth")
+    parser.add_argument("out", type=Path, help="folder for the trained thinker; checkpoints go next to it")
+    parser.add_argument("--template", type=Path, help="text file with another critique template")
     for each in options_of(SFTConfig):
         flag = FLAGS.get(each.name, f"--{each.name.replace('_', '-')}")
         kind: dict[str, Any] = {"type": type(each.default), "metavar": str(each.default)}

@@ -1,4 +1,4 @@
-"""What a thinker is trained on by reinforcement: the steps of recorded runs, each a question that a new answer is drawn to.
+"""The questions for reinforcement learning of a thinker: the steps of recorded runs, for each of which new answers are sampled.
 
 They come from folders of runs, or from the `trl-rl.jsonl` that `rethink collect` writes.
 """
@@ -25,10 +25,10 @@ _FIELDS = {"prompt": list, "images": list, "source": str, "edited": str, "instru
 
 @dataclass(frozen=True)
 class ThinkerStep:
-    """A question to a thinker: how good is this edit, and what shall the editor be told next?
+    """A question to a thinker: how good is this edit, and what should the next prompt be?
 
     messages, images: the question, with an image file for each of its image parts. source, edited: those files by what they
-    show. last_prompt: what the edit was made by.
+    show. last_prompt: the prompt that the edit was made with.
     """
 
     messages: Messages
@@ -52,17 +52,17 @@ def _digest(file: Path) -> str:
 
 
 def read_steps(folders: Sequence[Path], template: str = TEMPLATE) -> tuple[list[ThinkerStep], int]:
-    """The steps of all folders: of a collected data set its part for reinforcement, else of every run in the folder and below
-    that thinking did not harm, up to the best. And how many runs are left out, see `read_runs`.
+    """(the steps in all folders, the number of runs left out, see `read_runs`). For a collected dataset, the steps are those of its
+    reinforcement learning file; otherwise those of every run in the folder or below that thinking did not harm, up to the best.
 
-    Raises RethinkError for a folder that is not there, and where nothing is left.
+    Raises RethinkError for a folder that does not exist, and if nothing is left.
     """
     read = [_read_folder(Path(folder), template) for folder in folders]
     steps = [step for some, _ in read for step in some]
     if not steps:
         raise RethinkError(
-            f"data: there is nothing to learn from in {', '.join(map(str, folders))}; give folders with recorded runs, or a data set "
-            f"of `collect` with {COLLECTED} in it."
+            f"data: there is nothing to learn from in {', '.join(map(str, folders))}; give folders with recorded runs, or a dataset "
+            f"made by `collect` that contains {COLLECTED}."
         )
     return steps, sum(left_out for _, left_out in read)
 
@@ -71,7 +71,7 @@ def _read_folder(folder: Path, template: str) -> tuple[list[ThinkerStep], int]:
     if folder.is_file() and folder.suffix == ".jsonl":
         return list(_read_collected(folder)), 0
     if not folder.is_dir():
-        raise RethinkError(f"data: there is no folder {folder}; give one with recorded runs in it or below.")
+        raise RethinkError(f"data: there is no folder {folder}; give one that contains recorded runs, at any depth.")
     if (folder / COLLECTED).is_file():
         return list(_read_collected(folder / COLLECTED)), 0
     steps, left_out = [], 0
@@ -84,7 +84,7 @@ def _read_folder(folder: Path, template: str) -> tuple[list[ThinkerStep], int]:
 
 
 def _read_collected(file: Path) -> Iterator[ThinkerStep]:
-    """The rows whose images are there."""
+    """The rows whose images exist."""
     for row in JsonlLog(file, fields_are(**_FIELDS)):
         images = tuple(file.parent / str(name) for name in row["images"])
         source, edited = file.parent / row["source"], file.parent / row["edited"]
@@ -93,7 +93,7 @@ def _read_collected(file: Path) -> Iterator[ThinkerStep]:
 
 
 def _unroll(run: Trajectory, template: str) -> Iterator[ThinkerStep]:
-    """The steps of a run up to its best, as `conversations.unroll` has them; none of a run that thinking harmed."""
+    """The steps of a run up to its best, as in `conversations.unroll`; none for a run that thinking harmed."""
     if not did_no_harm(run):
         return
     for step, conversation in zip(scored_steps(run), unroll(run, template)):
@@ -103,8 +103,8 @@ def _unroll(run: Trajectory, template: str) -> Iterator[ThinkerStep]:
 
 
 def hold_out(steps: Sequence[ThinkerStep], tasks: int) -> tuple[list[ThinkerStep], list[ThinkerStep]]:
-    """(steps to train on, the first step of every task that is held out): at most so many tasks and a fifth of all, by source, so
-    that none of them is trained on in any wording. Which ones follows from their images alone."""
+    """(steps to train on, the first step of every held-out task). At most `tasks` tasks and a fifth of all sources are held out, by
+    source, so that none of them is trained on in any wording. The choice depends on their images alone."""
     sources = sorted({step.source_id for step in steps}, key=lambda id: hashlib.sha256(id.encode()).digest())
     held_out, kept_apart = set(), {}
     for source in sources[: min(tasks, len(sources) // 5)]:

@@ -1,4 +1,4 @@
-"""What a thinker in reinforcement learning is worth on tasks it is not trained on, and when its reward says something else."""
+"""Measuring a thinker on held-out tasks during reinforcement learning, and warning when its reward disagrees."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from ..editors.protocol import Editor
 
 Context = Callable[[], AbstractContextManager[Any]]
-CLEAR = 1e-3  # rewards that differ by less are equal
+CLEAR = 1e-3  # rewards that differ by less count as equal
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One held-out task. success: whether the judge accepted the edit that the run ended with."""
+    """The result on one held-out task. success: whether the judge accepted the edit that the run ended with."""
 
     success: bool
     turns: int
@@ -42,9 +42,9 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A measurement after some steps. success: share of the tasks; turns: their mean; failed: tasks that could not be measured.
-    reward: the mean of the steps since the last measurement, None before any. results: of every task, in an order that stays, None
-    where it could not be measured; () in records that have the means alone."""
+    """A measurement after `step` steps. success: share of tasks; turns: mean over tasks; failed: tasks that could not be measured.
+    reward: mean over the steps since the last measurement, None before any. results: one per task, always in the same order, None
+    if it could not be measured; () in records that only have the means."""
 
     step: int
     success: float
@@ -67,8 +67,8 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Referee:
-    """Who edits and who judges held-out tasks, and how. seconds: a run may take so long, 0 for any time. progress: is asked all the
-    while whether to go on."""
+    """How held-out tasks are edited and judged. seconds: time limit of a run, 0 for none. progress: is polled throughout, and may
+    end the training."""
 
     editor: Editor
     judge: Thinker
@@ -81,9 +81,10 @@ class Referee:
 def measure_tasks(
     tasks: Sequence[ThinkerStep], thinker: Thinker, referee: Referee, context: Context = nullcontext
 ) -> list[TaskResult | str]:
-    """Thinks over every task; in a sentence why not, where the editor, the judge or the time failed.
+    """Run every task with the thinker; a sentence with the reason instead of a result if the editor or the judge failed, or time ran
+    out.
 
-    thinker: as it is now; what it remembers of before is forgotten. context: made anew around every run, in its thread.
+    thinker: with its current weights; its cache is cleared. context: entered for every run, in its thread.
     """
     clear_cache(thinker.chat)
     limit = TimeLimit(referee.seconds)
@@ -101,22 +102,22 @@ def _measure(
 
     try:
         return limit.call(run)
-    except Exception as error:  # as in training: what cannot be measured is no failure of the thinker's
+    except Exception as error:  # as in training: the thinker is not to blame for what cannot be measured
         if error is referee.progress.error:
             raise
         return describe_error(error)
 
 
 def run_task(task: ThinkerStep, thinker: Thinker, referee: Referee) -> TaskResult:
-    """The thinker alone decides, as it will at use; the judge only says what came of it.
+    """Run a task: the thinker alone decides, as it will in use; the judge only scores the result.
 
-    Raises TimeoutError when it takes too long, and whatever keeps it from being measured.
+    Raises TimeoutError if it takes too long, and any error that keeps it from being measured.
     """
     source, end = load_image(task.source), time.monotonic() + (referee.seconds or float("inf"))
 
     def look(*_: Any) -> None:
         referee.progress.poll()
-        if time.monotonic() > end:  # in a thread that nobody waits for any more
+        if time.monotonic() > end:  # in a thread that nobody waits for anymore
             raise too_late(referee.seconds)
 
     callbacks = RunCallbacks(on_step=look, on_token=look)
@@ -131,7 +132,7 @@ def run_task(task: ThinkerStep, thinker: Thinker, referee: Referee) -> TaskResul
 
 
 def sum_up(step: int, results: Sequence[TaskResult | str], rewards: Sequence[float]) -> HeldOut | None:
-    """The measurement of all tasks; None where none could be measured. rewards: since the last one."""
+    """The measurement over all tasks; None if none could be measured. rewards: since the last measurement."""
     reward = statistics.fmean(rewards) if rewards else None
     return _measurement(step, [result if isinstance(result, TaskResult) else None for result in results], reward)
 
@@ -146,7 +147,7 @@ def _measurement(step: int, results: Sequence[TaskResult | None], reward: float 
 
 
 def is_better(new: HeldOut, best: HeldOut | None) -> bool:
-    """More success at the same tasks, or the same in fewer turns, or as measured by more tasks."""
+    """Whether success on the same tasks is higher, or equal in fewer turns, or equal but measured on more tasks."""
     if best is None:
         return True
     one, other = of_same_tasks(new, best)
@@ -154,8 +155,8 @@ def is_better(new: HeldOut, best: HeldOut | None) -> bool:
 
 
 def of_same_tasks(one: HeldOut, other: HeldOut) -> tuple[HeldOut, HeldOut]:
-    """Two measurements without what only one of them could measure: else a judge that fails at hard tasks makes a thinker better.
-    As they are where no task is known to be in both."""
+    """Two measurements over the tasks that both could measure; otherwise a judge that fails on hard tasks would make a thinker look
+    better. Unchanged if no task is known to be in both."""
     if len(one.results) != len(other.results):
         return one, other
     both = [bool(mine and theirs) for mine, theirs in zip(one.results, other.results)]
@@ -164,8 +165,8 @@ def of_same_tasks(one: HeldOut, other: HeldOut) -> tuple[HeldOut, HeldOut]:
 
 
 def warn_of_reward(measured: Sequence[HeldOut]) -> str:
-    """A sentence where the reward has risen while held-out success fell by more than one task, since the best of all
-    measurements; "" where not."""
+    """A warning if the reward has risen while held-out success has fallen by more than one task since the best measurement; "" if
+    not."""
     if len(measured) < 2:
         return ""
     best, last = measured[0], measured[-1]
@@ -177,13 +178,13 @@ def warn_of_reward(measured: Sequence[HeldOut]) -> str:
     if not fell or len(after) < 2 or after[-1] <= after[0] + CLEAR:
         return ""
     return (
-        f"The reward goes up ({after[0]:.3f} → {after[-1]:.3f}) while held-out success goes down ({best.success:.0%} at step "
-        f"{best.step} → {last.success:.0%}): what is rewarded is no longer what is wanted. The thinker of step {best.step} is kept. "
-        "Use a stronger or another judge, more KL, or a lower learning rate."
+        f"The reward is going up ({after[0]:.3f} → {after[-1]:.3f}) while held-out success is going down ({best.success:.0%} at step "
+        f"{best.step} → {last.success:.0%}): the reward no longer matches what you want. The thinker of step {best.step} is kept. "
+        "Use a stronger or different judge, a higher kl, or a lower learning rate."
     )
 
 
 def read_held_out(record: dict[str, Any]) -> HeldOut:
-    """The measurement of a `record`. Raises TypeError for any other."""
+    """The measurement in a `record`. Raises TypeError for anything else."""
     results = tuple(result and TaskResult(**result) for result in record.get("results", ()))
     return replace(HeldOut(0, 0.0, 0.0, 0), **{**record, "results": results})

@@ -1,4 +1,4 @@
-"""A learning rate that rises and falls over the steps of a training, or over the minutes that it may take."""
+"""A learning rate schedule over the steps of a training, or over its time budget."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .train_loop import mean_across_processes
 
 
 class TimeBudgetSchedule:
-    """The factor on the learning rate: up over the warm-up, then down like half a cosine, by steps or by the clock.
+    """The factor on the learning rate: linear warmup, then cosine decay, by steps or by the clock.
 
-    The scheduler's checkpoint keeps an object's attributes, so a run that goes on knows how long it has been going.
+    The scheduler's checkpoint keeps an object's attributes, so a resumed run knows how much time it has used.
     """
 
     def __init__(self, minutes: float, warmup: float):
@@ -30,13 +30,13 @@ class TimeBudgetSchedule:
 
 
 def end_callback(schedule: TimeBudgetSchedule, minutes: float, warmup: float, accelerator: Any) -> Any:
-    """The callback that keeps the time and stops when its time is over."""
+    """The callback that keeps time and stops the training when its time is up."""
     from transformers import TrainerCallback
 
     class EndOfTime(TrainerCallback):
         def on_train_begin(self, args, state, control, **kwargs):
             self.since = time.monotonic()
-            # a checkpoint brings back those of its time
+            # loading a checkpoint restored the values it was saved with
             schedule.minutes, schedule.warmup = minutes, warmup
             if state.max_steps:
                 schedule.tick(state.global_step / state.max_steps, schedule.seconds)
@@ -49,7 +49,7 @@ def end_callback(schedule: TimeBudgetSchedule, minutes: float, warmup: float, ac
             )
 
         def on_step_end(self, args, state, control, **kwargs):
-            if schedule.done >= 1:  # maybe before the last step, after which a checkpoint is saved anyway
+            if schedule.done >= 1:  # perhaps before the last step, where a checkpoint is saved anyway
                 control.should_training_stop = control.should_save = True
 
     return EndOfTime()

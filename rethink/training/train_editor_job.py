@@ -1,4 +1,4 @@
-"""Training a whole InstructPix2Pix editor as a job: from a folder of pairs to an editor's folder with a report beside it."""
+"""The job of training a whole InstructPix2Pix editor: from a folder of pairs to an editor's folder with a report."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .train_loop import TrainConfig
 
 @dataclass(frozen=True)
 class TrainEditorJob:
-    """model: diffusers folder to start from. pairs: a store, or a folder with `metadata.jsonl`. output: the editor's folder; a
-    run that was interrupted goes on from what lies there. Raises RethinkError for a value beyond its limits."""
+    """Train a whole editor. model: diffusers folder to start from. pairs: a store, or a folder with `metadata.jsonl`. output: the
+    editor's folder; an interrupted run resumes from what is there. Raises RethinkError for a value out of range."""
 
     model: Path
     pairs: Path
     output: Path
-    resolution: int = option(256, "Pixels, width and height (paper: 256).", low=32, high=8192)
+    resolution: int = option(256, "Width and height in pixels (paper: 256).", low=32, high=8192)
     loss: LossConfig = field(default_factory=LossConfig)
     plan: TrainConfig = field(default_factory=TrainConfig)
 
@@ -34,11 +34,11 @@ class TrainEditorJob:
 
     @property
     def report(self) -> Path:
-        """A page to look at, written at every save."""
+        """The HTML report, written at every save."""
         return self.output / FOLDER / REPORT
 
     def run(self, report: Callable[[str], None] = print) -> None:
-        """Train to the end. Raises RethinkError for a model or pairs that cannot be trained on, before any work."""
+        """Train to the end. Raises RethinkError for a model or pairs that cannot be used, before any work."""
         self._check_output()
         pairs = read_pair_folder(self.pairs)
         training, held_out = split_pairs(pairs, min(SHARE, MOST / max(1, len(pairs))))
@@ -61,17 +61,18 @@ class TrainEditorJob:
         train(pipe, samples, self.loss, self.plan, self.output, report=report, watch=watch)
         done = LoraRun(self.output / FOLDER).read_record()
         if done and done.skipped and is_main_process():
-            report(f"Left out, as their files were gone: {', '.join(done.skipped)}.")
+            report(f"Left out because their files are missing: {', '.join(done.skipped)}.")
 
     def _check_output(self) -> None:
-        """Raise RethinkError where the editor's folder would replace a model, the one to start from above all."""
+        """Raise RethinkError if the output would replace a model, especially the one to start from."""
         if self.output.exists() and not self.output.is_dir():
             raise RethinkError(f"output: {self.output} is not a folder; choose another name.")
         if self.output.resolve() in (self.model.resolve(), snapshot_of(self.model).resolve()):
             raise RethinkError(
-                f"output: {self.output} is the model to start from, which would be replaced; choose another folder."
+                f"output: {self.output} is the model to start from, which would be overwritten; choose another folder."
             )
         if (self.output / "model_index.json").exists() and not (self.output / SETTINGS).exists():
             raise RethinkError(
-                f"output: {self.output} holds a model that was not trained here, which would be replaced; choose another folder."
+                f"output: {self.output} contains a model that was not trained by Rethink and would be overwritten; choose another "
+                "folder."
             )

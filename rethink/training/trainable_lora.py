@@ -1,4 +1,4 @@
-"""A LoRA in training (arXiv 2106.09685): two small matrices beside each layer, which leave the model itself as it is."""
+"""A LoRA in training (arXiv 2106.09685): two small matrices next to each layer, which leave the model itself unchanged."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..editors.lora_adapters import CONVOLUTIONS, Product
 from ..editors.lora_names import shape_of
 from ..errors import RethinkError
 
-ALL_LAYERS = ("",)  # of `target_layers`: the end of every name
+ALL_LAYERS = ("",)  # for `target_layers`: every name ends in this
 
 
 class TrainableLora(nn.Module):
-    """down (A, Kaiming) and up (B, zero) of every layer by its name, in float32; the scale is 1, so alpha is the rank.
+    """down (A, Kaiming) and up (B, zero) for every layer by name, in float32; the scale is 1, so alpha equals the rank.
 
-    It hangs on the layers by hooks, so the model's own parts, names and weights stay what they are, whatever holds them.
+    It is attached to the layers by hooks, so the model's own modules, names and weights stay unchanged.
     dropout: the share of a layer's inputs that it does not see while gradients are computed.
     """
 
@@ -30,7 +30,7 @@ class TrainableLora(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.names, self.rank = tuple(layers), rank
-        self._layers = dict(layers)  # not as modules of ours: nothing of them is trained or saved
+        self._layers = dict(layers)  # not registered as submodules: they are neither trained nor saved
         self._on, self._dropout = True, dropout
         downs, ups = [], []
         for layer in layers.values():
@@ -44,7 +44,7 @@ class TrainableLora(nn.Module):
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        """Within it the layers compute with the LoRA over them."""
+        """Within this context, the layers compute with the LoRA."""
         with ExitStack() as stack:
             for name, down, up in zip(self.names, self.downs, self.ups):
                 handle = self._layers[name].register_forward_hook(self._hook(down, up))
@@ -53,7 +53,7 @@ class TrainableLora(nn.Module):
 
     @contextmanager
     def off(self) -> Iterator[None]:
-        """Within it the layers compute without."""
+        """Within this context, the layers compute without the LoRA."""
         self._on = False
         try:
             yield
@@ -61,13 +61,13 @@ class TrainableLora(nn.Module):
             self._on = True
 
     def factors(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """{layer: (down, up)} as they are now, on the CPU."""
+        """Copies of the current {layer: (down, up)}, on the CPU."""
         pairs = zip(self.names, self.downs, self.ups)
         return {name: (down.detach().cpu().clone(), up.detach().cpu().clone()) for name, down, up in pairs}
 
     @torch.no_grad()
     def load_factors(self, factors: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-        """Take the weights that `factors` gave."""
+        """Load weights from `factors`."""
         for name, down, up in zip(self.names, self.downs, self.ups):
             down.copy_(factors[name][0])
             up.copy_(factors[name][1])
@@ -87,8 +87,8 @@ class TrainableLora(nn.Module):
 def target_layers(denoiser: nn.Module, suffixes: Sequence[str], rank: int) -> dict[str, nn.Module]:
     """The linear layers and convolutions of a denoiser whose names end in one of `suffixes`.
 
-    Of ALL_LAYERS, those that are smaller than the rank are left out, such as the last one of Stable Diffusion, with its four rows.
-    Raises RethinkError for a rank that is larger than one of the others, or than all.
+    With ALL_LAYERS, layers smaller than the rank are left out, such as Stable Diffusion's last one, with its four rows. Raises
+    RethinkError for a rank larger than the smallest named layer, or, with ALL_LAYERS, larger than the largest.
     """
     ends = tuple(f".{suffix}" if suffix else "" for suffix in suffixes)
     found = {

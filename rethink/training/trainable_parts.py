@@ -1,4 +1,4 @@
-"""A model through which gradients can flow, though its weights were made for inference alone."""
+"""Letting gradients flow through a model whose weights were created in inference mode."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 @contextmanager
 def trainable_parts(module: nn.Module) -> Iterator[None]:
-    """Within it gradients can flow through `module`, whose own weights get none: inference mode is off, and weights that were
-    made in it are replaced, as autograd refuses them."""
+    """Within this context, gradients flow through `module`, but its own weights get none: inference mode is off, and weights that
+    were created in it are replaced, since autograd refuses them."""
     with torch.inference_mode(False), torch.enable_grad():
         make_trainable(module)
         asked = [weight for weight in module.parameters() if weight.requires_grad]
@@ -25,8 +25,8 @@ def trainable_parts(module: nn.Module) -> Iterator[None]:
 
 
 def make_trainable(module: nn.Module) -> None:
-    """Replace tensors that were made in inference mode by others in the same memory: weights, buffers, and what parts have
-    computed and remember. Quantized weights stay: gradients pass through their layers as they are."""
+    """Replace tensors that were created in inference mode by others in the same memory: weights, buffers, and values cached by
+    modules. Quantized weights stay, since gradients can pass through their layers."""
     for part in module.modules():
         for name, weight in part._parameters.items():
             if weight is not None and weight.is_inference() and not _is_quantized(weight):
@@ -38,18 +38,18 @@ def make_trainable(module: nn.Module) -> None:
             if isinstance(value, Tensor) and value.is_inference():
                 vars(part)[name] = _for_autograd(value)
         for method in vars(type(part)).values():
-            if hasattr(method, "cache_clear"):  # places of tokens, in Qwen-Image
+            if hasattr(method, "cache_clear"):  # token positions, in Qwen-Image
                 method.cache_clear()
 
 
 def _is_quantized(weight: nn.Parameter) -> bool:
-    """Whether it is a parameter of a kind of its own, as those of bitsandbytes are: a plain one in its place would lack the
-    scales that it carries. Tensors of a kind of their own (torchao's) take them along when they are cloned."""
+    """Whether a weight has its own parameter class, as in bitsandbytes: a plain parameter in its place would lack its scales. Tensors
+    with their own class (torchao) keep their scales when cloned."""
     return type(weight) is not nn.Parameter and issubclass(type(weight), nn.Parameter)
 
 
 def _for_autograd(tensor: Tensor) -> Tensor:
-    """The same tensor in the same memory, for autograd to keep; a copy where it is of a kind of its own."""
+    """The same tensor in the same memory, usable by autograd; a copy if it has its own class or layout."""
     if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided:
         return tensor.clone()
     place = tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride()

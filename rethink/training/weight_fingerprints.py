@@ -1,4 +1,4 @@
-"""What tells models of the same name apart: names, shapes, formats and some numbers of their weights."""
+"""Fingerprints to tell models of the same name apart: from names, shapes, formats and a few values of their weights."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-SOME = 32  # numbers of every weight
+SOME = 32  # values per weight
 
 
 def fingerprint_weights(module: nn.Module) -> str:
-    """The same for the same weights in the same format, now and after a restart, on whatever device they lie."""
+    """A fingerprint that is the same for the same weights in the same format, across restarts and devices."""
     digest = hashlib.blake2b(digest_size=16)
     for place, part in module.named_modules():
         for name, weight in part.named_parameters(recurse=False):
-            kind = type(weight).__name__  # quantized ones may have classes of their own
+            kind = type(weight).__name__  # quantized weights may have their own classes
             digest.update(f"{place}.{name} {kind} {weight.dtype} {tuple(weight.shape)}".encode())
             digest.update(_some_numbers(_offloaded(part, name) if weight.is_meta else weight.data))
     return digest.hexdigest()
 
 
 def _some_numbers(values: Tensor) -> bytes:
-    if type(values) is not Tensor:  # a quantized one, of which not every kind can be cut
+    if type(values) is not Tensor:  # quantized; not every kind can be sliced
         values = values.dequantize()
-    some = torch.atleast_1d(values)[:SOME].flatten()[:SOME]  # without a copy of the whole where channels come last
+    some = torch.atleast_1d(values)[:SOME].flatten()[:SOME]  # avoids copying the whole in channels-last layout
     return some.float().cpu().numpy().tobytes()
 
 
 def _offloaded(part: nn.Module, name: str) -> Tensor:
-    """A weight that accelerate brings to the device only while its layer computes; none of it where it is not kept."""
+    """A weight that accelerate moves to the device only while its layer computes; an empty tensor if it is not found."""
     hook = getattr(part, "_hf_hook", None)
     maps = [getattr(each, "weights_map", None) for each in getattr(hook, "hooks", (hook,))]
     return next((weights[name] for weights in maps if weights is not None), torch.empty(0))

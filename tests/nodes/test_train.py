@@ -86,7 +86,7 @@ def test_previews_by_another_editor_have_the_device_while_they_are_made(train, p
     shutil.copytree(miniature, models.diffusers / "other")
     other = part("nodes.comfy.memory").load_editor("other", "auto", "none")
     _, _, report = train(previews=1, preview_editor=other)
-    assert "The previews are edits of other." in report
+    assert "The previews were made by other." in report
     loads = [patcher() for patcher in model_management.loaded]
     assert part("nodes.comfy.memory")._patchers[other] in loads
     (shown,) = train.ui["rethink_training"]

@@ -109,7 +109,7 @@ def test_reinforcement_edits_and_judges_on_the_node(train, part, monkeypatch, re
     few = {"steps": 1, "prompts": 1, "rollouts": 2, "batch": 2, "answer_tokens": 2, "hold_out": 0, "time_limit": 60.0}
     trained, report = train("grpo", editor=editor, judge=judge, **{**few, "lora_rank": 2, "precision": "no"})
     assert editor.calls and judge.chat.asked and trained.chat.name == "taught/mine"
-    assert "over all steps busy " in report and "policy " in report
+    assert "over all steps: busy " in report and "policy " in report
     (work,) = (results.output / "rethink" / "training").iterdir()
     record = json.loads((work / "log.jsonl").read_text(encoding="utf-8"))
     assert record["failed_edits"] == record["failed_judgments"] == 0 and record["reward"] is not None
@@ -171,9 +171,9 @@ def test_a_thinker_without_weights_here_is_refused(train, RethinkError):
 def test_mistakes_are_named_by_the_inputs_own_names(train, models, RethinkError):
     for options, why in (
         ({"name": "../mine"}, "^name: .*use, for example, my-thinker"),
-        ({"name": "owner/mini"}, "^name: .* is the thinker that is trained"),
+        ({"name": "owner/mini"}, "^name: .* is the thinker to start from"),
         ({"folder": "output/gone"}, "^folder: there is no"),
-        ({"folder": "input"}, "^folder: there is no recorded run in .*input or below"),
+        ({"folder": "input"}, "^folder: there are no recorded runs in .*input or below"),
         ({"batch": 0}, r"^method\.batch: expected 1"),
     ):
         with pytest.raises(RethinkError, match=why):

@@ -40,13 +40,13 @@ def progress_of(part, run):
 def test_pages_hear_of_every_stage(part, monitor, run, progress_of, monkeypatch):
     monkeypatch.setattr(monitor, "EVENT_SECONDS", 0)
     with monitor.LiveTraining("6") as live:
-        live.on_progress(part("rethink.progress").JobProgress(1, 9, "1 of 9 pairs in latents"))
+        live.on_progress(part("rethink.progress").JobProgress(1, 9, "1 of 9 pairs encoded"))
         live.on_progress(progress_of([0.5]))
         live.on_progress(progress_of([0.5, 0.3], phase="trying it"))
         assert [each["line"] for each in monitor.running("client")] == ["trying it"]
         assert monitor.running("another") == []
     first, second, third, last = events("training")
-    assert first["view"] is None and first["run"] is None and first["line"] == "1 of 9 pairs in latents"
+    assert first["view"] is None and first["run"] is None and first["line"] == "1 of 9 pairs encoded"
     assert second["line"] == "" and second["view"]["curves"]["raw"] == [[1, 0.5]]
     assert second["run"] == {"filename": "training.json", "subfolder": "rethink/training/mine-01", "type": "output"}
     assert third["line"] == "trying it" and third["view"]["samples_per_second"] == 1

@@ -65,7 +65,7 @@ def test_losses_and_pictures_are_on_the_node_and_again_after_a_reload(server, pa
     assert "★ best" in page.inner_text(".rethink-save") and "of the change" in page.inner_text(".rethink-save")
     assert page.locator(".rethink-dot").count() == 3
     texts = page.evaluate("rethinkTexts")
-    assert "in latents" in texts and "left" in texts, "it was told live"
+    assert "pairs encoded" in texts and "left" in texts, "it was told live"
 
     own = page.locator(".rethink-row", has_text="make the background navy")
     assert own.locator("img[src]").count() == 3 and not own.get_by_text("target").is_visible(), (

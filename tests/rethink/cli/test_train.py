@@ -51,7 +51,7 @@ def test_previews_by_another_editor(editor, rethink, tmp_path):
     command = "train-lora", store.folder, "-o", tmp_path / "learned.safetensors"
     done = rethink(*command, *few, *small, "--preview-editor", other)
     assert done.returncode == 0, done.stderr
-    assert "The previews are edits of other." in done.stdout
+    assert "The previews were made by other." in done.stdout
     done = rethink(*command, *few, *small, "--seed", 1, "--preview-editor", editor)
     assert done.returncode == 0 and "The previews" not in done.stdout, "it is the one that learns, and is loaded once"
 

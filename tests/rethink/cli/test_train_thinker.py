@@ -80,4 +80,4 @@ def test_help_gives_the_defaults_of_both_methods(capfd):
     with pytest.raises(SystemExit):
         run_here(capfd, "train-thinker", "--help")
     text = " ".join(capfd.readouterr().out.split())
-    assert "2e-05 (sft), 2e-06 (grpo)" in text and "grpo: The reward as the paper of EditThinker says" in text
+    assert "2e-05 (sft), 2e-06 (grpo)" in text and "grpo: paper: the reward in the EditThinker paper" in text

@@ -15,7 +15,7 @@ def near(changed, kept=1.0, **more):
 
 def test_a_lower_loss_outweighs_every_preview():
     saves = [save(1, 0.4, near(0.9)), save(2, 0.3, near(0.1)), save(3, 0.35, near(0.9))]
-    assert choose_save(saves, 2) == (2, "the lowest loss on 2 held-out pairs, 0.30000, of 3 saves")
+    assert choose_save(saves, 2) == (2, "the lowest loss of 3 saves on 2 held-out pairs (0.30000)")
 
 
 def measured(step, losses):
@@ -29,7 +29,7 @@ def test_of_losses_that_are_not_told_apart_the_newest():
     saves = [measured(1, lowest), measured(2, close), measured(3, worse)]
     assert choose_save(saves, 4) == (
         2,
-        "of the 2 saves whose loss on 4 held-out pairs is close to the lowest (0.40000), the newest",
+        "the newest of the 2 saves whose loss on 4 held-out pairs is close to the lowest (0.40000)",
     )
 
 
@@ -78,7 +78,7 @@ def test_a_record_that_has_the_means_alone_goes_by_them():
 def test_a_thinker_outweighs_time():
     saves = [save(1, 0.3, near(0.2, thinker=7.25)), save(2, 0.301, near(0.9, thinker=4.0))]
     best, why = choose_save(saves, 2)
-    assert best == 1 and why.endswith("the one that the thinker scores highest (7.2 of 10)")
+    assert best == 1 and why.startswith("the one with the highest thinker score (7.2 of 10)")
 
 
 def test_a_thinker_that_answered_for_some_saves_only_decides_nothing():

@@ -169,7 +169,7 @@ def test_no_trajectory_to_learn_from_is_said(tmp_path):
     with pytest.raises(RethinkError, match="none of the 1 trajectories"):
         data.from_folders([tmp_path])
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(RethinkError, match="there is no recorded run in .*pictures or below"):
+    with pytest.raises(RethinkError, match="there are no recorded runs in .*pictures or below"):
         data.from_folders([tmp_path / "pictures"])
 
 

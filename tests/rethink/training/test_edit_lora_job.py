@@ -186,14 +186,14 @@ def test_images_that_go_in_the_midst_of_it_are_left_out_and_named(editor, tmp_pa
 
     report = make_job(tmp_path, store, steps=2, save_every=1, previews=2).run(editor, lose)
     assert report.record.step == 2 and report.record.skipped == tuple(gone)
-    assert f"Left out, as their files were gone: {', '.join(gone)}." in str(report)
+    assert f"Left out because their files are missing: {', '.join(gone)}." in str(report)
 
 
 def test_a_second_process_does_not_train_the_same_run(editor, store, tmp_path):
     job, found = make_job(tmp_path, store, steps=1), []
 
     def again(progress):
-        with pytest.raises(RethinkError, match="another process is training learned-.* at this moment"):
+        with pytest.raises(RethinkError, match="another process is training learned-.* right now"):
             job.run(editor)
         found.append(progress)
 
@@ -212,7 +212,8 @@ def test_an_output_that_is_locked_is_said_and_the_lora_kept(editor, store, tmp_p
 
     monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(
-        RethinkError, match="output: .* cannot be replaced .*; close what reads it.* is kept: .*step-000001"
+        RethinkError,
+        match="output: .* cannot be replaced .*; close the program that has it open.* is kept: .*step-000001",
     ):
         job.run(editor)
 
@@ -230,7 +231,7 @@ def test_a_disk_that_is_full_leaves_the_save_before(editor, store, tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr("safetensors.torch.save_file", fill)
         with pytest.raises(
-            RethinkError, match="folder: .* cannot be written .*No space left.* goes on from its newest save"
+            RethinkError, match="folder: .* cannot be written .*No space left.* resume from the newest save"
         ):
             job.run(editor)
     run = next((tmp_path / "runs").glob("learned-*"))
@@ -333,7 +334,9 @@ def test_a_loss_that_is_no_number_ends_it_and_keeps_what_was_good(editor, store,
         return loss(objective, batch, generator) * (float("nan") if len(calls) > 4 else 1)
 
     monkeypatch.setattr(LoraObjective, "loss", poisoned)
-    with pytest.raises(RethinkError, match="not a number at step 5, with the pairs 0000.*What was good is kept"):
+    with pytest.raises(
+        RethinkError, match="not a number at step 5, with the pairs 0000.*The best weights so far are kept"
+    ):
         job.run(editor)
     assert all(torch.isfinite(weight).all() for weight in load_file(job.output).values())
 
@@ -342,7 +345,9 @@ def test_numbers_that_are_none_on_a_held_out_pair_are_said(editor, store, tmp_pa
     job = make_job(tmp_path, store, steps=4, save_every=2)
     with monkeypatch.context() as patch:
         patch.setattr(LoraObjective, "held_out_losses", lambda *_: [float("nan"), 0.1])
-        with pytest.raises(RethinkError, match="not a number at step 2, with the pairs 0000.*What was good is kept"):
+        with pytest.raises(
+            RethinkError, match="not a number at step 2, with the pairs 0000.*The best weights so far are kept"
+        ):
             job.run(editor)
     encode = EditModel.encode
 
@@ -352,7 +357,7 @@ def test_numbers_that_are_none_on_a_held_out_pair_are_said(editor, store, tmp_pa
         return example
 
     monkeypatch.setattr(EditModel, "encode", broken)
-    with pytest.raises(RethinkError, match="pairs: 0000.*: its latents are no numbers; load the editor with bf16"):
+    with pytest.raises(RethinkError, match="pairs: 0000.*: its latents are not finite; load the editor in bf16"):
         make_job(tmp_path / "other", store).run(editor)
 
 
@@ -380,7 +385,9 @@ def test_what_cannot_be_trained_is_said_before_any_work(editor, store, root, tmp
 
 def test_layers_smaller_than_the_rank_are_named_in_the_report(editor, store, tmp_path):
     report = make_job(tmp_path, store, layers="all", rank=5, steps=1).run(editor)
-    assert report.check.matched and "Not learned, as they are smaller than the rank: conv_out." in str(report)
+    assert report.check.matched and "Layers not trained because they are smaller than the rank: conv_out." in str(
+        report
+    )
     assert "Not learned" not in str(make_job(tmp_path / "small", store, layers="all", rank=4, steps=1).run(editor))
 
 

@@ -39,7 +39,7 @@ def test_a_target_of_the_same_shape_is_scaled_and_another_is_refused(editor):
         model.encode(source, torch.rand(1, 80, 112, 3), "x").target.shape
         == model.encode(source, source, "x").source.shape
     )
-    with pytest.raises(RethinkError, match="56 × 40 pixels and its target 56 × 56"):
+    with pytest.raises(RethinkError, match="56 × 40 pixels, but its target 56 × 56"):
         model.encode(source, torch.rand(1, 56, 56, 3), "x")
 
 
@@ -95,7 +95,7 @@ def test_half_precision_that_cannot_be_raised_is_refused_as_gradients_would_vani
     monkeypatch.setattr("rethink.training.edit_model.can_be_raised", lambda denoiser: False)
     with pytest.raises(
         RethinkError,
-        match="is in fp16, in which gradients vanish; choose bf16 or fp32 as the dtype of Load Editor, or with --dtype",
+        match="is in fp16, where gradients vanish; choose bf16 or fp32 as the dtype of Load Editor, or with --dtype",
     ):
         EditModel(editor_miniatures.opened("instruct_pix2pix", root, dtype="fp16"))
 

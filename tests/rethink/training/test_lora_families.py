@@ -15,7 +15,8 @@ def test_every_row_is_of_a_family_of_editors():
 
 def test_a_family_without_a_trainer_is_named():
     with pytest.raises(
-        RethinkError, match="no trainer for JoyImage-Edit yet; choose an editor of one of instruct_pix2pix"
+        RethinkError,
+        match="no trainer for JoyImage-Edit yet; choose an editor of one of these families: instruct_pix2pix",
     ):
         trained_family("joyimage_edit", "JoyImage-Edit")
 

@@ -24,14 +24,14 @@ def make_lora():
 def test_the_best_save_is_chosen_by_the_evidence():
     saves = (Save(1, "1", 0.5, 0.4), Save(2, "2", 0.4, 0.3), Save(3, "3", 0.1, 0.35), Save(4, "4", 0.1, None))
     best = replace(RECORD, saves=saves).choose_best()
-    assert best.best == 2 and best.why == "the lowest loss on 2 held-out pairs, 0.30000, of 3 saves"
+    assert best.best == 2 and best.why == "the lowest loss of 3 saves on 2 held-out pairs (0.30000)"
 
 
 def test_a_held_out_pair_whose_files_were_gone_is_none_of_those_that_were_measured():
     lowest, worse = (0.1, 0.1, 0.1, 0.1), (0.101, 0.103, 0.103, 0.101)  # two pairs at two times each
     saves = (Save(1, "1", 0.5, 0.1, losses=lowest), Save(2, "2", 0.4, 0.102, losses=worse))
     record = replace(RECORD, held_out=("a", "b", "c", "d"), skipped=("b", "c", "of training"), saves=saves)
-    assert record.choose_best().why == "the lowest loss on 2 held-out pairs, 0.10000, of 2 saves"
+    assert record.choose_best().why == "the lowest loss of 2 saves on 2 held-out pairs (0.10000)"
 
 
 def test_a_record_is_read_again_and_one_of_before_too(tmp_path):
@@ -69,7 +69,7 @@ def test_a_state_comes_back_whole(tmp_path):
         steps.step()
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(lora.parameters(), other.parameters()))
     (tmp_path / "state.safetensors").write_bytes(b"torn")
-    with pytest.raises(RethinkError, match="cannot be read .*; remove it to train anew"):
+    with pytest.raises(RethinkError, match="cannot be read .*; remove it to start over"):
         run.read_state(other, again)
 
 

@@ -21,7 +21,7 @@ def test_pairs_that_show_their_edit_are_fine(pairs):
 
 
 def test_swapped_ones_are_said(pairs):
-    with pytest.raises(RethinkError, match="^pairs: in 4 of 4 pairs that says has looked at, “make it red” leads from"):
+    with pytest.raises(RethinkError, match="^pairs: in 4 of 4 pairs that says looked at, “make it red” leads from"):
         check_sides(pairs, thinker(*[said(1, 8), said(9, 8)] * 4))
 
 

@@ -74,7 +74,7 @@ def test_the_distilled_editor_shows_what_its_base_learns(base, distilled, store,
     for editor, file in ((distilled, pair.base), (changed, newest.previews[0])):
         edit = editor.edit(editor.prepare(source), [pair.instruction], [0])
         assert torch.allclose(edit, load_image(report.folder / file), atol=1 / 255)
-    assert f"The previews are edits of {distilled.name}." in str(report) and "The previews are" not in str(plain)
+    assert f"The previews were made by {distilled.name}." in str(report) and "The previews are" not in str(plain)
     assert f"by {distilled.name}" in (report.folder / "report.html").read_text(encoding="utf-8")
     assert LoraRun(report.folder).read_record().preview_editors == distilled.name
 
@@ -98,7 +98,9 @@ def test_a_run_that_is_done_says_that_its_previews_are_not_made_anew(base, disti
     assert not first.note and not job.run(base).note
     again = with_previews_of(job, distilled).run(base)
     assert again.record.saves == first.record.saves
-    assert str(again).endswith(f"stay as they are; with more steps, or another seed, {distilled.name} makes them.")
+    assert str(again).endswith(
+        f"stay as they are; train more steps or choose another seed to have {distilled.name} make them."
+    )
     assert not with_previews_of(replace(job, settings=replace(job.settings, steps=3)), distilled).run(base).note
 
 

@@ -59,4 +59,4 @@ def test_a_png_is_whole_to_its_end_alone(tmp_path):
 
 def test_what_is_left_out_is_said():
     assert describe_left_out(0) == ""
-    assert describe_left_out(2) == "2 runs left out: damaged, not ended, or without an instruction that can be read."
+    assert describe_left_out(2) == "2 runs left out: damaged, unfinished, or without a readable instruction."

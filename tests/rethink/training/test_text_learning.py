@@ -160,7 +160,7 @@ def test_lost_text_is_not_read_as_other_words(editor):
 @pytest.mark.parametrize("kind", ["instruct_pix2pix_xl", "flux_kontext"])
 def test_other_text_encoders_are_refused_before_any_work(kind, tmp_path):
     editor = editor_miniatures.opened_or_skipped(kind, tmp_path)
-    with pytest.raises(RethinkError, match="^text_encoder: that of .* does not learn; leave it off"):
+    with pytest.raises(RethinkError, match="^text_encoder: that of .* cannot be trained; leave it off"):
         make_job(tmp_path, write_pairs(tmp_path / "pairs", 4), text_encoder=True).run(editor)
 
 

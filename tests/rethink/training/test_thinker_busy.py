@@ -95,7 +95,7 @@ def test_on_a_gpu_it_is_the_time_without_waiting_for_servers(monkeypatch, clock)
     counts = {"editor_seconds": 2.0, "judge_seconds": 0.0, "servers_seconds": 3.0}
     found = busy_shares(counts, 9.0, 10.0)
     assert found == {"editor": 0.2, "judge": 0.0, "policy": 0.4, "servers": 0.3}
-    words = "busy 60% of the time: editor 20%, judge 0%, policy 40%; 30% of the time waiting for servers"
+    words = "busy 60% of the time: editor 20%, judge 0%, policy 40%; waiting for servers 30% of the time"
     assert describe_busy(found) == words
 
 

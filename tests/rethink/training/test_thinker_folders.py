@@ -34,12 +34,12 @@ def thinker(tmp_path):
 
 def test_no_model_is_written_over_that_was_not_trained_here(thinker, tmp_path):
     check_output(tmp_path / "new", thinker)
-    with pytest.raises(RethinkError, match="is the thinker that is trained"):
+    with pytest.raises(RethinkError, match="is the thinker to start from"):
         check_output(thinker, thinker)
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(RethinkError, match="^output: .*not trained by Rethink; choose another place"):
+    with pytest.raises(RethinkError, match="^output: .*not trained by Rethink; choose another folder"):
         check_output(other, thinker)
     mark_trained(other, thinker)
     check_output(other, thinker)
@@ -49,7 +49,9 @@ def test_no_model_is_written_over_that_was_not_trained_here(thinker, tmp_path):
         (runs / name).touch()
     check_output(runs, thinker)
     (runs / "a").mkdir()
-    with pytest.raises(RethinkError, match="^output: .*runs holds other files than a thinker's; choose a new folder"):
+    with pytest.raises(
+        RethinkError, match="^output: .*runs contains files that are not a thinker's; choose a new folder"
+    ):
         check_output(runs, thinker)
     assert json.loads((other / MARK).read_text(encoding="utf-8")) == {
         "trained_from": "thinker",

@@ -63,8 +63,8 @@ def test_from_runs_to_a_folder_that_opens(runs, tmp_path, trained):
     (task,) = trained
     assert lines == [
         "10 questions to learn from; 1 task held out",
-        "prompts: 10 a step, as there are no more",
-        f"a table and answers to read, of every save: {task.work / PAGE}",
+        "prompts: only 10 per step, since there are no more questions",
+        f"report, updated at every save: {task.work / PAGE}",
     ]
     assert (len(task.steps), len(task.held_out), task.config.prompts) == (10, 1, 10)
     assert task.rollouts.settings.steps == 1 and task.rollouts.seed == 3 and task.template == TEMPLATE
@@ -75,7 +75,7 @@ def test_from_runs_to_a_folder_that_opens(runs, tmp_path, trained):
         f"thinker → {tmp_path / 'out'}",
         "before: 25% of 4 held-out tasks done, in 3.0 turns",
         "after 50 steps, the best: 75% of 4 held-out tasks done, in 2.0 turns",
-        f"over all steps {describe_busy(BUSY)}",
+        f"over all steps: {describe_busy(BUSY)}",
     ]
     assert (tmp_path / "out" / MARK).is_file()
 
@@ -85,18 +85,15 @@ def test_that_nothing_can_be_held_out_is_said(tmp_path, trained):
     for hold_out, said in ((2, True), (0, False)):
         lines = []
         job(tmp_path / "runs", tmp_path, hold_out=hold_out).run(Painter(), Thinker(PromptJudge()), lines.append)
-        assert any(line.startswith("hold_out: none of so few images") for line in lines) == said
+        assert any(line.startswith("hold_out: there are too few images") for line in lines) == said
 
 
 def test_runs_that_are_left_out_are_said(runs, tmp_path, trained):
     write_trajectory(runs / "unfinished", (2, 9), "")
     lines = []
     report = job(runs, tmp_path).run(Painter(), Thinker(PromptJudge()), lines.append)
-    assert "1 run left out: damaged, not ended, or without an instruction that can be read." in lines
-    assert (
-        str(report).splitlines()[-1]
-        == "1 run left out: damaged, not ended, or without an instruction that can be read."
-    )
+    assert "1 run left out: damaged, unfinished, or without a readable instruction." in lines
+    assert str(report).splitlines()[-1] == "1 run left out: damaged, unfinished, or without a readable instruction."
 
 
 def test_a_judge_that_is_the_thinker_itself_is_said(runs, tmp_path, trained):
@@ -160,7 +157,7 @@ def test_mistakes_are_said_before_any_work(runs, tmp_path, trained):
     with pytest.raises(RethinkError, match="template"):
         GRPOJob(tmp_path, (runs,), tmp_path / "out", template="no slots")
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
-    with pytest.raises(RethinkError, match="output: .* is the thinker that is trained"):
+    with pytest.raises(RethinkError, match="output: .* is the thinker to start from"):
         replace(job(runs, tmp_path), output=tmp_path / "thinker").run(Painter(), judge)
     with pytest.raises(RethinkError, match="output"):
         replace(job(runs, tmp_path), output=tmp_path / "file").run(Painter(), judge)
@@ -232,4 +229,4 @@ def test_what_ends_one_process_ends_the_other_too(runs, tmp_path, babble, monkey
     assert run_together(run, 2) == [0, 0]
     first, second = ((tmp_path / f"{rank}.txt").read_text(encoding="utf-8") for rank in range(2))
     assert second.startswith("editor, judge: nothing could be edited and judged") and "nobody listens" in second
-    assert first == f"process 1 of 2 has failed: {second}"
+    assert first == f"process 1 of 2 failed: {second}"

@@ -46,8 +46,8 @@ def test_a_step_is_one_line_and_one_record(log, tmp_path):
     write(log, 1)
     (record,) = [json.loads(line) for line in (tmp_path / LOG).read_text(encoding="utf-8").splitlines()]
     assert log.lines == [
-        "step 1 of 9 · reward 0.300 (format 0.50, agreement 0.75) · 1 of 4 questions skipped, all answers alike · 2 without two rewards "
-        f"to compare · 3 answers without reward · 2 failed edits · 1 from memory · {describe_busy(record['busy'])} · editor: gone"
+        "step 1 of 9 · reward 0.300 (format 0.50, agreement 0.75) · 1 of 4 questions skipped, all rewards equal · 2 without two rewards "
+        f"to compare · 3 answers without reward · 2 failed edits · 1 from cache · {describe_busy(record['busy'])} · editor: gone"
     ]
     assert record["parts"] == {"format": 0.5, "agreement": 0.75}
     assert record["groups_skipped"] == 3 and record["groups_without_rewards"] == 2
@@ -78,7 +78,7 @@ def test_numbers_that_are_none_cost_no_record(log, tmp_path):
 def test_a_step_without_any_reward_has_none(log, tmp_path):
     log.add(GroupCounts(8, 1, 0, incomparable=1), [])
     log.write(1, {"reward": None}, 1.0, True)
-    assert "reward none · 0 of 1 questions skipped, all answers alike · 1 without two rewards" in log.lines[0]
+    assert "reward none · 0 of 1 questions skipped, all rewards equal · 1 without two rewards" in log.lines[0]
     assert "8 answers without reward" in log.lines[0]
     again = GRPOLog(tmp_path, Counted(), 9, print, after=1)
     assert log.never_rewarded and again.never_rewarded and again.note == "editor: gone"
@@ -93,7 +93,7 @@ def test_a_run_that_has_taught_nothing_says_so_at_its_end_also_when_it_went_on(l
         log.add(GroupCounts(0, 3, 2, incomparable=1), [Reward(0.5, {})])
         log.write(step, {"reward": 0.5}, float(step), True)
     again = GRPOLog(tmp_path, Counted(), 9, print, after=2)
-    assert log.warnings() == again.warnings() and "at none of 6 questions" in log.warnings()[0]
+    assert log.warnings() == again.warnings() and "any of the 6 questions" in log.warnings()[0]
     write(again, 3)  # one of its four was learned from
     assert not again.warnings()
 
@@ -114,7 +114,7 @@ def test_measurements_say_which_is_the_best(log, tmp_path):
     assert log.add_measurement(HeldOut(4, 0.7, 2.0, 10, reward=0.5))
     assert not log.add_measurement(HeldOut(8, 0.3, 2.0, 10, reward=0.6))
     assert log.lines[0] == "step 0: 50% of 10 held-out tasks done, in 2.0 turns · the best so far"
-    assert "none could be measured" in log.lines[1] and log.lines[-1].startswith("The reward goes up")
+    assert "none could be measured" in log.lines[1] and log.lines[-1].startswith("The reward is going up")
     save_file({"a": zeros(1)}, tmp_path / "best.safetensors", metadata=log.best_metadata())
     again = GRPOLog(tmp_path, Counted(), 9, print, after=4)
     again.read_best(tmp_path / "best.safetensors")
@@ -144,5 +144,5 @@ def test_what_did_not_happen_is_not_in_the_line():
     record = SimpleNamespace(failed_edits=0, failed_judgments=0, repeated=0, cached=0)
     values = vars(record) | {"step": 1, "reward": 1.0, "parts": {}, "groups": 2, "groups_skipped": 0, "note": "old"}
     values |= {"answers_without_reward": 0, "groups_without_rewards": 0, "busy": {"editor": 1.0}}
-    line = "step 1 of 2 · reward 1.000 · 0 of 2 questions skipped, all answers alike · busy 100% of "
+    line = "step 1 of 2 · reward 1.000 · 0 of 2 questions skipped, all rewards equal · busy 100% of "
     assert line_of(values, 2).startswith(line)

@@ -55,7 +55,7 @@ def test_a_row_says_what_its_steps_brought_and_what_was_measured_after_them(tmp_
         ["1–2", "0.400", "0.750", "0.500", "2 of 8", "4", "75% of 8 ★", "2.5"],
         ["3", "–", "–", "–", "1 of 4", "2", "25% of 8", "2.5"],
     ]  # fmt: skip
-    assert "busy 60% of " in page and "25% of the time waiting for servers" in page
+    assert "busy 60% of " in page and "waiting for servers 25% of the time" in page
 
 
 def test_samples_are_shown_the_newest_first_and_as_text_alone(tmp_path):

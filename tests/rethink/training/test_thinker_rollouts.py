@@ -184,7 +184,7 @@ def test_what_is_late_lets_nothing_begin_until_it_ends():
     limit, let_go, begun = TimeLimit(0.5), threading.Event(), []
     with pytest.raises(TimeoutError, match=r"took longer than 0\.5 seconds"):
         limit.call(lambda: let_go.wait(SOON))
-    with pytest.raises(TimeoutError, match="an earlier call has not ended yet"):
+    with pytest.raises(TimeoutError, match="an earlier call has not finished yet"):
         limit.call(lambda: begun.append("too early"))
     let_go.set()
     assert wait_until(lambda: _done_in_time(limit)) == "in time" and not begun

@@ -119,10 +119,10 @@ def test_the_job_ends_on_request_and_goes_on_with_what_was_learned(folder, tmp_p
     assert (work / "checkpoint-2" / "trainer_state.json").is_file() and not (tmp_path / "out" / "config.json").exists()
     lines, told = [], []
     report = job.run(lines.append, told.append)
-    left_out = "1 run left out: damaged, not ended, or without an instruction that can be read."
+    left_out = "1 run left out: damaged, unfinished, or without a readable instruction."
     assert lines[0] == f"3 conversations · {left_out}" and lines[1].startswith("step 3 of 3 · ") and len(lines) == 2
     assert (told[-1].done, told[-1].total) == (3, 3)
-    assert str(report) == f"thinker → {tmp_path / 'out'}\n3 conversations learned; {lines[-1]}\n{left_out}"
+    assert str(report) == f"thinker → {tmp_path / 'out'}\ntrained on 3 conversations; {lines[-1]}\n{left_out}"
     whole = replace(job, output=tmp_path / "whole")
     whole.run(lambda line: None)
     ours, theirs = (load_thinker(tmp_path / name, dtype="fp32").module.parameters() for name in ("out", "whole"))
@@ -234,7 +234,7 @@ def test_the_command_says_what_is_wrong(folder, tmp_path, capsys):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "llama-factory-sft.jsonl").touch()
     for arguments, message in (
-        ([folder, tmp_path, tmp_path / "out"], "there is no recorded run in"),
+        ([folder, tmp_path, tmp_path / "out"], "there are no recorded runs in"),
         ([folder, tmp_path / "other", tmp_path / "out"], "has llama-factory-sft.jsonl, but no trl-sft.jsonl"),
         ([folder, tmp_path, tmp_path / "out", "--template", tmp_path / "none.txt"], "template: "),
         ([folder, tmp_path, tmp_path / "out", "--template", tmp_path / "slotless.txt"], "template: "),

@@ -133,7 +133,7 @@ def test_a_reward_that_goes_up_while_success_goes_down_is_said():
     best = HeldOut(10, 0.8, 2.0, 10, reward=0.5)
     start = HeldOut(0, 0.5, 2.0, 10)
     fooled = HeldOut(20, 0.4, 2.0, 10, reward=0.7)
-    assert "0.500 → 0.700) while held-out success goes down (80% at step 10 → 40%)" in warn_of_reward(
+    assert "0.500 → 0.700) while held-out success is going down (80% at step 10 → 40%)" in warn_of_reward(
         [start, best, fooled]
     )
     assert "The thinker of step 10 is kept" in warn_of_reward([start, best, fooled])

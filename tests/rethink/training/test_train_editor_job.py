@@ -46,7 +46,7 @@ def test_no_other_model_is_replaced(tmp_path):
     file.touch()
     (model / "training.json").touch()  # as an editor that was trained here
     before = sorted(path for path in tmp_path.rglob("*"))
-    for output, why in ((model, "the model to start from"), (other, "not trained here"), (file, "not a folder")):
+    for output, why in ((model, "the model to start from"), (other, "not trained by Rethink"), (file, "not a folder")):
         with pytest.raises(RethinkError, match=f"^output: .* {why}"):
             TrainEditorJob(model, tmp_path / "pairs", output, 32, plan=PLAN).run(report=str)
     assert sorted(path for path in tmp_path.rglob("*")) == before
@@ -59,7 +59,9 @@ def test_a_rate_that_is_far_too_high_is_named_and_the_best_editor_is_kept(tmp_pa
     editor = tmp_path / "editor"
     TrainEditorJob(model, tmp_path / "pairs", editor, 32, plan=PLAN).run(report=str)
     plan = TrainConfig(**{**vars(PLAN), "steps": 12, "learning_rate": 1.0})
-    with pytest.raises(RethinkError, match=f"^learning_rate: the loss .* a tenth .*What was good is kept: {editor}[.]"):
+    with pytest.raises(
+        RethinkError, match=f"^learning_rate: the loss .* a tenth .*The best weights so far are kept: {editor}[.]"
+    ):
         TrainEditorJob(model, tmp_path / "pairs", editor, 32, plan=plan).run(report=str)
     record = json.loads((editor / "training" / "training.json").read_text())
     assert record["best"] >= 2 and "learning_rate" in record["stopped"]
@@ -80,5 +82,5 @@ def test_an_image_that_goes_in_the_midst_is_left_out_and_said(tmp_path, monkeypa
     monkeypatch.setattr(EditorWatch, "go_on", lose)
     job = TrainEditorJob(model, tmp_path / "pairs", tmp_path / "editor", 32, plan=PLAN)
     job.run(report=lines.append)
-    assert lines[-1] == f"Left out, as their files were gone: {gone.id}."
-    assert f"{gone.id}: their files were gone" in job.report.read_text(encoding="utf-8")
+    assert lines[-1] == f"Left out because their files are missing: {gone.id}."
+    assert f"{gone.id}: their files are missing" in job.report.read_text(encoding="utf-8")

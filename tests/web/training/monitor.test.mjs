@@ -31,8 +31,8 @@ function send(view, more = {}) {
 
 test("a node says what will be there, then what it is at, then the numbers", () => {
   assert.match(textOf(".rethink-empty"), /appear here/);
-  send(null, { line: "3 of 9 pairs in latents", run: null });
-  assert.equal(textOf(".rethink-line-now"), "3 of 9 pairs in latents");
+  send(null, { line: "3 of 9 pairs encoded", run: null });
+  assert.equal(textOf(".rethink-line-now"), "3 of 9 pairs encoded");
   assert.equal(textOf(".rethink-empty"), "");
   send(training());
   assert.match(textOf(".rethink-numbers"), /^step40 of 100loss0\.3/);
