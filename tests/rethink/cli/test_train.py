@@ -77,7 +77,7 @@ def test_two_folders_of_images_are_trained_on_as_they_are(editor, rethink, tmp_p
     folders = [tmp_path / "before", "--after", tmp_path / "after", "--instruction", "make it red"]
     done = rethink("train-lora", *folders, "-o", tmp_path / "learned.safetensors", *few)
     assert done.returncode == 0, done.stderr
-    assert "Learned from 3 pairs" in done.stdout
+    assert "Trained on 3 pairs" in done.stdout
     read = PairStore.open_existing(tmp_path / "learned-training" / "pairs")
     assert {pair.instruction for pair in read} == {"make it red"}
 

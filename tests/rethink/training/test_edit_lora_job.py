@@ -212,8 +212,7 @@ def test_an_output_that_is_locked_is_said_and_the_lora_kept(editor, store, tmp_p
 
     monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(
-        RethinkError,
-        match="output: .* cannot be replaced .*; close the program that has it open.* is kept: .*step-000001",
+        RethinkError, match="output: .* cannot be replaced .*; close the program.* is kept: .*step-000001"
     ):
         job.run(editor)
 
@@ -334,9 +333,7 @@ def test_a_loss_that_is_no_number_ends_it_and_keeps_what_was_good(editor, store,
         return loss(objective, batch, generator) * (float("nan") if len(calls) > 4 else 1)
 
     monkeypatch.setattr(LoraObjective, "loss", poisoned)
-    with pytest.raises(
-        RethinkError, match="not a number at step 5, with the pairs 0000.*The best weights so far are kept"
-    ):
+    with pytest.raises(RethinkError, match="not a number at step 5, with the pairs 0000.*weights so far are kept"):
         job.run(editor)
     assert all(torch.isfinite(weight).all() for weight in load_file(job.output).values())
 
@@ -345,9 +342,7 @@ def test_numbers_that_are_none_on_a_held_out_pair_are_said(editor, store, tmp_pa
     job = make_job(tmp_path, store, steps=4, save_every=2)
     with monkeypatch.context() as patch:
         patch.setattr(LoraObjective, "held_out_losses", lambda *_: [float("nan"), 0.1])
-        with pytest.raises(
-            RethinkError, match="not a number at step 2, with the pairs 0000.*The best weights so far are kept"
-        ):
+        with pytest.raises(RethinkError, match="not a number at step 2, with the pairs 0000.*weights so far are kept"):
             job.run(editor)
     encode = EditModel.encode
 
@@ -385,10 +380,10 @@ def test_what_cannot_be_trained_is_said_before_any_work(editor, store, root, tmp
 
 def test_layers_smaller_than_the_rank_are_named_in_the_report(editor, store, tmp_path):
     report = make_job(tmp_path, store, layers="all", rank=5, steps=1).run(editor)
-    assert report.check.matched and "Layers not trained because they are smaller than the rank: conv_out." in str(
-        report
+    assert report.check.matched and "Layers not trained because they are smaller than the rank: conv_out" in str(report)
+    assert "Layers not trained" not in str(
+        make_job(tmp_path / "small", store, layers="all", rank=4, steps=1).run(editor)
     )
-    assert "Not learned" not in str(make_job(tmp_path / "small", store, layers="all", rank=4, steps=1).run(editor))
 
 
 def test_weights_made_in_inference_mode_are_trained_over(store, tmp_path):

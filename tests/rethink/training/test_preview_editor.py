@@ -74,7 +74,7 @@ def test_the_distilled_editor_shows_what_its_base_learns(base, distilled, store,
     for editor, file in ((distilled, pair.base), (changed, newest.previews[0])):
         edit = editor.edit(editor.prepare(source), [pair.instruction], [0])
         assert torch.allclose(edit, load_image(report.folder / file), atol=1 / 255)
-    assert f"The previews were made by {distilled.name}." in str(report) and "The previews are" not in str(plain)
+    assert f"The previews were made by {distilled.name}." in str(report) and "The previews were" not in str(plain)
     assert f"by {distilled.name}" in (report.folder / "report.html").read_text(encoding="utf-8")
     assert LoraRun(report.folder).read_record().preview_editors == distilled.name
 
