@@ -107,11 +107,11 @@ def _oom_guard(settings: LoraSettings, model: EditModel) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        lower = [f"batch (it is {settings.batch}; accumulate does the same)"] if settings.batch > 1 else []
+        lower = [f"a lower batch (it is {settings.batch}; raise accumulate instead)"] if settings.batch > 1 else []
         lower += [model.memory_advice]
-        lower += ["optimizer (adamw 8-bit)"] if settings.optimizer == "adamw" else []
-        lower += [f"rank (it is {settings.rank})"] + (["layers (family)"] if settings.layers == "all" else [])
+        lower += ["optimizer adamw 8-bit"] if settings.optimizer == "adamw" else []
+        lower += [f"a lower rank (it is {settings.rank})"] + (["layers family"] if settings.layers == "all" else [])
         raise OutOfMemoryError(
-            f"editor: {model.editor.name} ran out of memory on {model.editor.device} during training; change, in this order: "
+            f"editor: {model.editor.name} ran out of memory on {model.editor.device} during training; try, in this order: "
             f"{'; '.join(lower)}."
         ) from None

@@ -74,7 +74,7 @@ class LoraExamples:
             found = {self.training[index].id: example for index, example in examples.items() if example is not None}
             if found:
                 return self._join(list(found.values())), list(found)
-        raise RethinkError(f"folder: the latents in {self.cache.folder} are missing; start again to encode them again.")
+        raise RethinkError(f"folder: the latents in {self.cache.folder} are missing; start again to re-encode them.")
 
     @property
     def most_references(self) -> int:

@@ -120,8 +120,8 @@ class LoraSettings:
     )
     hold_outside: float = option(
         0.0,
-        "How firmly the area that the edit does not change is held to what the editor predicts without the LoRA. Takes time. "
-        "0: off.",
+        "How firmly the area that the edit does not change is held to what the editor predicts without the LoRA. Makes training "
+        "slower. 0: off.",
         low=0.0,
         high=100.0,
         step=0.1,
@@ -182,7 +182,7 @@ class LoraSettings:
 
     megapixels: float = option(
         0.0,
-        "Image size to train at. Smaller takes less memory and time than the size that the editor was made for, but edits are "
+        "Image size to train at. Smaller takes less memory and time than the size the editor was made for, but edits are "
         "best at sizes that it has learned. Previews keep the size of edits. 0: the size of edits.",
         low=0.0,
         high=1.0,
