@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and lock files that one process holds."""
+"""Files that appear whole or not at all, and lock files that only one process can hold."""
 
 import errno
 import os
@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 from .errors import RethinkError, reason_of
 
-# Seconds before another attempt at moving something into its place: elsewhere what is refused is refused for good.
+# Seconds before each new attempt at moving something into place. Elsewhere a refusal is final.
 ON_WINDOWS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 PAUSES = ON_WINDOWS if sys.platform == "win32" else ()
-_IN_USE = re.compile(r"os error (5|13|32|1224)\b")  # as safetensors says it
+_IN_USE = re.compile(r"os error (5|13|32|1224)\b")  # in safetensors' words
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}  # on this file system
 
 
@@ -23,7 +23,7 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.E
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path to write to: it is moved to `path` at the end, and removed if anything is raised.
 
-    Raises OSError where it cannot be written, or moved (`move`).
+    Raises OSError if it cannot be written or moved (`move`).
     """
     temporary = _temp_path(path)
     try:
@@ -36,7 +36,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def check_target(path: Path, name: str) -> None:
-    """Check that a file can be written at `path`, and make its folder, before the work that it is to hold.
+    """Check that a file can be written at `path`, and create its folder, before the work whose result it will hold.
 
     Raises RethinkError naming the input `name`.
     """
@@ -60,10 +60,10 @@ def _temp_path(path: Path) -> Path:
 
 
 def move(source: Path, target: Path) -> None:
-    """Give a file or a folder another name on its disk; a file that has it is replaced. Raises OSError.
+    """Rename a file or a folder on its disk; an existing file of that name is replaced. Raises OSError.
 
-    On Windows nothing moves that is open, as what was just written is to a virus scanner, and models and results are to ComfyUI,
-    which lists them by their contents: it is tried again for some seconds.
+    Windows cannot move anything that is open, such as a new file in a virus scanner, or models and results in ComfyUI,
+    which lists them by their contents. So it is retried for a few seconds.
     """
     for pause in PAUSES:
         try:
@@ -76,25 +76,27 @@ def move(source: Path, target: Path) -> None:
 
 @contextmanager
 def in_use_as_error(output: Path) -> Iterator[None]:
-    """Within it, that something in a folder of results cannot be replaced is a RethinkError, however the libraries say it: on Windows
-    while a model of these files is loaded."""
+    """Turn a failure to replace something in a results folder into a RethinkError, however the libraries report it.
+
+    This happens on Windows while a model from these files is loaded.
+    """
     try:
         yield
     except Exception as error:  # safetensors has an error class of its own
         if not (isinstance(error, PermissionError) or _IN_USE.search(str(error))):
             raise
         raise RethinkError(
-            f"output: {output} cannot be replaced ({error}); close what has opened it, such as ComfyUI, and start again: nothing is "
-            "trained anew."
+            f"output: {output} cannot be replaced ({error}); close the program that has it open, such as ComfyUI, and "
+            "start again: nothing has to be trained again."
         ) from error
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, created where it is missing; the system releases it when the process dies.
+    """Hold the lock file `path`, created if it is missing; the system releases it when the process dies.
 
-    Raises BlockingIOError where it is held already, by this process too, and OSError where it cannot be created. On a
-    file system without locks nothing is held.
+    Raises BlockingIOError if it is already held, even by this process, and OSError if it cannot be created. On a file
+    system without locks, nothing is held.
     """
     with open(path, "a+b") as file:
         try:

@@ -1,4 +1,4 @@
-"""Edits of an image by instruction: what Instruction Editor Sampler, Edit Chain and `rethink edit` share."""
+"""Editing images by instruction: what Instruction Editor Sampler, Edit Chain and `rethink edit` share."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
     from .editors.protocol import Editor
 
-# What makes the progress of one edit: (which of them, from 0, how many there are in all) → its callback.
+# Makes the progress callback of one edit: (its index, from 0, how many edits there are in all) → the callback.
 OnEdit = Callable[[int, int], OnStep]
 
 
 @dataclass(frozen=True)
 class EditJob:
-    """Instructions for an image or a batch of them, and how they are carried out.
+    """Instructions for an image or a batch of images, and how they are carried out.
 
-    instructions: each edits the image itself, all as one batch; with `chain`, each edits what the one before it made.
+    instructions: each edits the image itself, all as one batch; with `chain`, each edits the previous result.
     settings: of every edit.
     """
 
     instructions: tuple[str, ...]
-    seed: int = option(0, "The same seed gives the same edit. Another seed gives another one.", low=0, high=MAX_SEED)
+    seed: int = option(0, "The same seed gives the same edit; another seed gives another edit.", low=0, high=MAX_SEED)
     variations: int = option(
         1,
-        "How many edits of each image, with the seeds seed, seed + 1, … Stable Diffusion makes them as one batch; lower "
+        "Number of edits per image, with the seeds seed, seed + 1, … Stable Diffusion makes them as one batch; lower "
         "this if memory runs out.",
         low=1,
         high=64,
@@ -47,7 +47,7 @@ class EditJob:
             raise RethinkError("instruction: is empty; say what to change, for example “make it snow”.")
 
     def seeds(self, number: int = 0) -> list[int]:
-        """The seeds of the variations by instruction `number`."""
+        """The seeds of the variations for instruction `number`."""
         first = self.seed + number * self.chain
         return [(first + offset) % (MAX_SEED + 1) for offset in range(self.variations)]
 
@@ -60,10 +60,10 @@ class EditJob:
         mask: Tensor | None = None,
         references: Sequence[Tensor] = (),
     ) -> list[Tensor]:
-        """The edits, an IMAGE batch per instruction: by image, then by seed.
+        """Make the edits: an IMAGE batch per instruction, ordered by image, then by seed.
 
-        images: IMAGE [B, H, W, 3]. mask: [B or 1, H, W], 1 where they may change; where it selects nothing they stay as
-        they are. references: further images for the instructions to speak of, each IMAGE [1, h, w, 3].
+        images: IMAGE [B, H, W, 3]. mask: [B or 1, H, W], 1 where they may change; if it selects nothing, they stay
+        unchanged. references: further images that the instructions may refer to, each IMAGE [1, h, w, 3].
         In a chain, the next instruction edits the first variation.
         """
         if not self.chain:
@@ -85,7 +85,7 @@ class EditJob:
         mask: Tensor | None,
         references: Sequence[Tensor],
     ) -> list[Tensor]:
-        """All instructions and seeds on one batch of images at once → a batch per instruction."""
+        """Apply all instructions and seeds to one batch of images at once; return a batch per instruction."""
         seeds = self.seeds(number)
         if mask is not None and not selects_anything(mask):
             return [images.repeat_interleave(len(seeds), 0)] * len(instructions)

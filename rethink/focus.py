@@ -1,4 +1,4 @@
-"""Holding the next turn to what the thinker points at, through the editor's own mask."""
+"""Limits the next turn to what the thinker points at, with the editor's own mask."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,11 @@ from .steps import Box, Region
 
 
 def focus_boxes(regions: Sequence[Region], config: LoopConfig) -> tuple[Box, ...]:
-    """Which boxes the next turn is held to; none: to no part of the image.
+    """The boxes that the next turn is limited to; none: no limit.
 
-    A turn that edits the source again needs the whole place of the edit, also what is right already; what was changed without
-    being asked for stays outside, as the source still has it. One that edits the previous image may mend whatever is wrong.
+    A turn that edits the source again needs the whole place of the edit, including what is already right; anything that
+    was changed unasked stays outside, since the source still has it. A turn that edits the previous image may fix
+    whatever is wrong.
     """
     if not config.focus:
         return ()
@@ -28,7 +29,7 @@ def focus_boxes(regions: Sequence[Region], config: LoopConfig) -> tuple[Box, ...
 def focus_mask(boxes: Sequence[Box], source: Tensor, margin: float, mask: Tensor | None = None) -> Tensor | None:
     """The union of boxes as a mask [1, H, W], each grown by `margin` of the longer side, within `mask`.
 
-    source: IMAGE [1, H, W, 3]. Without boxes, or where they leave nothing of the mask, it is `mask` itself.
+    source: IMAGE [1, H, W, 3]. Without boxes, or if they leave nothing of the mask, it is `mask` itself.
     """
     if not boxes:
         return mask

@@ -1,6 +1,6 @@
-"""Pages that hold all they need: our modules joined into one script, and a policy that lets nothing else run.
+"""Self-contained pages: our modules joined into one script, and a policy that lets nothing else run.
 
-What such a page shows may come from anyone: it is held as data.
+What such a page shows may come from anyone: it is stored as data.
 """
 
 import base64
@@ -17,14 +17,14 @@ _IMPORT = re.compile(r'^import [^;]*? from "(\.\.?/[\w./]+)";\n', re.MULTILINE)
 
 
 def web_folder(name: str) -> Path:
-    """A folder of the pack's web part: beside the library in a wheel, else in the repository."""
+    """A folder of the pack's web part: next to the library in a wheel, else in the repository."""
     return next((folder for folder in (_HERE / name, _HERE.parent / "web" / name) if folder.is_dir()), _HERE)
 
 
 def join_modules(entry: Path) -> str:
-    """A module and what it imports as one, each after what it needs: no two of them use a name for different things.
+    """A module and its imports as one script, each after what it needs; no two of them use a name for different things.
 
-    Raises RethinkError where one is missing.
+    Raises RethinkError if one is missing.
     """
     return _joined(entry.resolve(), set())
 
@@ -39,7 +39,7 @@ def _joined(file: Path, seen: set[Path]) -> str:
 
 
 def read_web_file(file: Path) -> str:
-    """The text of a module or a style. Raises RethinkError where it is missing."""
+    """The text of a module or a style sheet. Raises RethinkError if it is missing."""
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
@@ -47,8 +47,10 @@ def read_web_file(file: Path) -> str:
 
 
 def page_policy(style: str, script: str, *more: str, images: str = "data:") -> str:
-    """What a page may do: run this very script, use this very style, show the images within, or those of other `images`. Nothing else
-    but `more`."""
+    """What a page may do: run exactly this script, use exactly this style, and show images from `images`.
+
+    By default, those are the images within it. Nothing else is allowed except `more`.
+    """
     digests = {kind: hashlib.sha256(text.encode()).digest() for kind, text in (("style", style), ("script", script))}
     allowed = [f"{kind}-src 'sha256-{base64.b64encode(digest).decode()}'" for kind, digest in digests.items()]
     return "; ".join(
@@ -57,7 +59,7 @@ def page_policy(style: str, script: str, *more: str, images: str = "data:") -> s
 
 
 def page_head(title: str, style: str, policy: str, kind: str, name: str, record: object) -> str:
-    """The beginning of a page that its script draws. kind: the class of its body; name: the id of the record in it."""
+    """The beginning of a page that its script draws. kind: the class of the body; name: the id of the record in it."""
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -72,5 +74,5 @@ def page_head(title: str, style: str, policy: str, kind: str, name: str, record:
 
 
 def text_for_script(record: object) -> str:
-    """JSON that no text within can end the script element around it."""
+    """JSON in which no text can end the script element around it."""
     return json_text(record).replace("<", "\\u003c")

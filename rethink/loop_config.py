@@ -6,7 +6,7 @@ from typing import Any, Literal
 from .errors import RethinkError
 from .options import MAX_SEED, check_limits, option, options_of
 
-ACCEPT = 8.0  # default for both scores from which an edit is good enough
+ACCEPT = 8.0  # default for both scores that an edit has to reach
 ADDED = (
     "draws",
     "side_by_side",
@@ -14,21 +14,21 @@ ADDED = (
     "regions",
     "focus",
     "focus_margin",
-)  # options that older records do not have
+)  # options that are missing from older records
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How a run goes.
+    """The options of one run.
 
-    accept: the semantic and quality scores, 0…10, from which an edit is accepted; with a checklist, all of it too.
+    accept: the lowest semantic and quality scores, 0…10, that are accepted; with a checklist, every item must pass too.
     seed: turn t, candidate c edits with seed + (t − 1) · candidates + c.
     """
 
-    turns: int = option(5, "At most this many turns.", low=1, high=1000)
+    turns: int = option(5, "Maximum number of turns.", low=1, high=1000)
     candidates: int = option(
         1,
-        "Edits per turn, each with its own seed, made and critiqued as one batch. The best is kept.",
+        "Number of edits per turn, each with its own seed, made and critiqued as one batch. The best one counts.",
         low=1,
         high=64,
     )
@@ -36,23 +36,23 @@ class LoopConfig:
     patience: int = option(0, "Stop after this many turns without a better edit. 0: never.", low=0, high=1000)
     start: Literal["instruction", "polished"] = option(
         "instruction",
-        "The first prompt: your instruction as it is, or polished by the thinker, which looks at the image.",
+        "The first prompt: your instruction as is, or as polished by the thinker, which looks at the image.",
         choices=("instruction", "polished"),
     )
     base: Literal["source", "previous"] = option(
         "source",
-        "What every turn edits: the source again, so that errors do not add up, or the best image of the turn before.",
+        "What each turn edits: the source, so that errors do not add up, or the best image of the previous turn.",
         choices=("source", "previous"),
         advanced=True,
     )
     checklist: bool = option(
         False,
-        "Split the instruction into single statements first and have each verified. All must hold to accept.",
+        "Split the instruction into single statements and verify each one. An edit is accepted only if all hold.",
     )
     preserve: float = option(
         0.5,
-        "Points off for an image that has changed all over, in proportion for less. Decides between edits that the "
-        "thinker likes equally, not whether one is accepted.",
+        "Points deducted if the whole image has changed, proportionally fewer if less has. Decides between edits that "
+        "the thinker scores alike, not whether one is accepted.",
         low=0.0,
         high=10.0,
         step=0.1,
@@ -60,20 +60,21 @@ class LoopConfig:
     )
     draws: int = option(
         1,
-        "How often each edit is judged. More than once: at a temperature of at least 0.7; the scores are the means, and the "
-        "record has their spread.",
+        "How many times each edit is judged. Above 1, the temperature is at least 0.7, the scores are means, and the "
+        "record includes their spread.",
         low=1,
         high=64,
         advanced=True,
     )
     side_by_side: bool = option(
         False,
-        "Where the best edit so far and a turn's best have close scores, show the thinker both, in both orders. The later one "
-        "wins only if it is preferred twice. The built-in thinker cannot compare; runs go on without.",
+        "If the best edit so far and the best of a turn have close scores, show both to the thinker, in both orders. "
+        "The later one wins only if it is preferred both times. The built-in thinker cannot compare; its runs skip "
+        "this.",
     )
     margin: float = option(
         0.5,
-        "How far apart two scores may lie to count as close, for side_by_side.",
+        "How far apart two scores may be and still count as close, for side_by_side.",
         low=0.0,
         high=10.0,
         step=0.1,
@@ -81,17 +82,17 @@ class LoopConfig:
     )
     regions: bool = option(
         False,
-        "Ask the thinker for boxes: what is still wrong, what was changed without being asked for, and where the edit belongs. The "
-        "viewer draws them. A thinker with a template of its own is not asked.",
+        "Ask the thinker for boxes: what is still wrong, what was changed unasked, and where the edit belongs. The "
+        "viewer draws them. A thinker with its own template is not asked.",
     )
     focus: bool = option(
         False,
-        "Hold each later turn to the boxes of what is wrong and of where the edit belongs, by the editor's mask; asks for boxes. "
-        "Where there is no box of the place, the turn is free.",
+        "Ask for boxes, and limit each later turn to what is wrong and where the edit belongs, with the editor's mask. "
+        "Without a box for where the edit belongs, the turn is not limited.",
     )
     focus_margin: float = option(
         0.05,
-        "How far a turn in focus may reach beyond the boxes, as a share of the longer side.",
+        "How far a focused turn may reach beyond the boxes, as a share of the image's longer side.",
         low=0.0,
         high=1.0,
         step=0.01,
@@ -107,11 +108,11 @@ class LoopConfig:
 
     @property
     def needs_boxes(self) -> tuple[str, ...]:
-        """Which options that are on need boxes from the thinker."""
+        """The enabled options that need boxes from the thinker."""
         return tuple(name for name in ("regions", "focus") if getattr(self, name))
 
     def as_dict(self) -> dict[str, Any]:
-        """The options as a record has them: plain JSON values. Of those that older records do not have, what is not the default."""
+        """The options as a record stores them: plain JSON values; those in ADDED only if not at their default."""
         values = {**asdict(self), "accept": list(self.accept)}
         unset = [
             each.name for each in options_of(type(self)) if each.name in ADDED and values[each.name] == each.default

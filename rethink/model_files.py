@@ -1,6 +1,6 @@
-"""Checks before a model is opened: its files are present, complete and nothing but data, and its device exists.
+"""Checks before a model is opened: its files are present, complete and only data, and its device exists.
 
-Every mistake is a RethinkError that begins with the input's name, the argument `name`.
+Every problem is a RethinkError that begins with the input's name, the argument `name`.
 """
 
 import hashlib
@@ -16,9 +16,9 @@ from .errors import RethinkError, lazy_import
 
 _CODE = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
-LARGEST_JSON = 2**26  # bytes; a configuration has a few thousand, the index of a thousand shards some millions
+LARGEST_JSON = 2**26  # bytes; a configuration has a few thousand, the index of a thousand shards a few million
 
-# What the libraries read as a configuration. Vocabularies and the like cannot name code.
+# The files that the libraries read as configurations. Vocabularies and the like cannot name code.
 _CONFIGURATIONS = (
     "model_index.json",
     "config.json",
@@ -30,13 +30,13 @@ _CONFIGURATIONS = (
     "video_preprocessor_config.json",
     "processor_config.json",
 )
-# What makes the libraries, or older versions of them, fetch and run what is not in the folder.
+# What makes the libraries, or older versions of them, fetch or run something that is not in the folder.
 _REACHING = {
-    "auto_map": "wants code of its own, which is not run",
-    "custom_pipelines": "wants code of its own, which is not run",
-    "audio_tokenizer": "wants another model, which would be fetched",
+    "auto_map": "asks for code of its own, which is not run",
+    "custom_pipelines": "asks for code of its own, which is not run",
+    "audio_tokenizer": "asks for another model, which would be downloaded",
 }
-_HIDDEN = (".git", ".cache")  # what git and the hub's client keep next to a model; nothing opens it
+_HIDDEN = (".git", ".cache")  # kept next to a model by git and the hub's client; nothing opens them
 
 
 def check_files(name: str, *files: Path) -> None:
@@ -47,14 +47,13 @@ def check_files(name: str, *files: Path) -> None:
 
 
 def check_weights(name: str, *files: Path) -> None:
-    """Raise RethinkError for a .safetensors file that is missing, or whose header and length disagree: an unfinished
-    download."""
+    """Raise RethinkError for a .safetensors file that is missing, or incomplete by its header and length."""
     for file in files:
         tensor_names(name, file)
 
 
 def tensor_names(name: str, file: Path) -> set[str]:
-    """The names of the tensors in a .safetensors file. Raises RethinkError as `check_weights` does."""
+    """The names of the tensors in a .safetensors file. Raises RethinkError like `check_weights`."""
     safetensors = lazy_import("safetensors")
     check_files(name, file)
     try:
@@ -65,11 +64,13 @@ def tensor_names(name: str, file: Path) -> set[str]:
 
 
 def shard_files(name: str, index: Path) -> dict[Path, set[str]]:
-    """The files that share out a model's weights, as its *.index.json lists them, each with the tensors that should be in
-    it. Raises RethinkError where it lists none."""
+    """The weight files (shards) that a model's *.index.json lists, each with the tensors that should be in it.
+
+    Raises RethinkError if it lists none.
+    """
     places = read_json(name, index).get("weight_map")
     if not isinstance(places, dict) or not places or not all(map(_is_shard, places.values())):
-        raise RethinkError(f"{name}: {index} lists no files of weights beside it; download it again.")
+        raise RethinkError(f"{name}: {index} lists no weight files next to it; download it again.")
     files: dict[Path, set[str]] = {}
     for tensor, file in places.items():
         files.setdefault(index.with_name(file), set()).add(tensor)
@@ -81,7 +82,7 @@ def _is_shard(file: Any) -> bool:
 
 
 def refuse_pickles(name: str, folder: Path) -> None:
-    """Raise RethinkError for a folder that holds pickles; to be asked where no .safetensors were found."""
+    """Raise RethinkError for a folder that holds pickles; for use if no .safetensors were found."""
     if any(file.suffix in PICKLES for file in folder.iterdir()):
         raise RethinkError(f"{name}: the weights in {folder} are pickles, which can run code; use .safetensors.")
 
@@ -89,19 +90,19 @@ def refuse_pickles(name: str, folder: Path) -> None:
 def check_data(name: str, folder: Path) -> None:
     """Raise RethinkError for a model's folder that contains, or refers to, anything but data.
 
-    Current libraries run none of it unasked, but older ones do: diffusers 0.35 a module next to a part's weights that has
-    the name of the part's library, transformers 4.57 custom_generate/generate.py.
+    Current libraries run none of it unasked, but older ones do: diffusers 0.35 runs a module next to a part's weights
+    that has the name of the part's library, transformers 4.57 runs custom_generate/generate.py.
     """
     for file in model_files(folder):
         if (ending := file.suffix.lower()) in _CODE:
             raise RethinkError(
-                f"{name}: {file} is code, which older versions of diffusers and transformers run; remove the {ending} files "
-                "from the folder, if you trust the rest of it."
+                f"{name}: {file} is code, which older versions of diffusers and transformers run; remove the {ending} "
+                "files from the folder if you trust the rest of it."
             )
         if file.name == "adapter_config.json":
             raise RethinkError(
-                f"{name}: {file} makes this an adapter of another model, which would be fetched; remove the file if the "
-                "folder holds a whole model, or else merge the adapter into its model first."
+                f"{name}: {file} makes this an adapter of another model, which would be downloaded; remove the file if "
+                "the folder holds a whole model, else merge the adapter into its model first."
             )
         if file.name in _CONFIGURATIONS:
             _check_configuration(name, file)
@@ -118,8 +119,8 @@ def _check_configuration(name: str, file: Path) -> None:
             for key, fault in _REACHING.items():
                 if value.get(key):
                     raise RethinkError(
-                        f"{name}: {file} {fault} (“{key}”); only models that diffusers and transformers know themselves "
-                        "are opened. Remove the entry if this is one."
+                        f"{name}: {file} {fault} (“{key}”); only models that diffusers and transformers support "
+                        "themselves are opened. Remove the entry if this is one."
                     )
             for key in value:
                 if key.endswith("attn_implementation") and "/" in str(value[key]):
@@ -130,19 +131,21 @@ def _check_configuration(name: str, file: Path) -> None:
 
 
 def model_files(folder: Path) -> Iterator[Path]:
-    """Every file of a model, through links too: who keeps the machine has put them there."""
+    """Every file of a model, through links too: the owner of the machine has put them there."""
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
         folders[:] = [inner for inner in folders if inner not in _HIDDEN and real not in seen]
-        if real not in seen:  # a link may lead to a folder above it
+        if real not in seen:  # a link may point to a folder above it
             seen.add(real)
             yield from (Path(place, file) for file in sorted(files))
 
 
 def snapshot_of(folder: Path) -> Path:
-    """Where the model is: the folder itself, or within a folder of the hub's cache (models--owner--name) the snapshot that
-    refs/main names, or else the newest."""
+    """Where the model is: the folder itself, or, in a folder of the hub's cache (models--owner--name), a snapshot.
+
+    That is the one that refs/main names, else the newest.
+    """
     snapshots = folder / "snapshots"
     if not snapshots.is_dir() or not _is_cached(folder):
         return folder
@@ -155,7 +158,7 @@ def snapshot_of(folder: Path) -> Path:
 
 
 def model_name(path: Path) -> str:
-    """What the model in a folder is called: “owner/name” in the hub's cache, where folders have the names of commits."""
+    """The name of the model in a folder: “owner/name” in the hub's cache, where folders are named by commit."""
     if path.parent.name == "snapshots" and _is_cached(path.parent.parent):
         path = path.parent.parent
     cached = path.name.removeprefix("models--")
@@ -163,15 +166,15 @@ def model_name(path: Path) -> str:
 
 
 def _is_cached(folder: Path) -> bool:
-    """Whether it is a model's folder in the hub's cache, or a link to one."""
+    """Whether a folder is a model's folder in the hub's cache, or a link to one."""
     return os.path.basename(os.path.realpath(folder)).startswith("models--")
 
 
 def read_json(name: str, file: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises RethinkError where there is none."""
+    """The JSON object in a file. Raises RethinkError if there is none."""
     try:
-        if file.exists() and not file.is_file():  # a pipe would be waited for without end
-            raise ValueError("it is no file")
+        if file.exists() and not file.is_file():  # reading a pipe would never end
+            raise ValueError("it is not a file")
         if file.stat().st_size > LARGEST_JSON:
             raise ValueError(f"it has more than {LARGEST_JSON >> 20} MiB")
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -180,20 +183,20 @@ def read_json(name: str, file: Path) -> dict[str, Any]:
     except RecursionError:
         raise RethinkError(f"{name}: {file} cannot be read (it is nested too deep); download it again.") from None
     if not isinstance(content, dict):
-        raise RethinkError(f"{name}: {file} should hold a JSON object.")
+        raise RethinkError(f"{name}: {file} does not hold a JSON object; download it again.")
     return content
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """The device with its index. Raises RethinkError for one that torch does not have here."""
+    """The device with its index. Raises RethinkError for one that torch does not have on this machine."""
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise RethinkError(f"device: “{device}” is unknown or not available here; use for example cpu.") from error
+        raise RethinkError(f"device: “{device}” is unknown or not available here; use, for example, cpu.") from error
 
 
 def fingerprint_files(path: Path) -> str:
-    """What changes when a model's files do: their names, sizes and times. Raises RethinkError where there is none."""
+    """A hash of the names, sizes and times of a model's files. Raises RethinkError if they cannot be read."""
     files: Iterable[Path] = model_files(path) if path.is_dir() else [path]
     digest = hashlib.sha256()
     try:
@@ -202,5 +205,5 @@ def fingerprint_files(path: Path) -> str:
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
             digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode("utf-8", "surrogatepass"))
     except OSError as error:
-        raise RethinkError(f"model: {path} cannot be read: {error.strerror}; choose a model that is there.") from error
+        raise RethinkError(f"model: {path} cannot be read: {error.strerror}; choose a model that exists.") from error
     return digest.hexdigest()[:12]

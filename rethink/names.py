@@ -1,11 +1,11 @@
-"""Names that a file or a folder can have on every system, so that it can be copied anywhere."""
+"""File and folder names that are valid on every system, so that they can be copied anywhere."""
 
 import os
 import re
 import unicodedata
 from pathlib import PurePosixPath
 
-MAX_NAME_BYTES = 200  # systems allow 255; some of it is needed for the temporary name
+MAX_NAME_BYTES = 200  # systems allow 255; the temporary name needs some of it
 MAX_PATH_BYTES = 1000  # of a whole path within one of our folders
 DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
 RESERVED = DEVICES | {f"{port}{number}" for port in ("COM", "LPT") for number in "123456789¹²³"}
@@ -13,7 +13,7 @@ FORBIDDEN = frozenset('/\\<>:"|?*')
 INVISIBLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: controls, lone surrogates, line and paragraph separators
 DIRECTION_MARKS = frozenset(
     "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)  # they make a name read as another one
+)  # they make a name look like another one
 
 
 def is_portable(name: str) -> bool:
@@ -24,18 +24,18 @@ def is_portable(name: str) -> bool:
 
 
 def portable_parts(path: str) -> tuple[str, ...]:
-    """The names in a path, in the notation of any system; () where one of them is not portable, or all are too long."""
+    """The names in a path, in any system's notation; () if one of them is not portable, or the path is too long."""
     parts = path_parts(path)
     return parts if all(map(is_portable, parts)) and len("/".join(parts).encode()) <= MAX_PATH_BYTES else ()
 
 
 def path_parts(path: str) -> tuple[str, ...]:
-    """The parts of a path, in the notation of any system, whatever they are."""
+    """The parts of a path, in any system's notation, whatever they are."""
     return PurePosixPath(path.strip().replace("\\", "/")).parts
 
 
 def is_within(path: str | os.PathLike, folder: str | os.PathLike) -> bool:
-    """Whether a path, with all links resolved, is a folder or inside it, with its links resolved too."""
+    """Whether a path is `folder` or inside it, with all links in both resolved."""
     try:
         real, home = (os.path.normcase(os.path.realpath(place)) for place in (path, folder))
     except (OSError, ValueError):  # a NUL in it, or longer than the system allows
@@ -44,8 +44,8 @@ def is_within(path: str | os.PathLike, folder: str | os.PathLike) -> bool:
 
 
 def make_portable(text: str, fallback: str, longest: int = MAX_NAME_BYTES) -> str:
-    """A file name made from `text`, at most `longest` bytes; `fallback` where nothing of it can be in a name."""
-    text = re.sub(r"\.\.+", "…", text)  # ComfyUI shows no file with two dots in its name
+    """A file name made from `text`, at most `longest` bytes; `fallback` if nothing in it can be used."""
+    text = re.sub(r"\.\.+", "…", text)  # ComfyUI does not show files with two dots in a row in their names
     words = "".join(" " if letter.isspace() or letter in FORBIDDEN else letter for letter in text)
     name = " ".join("".join(filter(_is_plain, words)).split()).encode()[:longest].decode(errors="ignore").strip(". ")
     return name if is_portable(name) else fallback
@@ -56,10 +56,10 @@ def _is_plain(letter: str) -> bool:
 
 
 def name_on_server(model: str, origin: str) -> str:
-    """The name of an editor behind a server, in records and ids. origin: the whole of it, as one machine may have several."""
+    """The name of an editor on a server, in records and ids. origin: in full, as a machine may run several servers."""
     return f"{model} @ {origin}"
 
 
 def name_anywhere(name: str) -> str:
-    """The name of an editor without its server: the same editor may be elsewhere when work goes on."""
-    return re.sub(r" @ https?://[^/\s]+$", "", name)  # which no file's name ends in
+    """The name of an editor without its server: it may be elsewhere when work resumes."""
+    return re.sub(r" @ https?://[^/\s]+$", "", name)  # no file name ends like this

@@ -1,4 +1,4 @@
-"""The options of a job, defined once at its fields: default, limits, help. Nodes make their inputs from them, and the
+"""The options of a job, defined once on its fields: default, limits, help. Nodes build their inputs from them, and the
 command line its options.
 
     @dataclass(frozen=True)
@@ -24,7 +24,7 @@ Dtype = Literal["auto", "fp32", "fp16", "bf16"]  # number format of weights; aut
 
 @dataclass(frozen=True)
 class Option:
-    """A field that a user may set, with what `option` says about it."""
+    """A field that a user may set, with what `option` was given for it."""
 
     name: str
     default: Any
@@ -48,8 +48,8 @@ def option(
 ) -> Any:
     """A dataclass field that a user may set: a number, a text, a switch, or a pair of numbers for a range.
 
-    help: one or two sentences, for the tooltip and the command line. low, high: limits of a number, inclusive. step: of
-    its widget. choices: the values that a text may have. advanced: whether few users need it.
+    help: one or two sentences, for the tooltip and the command line. low, high: inclusive limits of a number. step: of
+    its widget. choices: the allowed values of a text. advanced: whether few users need it.
     """
     described = {"help": help, "low": low, "high": high, "step": step, "choices": choices, "advanced": advanced}
     return field(default=default, metadata={"option": described})
@@ -71,7 +71,7 @@ def _is_option(each: Field) -> bool:
 
 
 def check_limits(job: Any) -> None:
-    """Raise RethinkError naming the first field of a dataclass instance that is beyond its limits, or not one of its choices."""
+    """Raise RethinkError naming the first field of a dataclass that is out of range or not one of its choices."""
     for each in options_of(type(job)):
         value = getattr(job, each.name)
         if each.choices and value not in each.choices:

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class OpenRun:
-    """A new or resumed run with its write lock, which is held until it is closed.
+    """A new or resumed run with its write lock, which is held until the run is closed.
 
-    resume_steps: the complete turns that already exist. It is a context manager, which closes.
+    resume_steps: the complete turns that already exist. As a context manager, it closes itself.
     """
 
     trajectory: Trajectory
@@ -58,7 +58,7 @@ class ThinkJob:
 
     @property
     def options(self) -> dict[str, Any]:
-        """How it is run, as its record says."""
+        """How the run is made, as its record says."""
         return run_config(self.task, self.editor.name, self.settings)
 
     def run(
@@ -66,7 +66,7 @@ class ThinkJob:
     ) -> Trajectory:
         """Think until the run ends, and write every step as soon as it exists.
 
-        run: from `start_run`, `resume_run` or `resume_interrupted`, by this job's task and options; it stays open.
+        run: from `start_run`, `resume_run` or `resume_interrupted`, with this job's task and options; it stays open.
         progress: called with the run so far after every step and at the end. Returns the run with its end.
         """
         callbacks = replace(callbacks, on_edits=callbacks.on_edits or run.trajectory.save_edits)
@@ -80,7 +80,7 @@ class ThinkJob:
 
 
 def start_run(folder: Path, task: ThinkTask, options: dict[str, Any]) -> OpenRun:
-    """A new run in a folder that is new or empty. Raises RethinkError where it holds something."""
+    """Start a run in a new or empty folder. Raises RethinkError if the folder is not empty."""
     trajectory = new_trajectory(folder, task.source, task.instruction, options)
     lock = ExitStack()
     lock.enter_context(writing(folder))
@@ -88,9 +88,9 @@ def start_run(folder: Path, task: ThinkTask, options: dict[str, Any]) -> OpenRun
 
 
 def resume_run(folder: Path, task: ThinkTask, options: dict[str, Any]) -> OpenRun:
-    """The run in a folder, after its last complete turn; one that has ended continues where `options` allow it.
+    """Resume the run in a folder after its last complete turn; one that has ended continues if `options` allow it.
 
-    Raises RethinkError where there is none or it is another one, RunningError where it is running elsewhere right now.
+    Raises RethinkError if there is none or it is a different run, RunningError if it is running elsewhere right now.
     """
     load_trajectory(folder)  # checks that there is one: a lock would create the folder
     with ExitStack() as lock:
@@ -101,9 +101,9 @@ def resume_run(folder: Path, task: ThinkTask, options: dict[str, Any]) -> OpenRu
 
 
 def resume_interrupted(folders: Iterable[Path], task: ThinkTask, options: dict[str, Any]) -> OpenRun | None:
-    """The first run among `folders` with the same inputs that was cut off, after its last complete turn; or None.
+    """Resume the first interrupted run among `folders` with the same inputs, after its last complete turn; or None.
 
-    Raises RunningError where that run is running elsewhere right now.
+    Raises RunningError if that run is running elsewhere right now.
     """
     for folder in folders:
         try:
@@ -122,13 +122,13 @@ def resume_interrupted(folders: Iterable[Path], task: ThinkTask, options: dict[s
 
 
 def _was_interrupted(trajectory: Trajectory, task: ThinkTask, options: dict[str, Any]) -> bool:
-    """Whether the run was cut off. Raises RethinkError where it is another."""
+    """Whether the run was interrupted. Raises RethinkError if it is a different run."""
     require_same_run(trajectory, task, options)
     return trajectory.stopped in ("", "failed")
 
 
 def _rewound(trajectory: Trajectory, task: ThinkTask, options: dict[str, Any], lock: ExitStack) -> OpenRun:
-    """The run as it continues: what it accepts may be another choice than before, also of the edits that exist."""
+    """The run as it continues. The thresholds may have changed, so existing edits are accepted or not anew."""
     steps = tuple(replace(step, accepted=is_accepted(step, task.config)) for step in trajectory.steps)
     trajectory = replace(trajectory, steps=steps).save_options(options)
     trajectory, steps = trajectory.rewind_to_resume(task.config.candidates)

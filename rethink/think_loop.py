@@ -33,11 +33,11 @@ from .trajectory import Trajectory
 
 @dataclass(frozen=True, eq=False)
 class ThinkTask:
-    """The task of a run, whatever makes its edits.
+    """The task of a run, independent of what makes its edits.
 
     source: IMAGE [1, H, W, 3], rounded to 8 bits here. mask: [1, H, W] or a batch of one, 1 where the image may change.
     judge: another thinker, whose scores count while `thinker` reasons and rewrites.
-    Raises RethinkError where a run cannot start.
+    Raises RethinkError if a run cannot start.
     """
 
     source: Tensor
@@ -58,13 +58,13 @@ class ThinkTask:
 SteeringCallback = Callable[[Sequence[Step], Continue | Stop], Continue | Stop]
 
 # Called with the edits of a turn before they are judged: (turn, IMAGE [candidates, H, W, 3], how each was made, as
-# `trajectory.note_of` has it) → the names of the files they are in now. `Trajectory.save_edits` is one.
+# `trajectory.note_of` returns it) → the names of the files that now hold them. `Trajectory.save_edits` is one.
 OnEdits = Callable[[int, Tensor, Sequence[dict[str, Any]]], Sequence[str]]
 
 
 @dataclass(frozen=True)
 class RunCallbacks:
-    """Whom a run tells what it does, and who may steer it; what they raise ends it."""
+    """Who is told what a run does, and who may steer it. Anything they raise ends the run."""
 
     steer: SteeringCallback | None = None
     on_step: OnStep | None = None
@@ -80,7 +80,7 @@ class TurnEdits:
     """The edits of one turn before they are judged, one per candidate.
 
     images: IMAGE [candidates, H, W, 3]. seconds: for all of them. settings: what each was actually sampled with; files:
-    where each is already written; both empty where unknown. focus: the boxes that they were held to.
+    where each is already written; both empty if unknown. focus: the boxes that they were limited to.
     """
 
     turn: int
@@ -101,19 +101,19 @@ def think_while_edit(
     resume_steps: Sequence[Step] = (),
     callbacks: RunCallbacks = NO_CALLBACKS,
 ) -> Generator[Step, None, Stop]:
-    """Yields every Step, a turn's candidates together; returns why it stopped.
+    """Yield every Step, a turn's candidates together; return why the run stopped.
 
     settings: of every edit. resume_steps: the complete turns of an interrupted run with the same arguments
-        (`Trajectory.rewind_to_resume`); it continues after them, and does not yield them again.
+        (`Trajectory.rewind_to_resume`); the run continues after them and does not yield them again.
     Images are rounded to 8 bits before they are judged, so that files hold exactly what was judged.
     A thinker that does not answer ends the run as "failed"; its last steps have no score.
-    Raises RethinkError for whatever the user can fix, and what the editor raises.
+    Raises RethinkError for anything the user can fix, and whatever the editor raises.
     """
     config, on_token = task.config, callbacks.on_token
     steps = list(resume_steps)
     if len(steps) % config.candidates:
         raise RethinkError(
-            f"candidates: the run to go on with does not have {config.candidates} a turn; keep its number."
+            f"candidates: the run to resume does not have {config.candidates} per turn; keep its number."
         )
     try:
         checklist = checklist_for(task, steps, on_token)
@@ -141,7 +141,7 @@ def edit_turn(
     prompt: Continue,
     on_step: OnStep | None = None,
 ) -> TurnEdits:
-    """The edits of the turn after `steps`, by this prompt, as one batch."""
+    """Make the edits of the turn after `steps` with this prompt, as one batch."""
     turn = steps[-1].turn + 1 if steps else 1
     base = task.source if task.config.base == "source" or not steps else best_of_last_turn(steps).image
     assert base is not None, "the last turn has its images"
@@ -158,7 +158,7 @@ def edit_turn(
 
 
 def save_edits(edits: TurnEdits, on_edits: OnEdits | None) -> TurnEdits:
-    """Pass the edits of a turn to `on_edits`, with their settings; returns them with their files, if any."""
+    """Pass the edits of a turn to `on_edits`, with their settings; return them with their files, if any."""
     if on_edits is None:
         return edits
     settings = edits.settings or [None] * len(edits.images)
@@ -167,7 +167,7 @@ def save_edits(edits: TurnEdits, on_edits: OnEdits | None) -> TurnEdits:
 
 
 def validate_source(source: Tensor, instruction: str) -> Tensor:
-    """The source as it is edited and recorded, [1, H, W, 3] of 8 bits. Raises RethinkError where a run cannot start."""
+    """The source as it is edited and recorded, [1, H, W, 3] of 8 bits. Raises RethinkError if a run cannot start."""
     source = as_image(source, "source")
     if len(source) != 1:
         raise RethinkError(f"source: one image is edited at a time, got a batch of {len(source)}; make it a list.")
@@ -177,12 +177,12 @@ def validate_source(source: Tensor, instruction: str) -> Tensor:
 
 
 def rival_of(steps: Sequence[Step], config: LoopConfig) -> Step | None:
-    """The best step so far, where the next turn may be compared side by side with it."""
+    """The best step so far, if the next turn may be compared side by side with it."""
     return steps[best_of(steps)] if config.side_by_side and steps else None
 
 
 def _without_pixels(steps: Sequence[Step], config: LoopConfig) -> list[Step]:
-    """The steps as what comes after the current turn needs them: only what may be compared has pixels."""
+    """The steps as the turns after the current one need them: only one that may be compared keeps its pixels."""
     best = best_of(steps) if config.side_by_side and steps else None
     return [step if index == best else replace(step, image=None) for index, step in enumerate(steps)]
 
@@ -196,7 +196,7 @@ def critique_turn(
 ) -> list[Step]:
     """The steps of one turn: every candidate measured, and critiqued as one batch.
 
-    It defines a turn wherever the images come from: an Editor, or any other way to edit. rival: of `rival_of`, with its image.
+    It defines a turn, wherever the images come from. rival: from `rival_of`, with its image.
     """
     preserved = measure(task.source, edits.images, task.mask)
     images = list(edits.images.split(1))
@@ -236,17 +236,17 @@ def critique_turn(
 
 
 def warn_of_no_boxes(thinker: Thinker, config: LoopConfig) -> str:
-    """A sentence where options need boxes that the thinker cannot be asked for; "" where not."""
+    """A warning if options need boxes that the thinker cannot be asked for, else ""."""
     needing = config.needs_boxes
     if not needing or can_point(thinker):
         return ""
-    return f"{' and '.join(needing)}: the thinker has a template of its own, so it is not asked for boxes; choose one without."
+    return f"{' and '.join(needing)}: the thinker has its own template and is not asked for boxes; choose one without."
 
 
 def _compare_close(task: ThinkTask, steps: list[Step], rival: Step, on_token: OnToken | None) -> list[Step]:
-    """The steps of a turn, the best of them compared side by side with the best before where their scores are close.
+    """The steps of a turn, the best of them compared side by side with the best one before if their scores are close.
 
-    Who scores is asked, if it can compare. Nobody is where one of the two is accepted and the other is not: that decides.
+    The model that scores is asked, if it can compare; not if only one of the two is accepted, since that decides.
     """
     from .thinkers.side_by_side import can_compare, compare_edits
 
@@ -263,14 +263,14 @@ def _compare_close(task: ThinkTask, steps: list[Step], rival: Step, on_token: On
 
 
 def score_of(verdict: Critique, preserved: Preservation, config: LoopConfig) -> float | None:
-    """What a step is ranked by, 0…10: None without scores, 0 when nothing has changed, whatever the critic says."""
+    """What a step is ranked by, 0…10: None without scores, 0 if nothing has changed, whatever the critic says."""
     if verdict.overall is None:
         return None
     return 0.0 if preserved.unchanged else max(0.0, verdict.overall - config.preserve * preserved.changed)
 
 
 def is_accepted(step: Step, config: LoopConfig) -> bool:
-    """Whether a step is good enough to stop at: both scores, the whole of its checklist, and something has changed."""
+    """Whether a step is good enough to stop at: both scores and its whole checklist pass, and something has changed."""
     verdict = step.judge or step.critique
     if verdict.semantic is None or verdict.quality is None or step.preservation.unchanged:
         return False
@@ -279,7 +279,7 @@ def is_accepted(step: Step, config: LoopConfig) -> bool:
 
 
 def next_action(steps: Sequence[Step], config: LoopConfig) -> Continue | Stop:
-    """What comes after these steps, which are at least one complete turn."""
+    """What comes after these steps, which make up at least one complete turn."""
     turn = steps[-1].turn
     last = [step for step in steps if step.turn == turn]
     if any(is_accepted(step, config) for step in last):
@@ -300,13 +300,13 @@ def proposed_prompt(steps: Sequence[Step]) -> Continue:
     best = best_of_last_turn(steps)
     if best.critique.next_prompt:
         return Continue(best.critique.next_prompt, "thinker")
-    return Continue(best.prompt, best.prompt_by)  # it proposed nothing better: the same words, with another seed
+    return Continue(best.prompt, best.prompt_by)  # it proposed nothing better: same prompt, other seeds
 
 
 def apply_steering(
     steer: SteeringCallback, steps: Sequence[Step], decision: Continue | Stop, config: LoopConfig
 ) -> Continue | Stop:
-    """What comes next after steering, which is possible except after the last turn or a failure of the thinker."""
+    """What comes next after steering, which is not possible after the last turn or a failure of the thinker."""
     failed = isinstance(decision, Stop) and decision.reason == "failed"
     return decision if failed or steps[-1].turn >= config.turns else steer(tuple(steps), decision)
 
@@ -318,13 +318,13 @@ def turn_seeds(turn: int, config: LoopConfig) -> list[int]:
 
 
 def quantize_to_8bit(image: Tensor) -> Tensor:
-    """An IMAGE as its PNG would hold it; one that came from a PNG is returned itself, bit for bit."""
+    """An IMAGE as its PNG would store it; one that came from a PNG is returned itself, bit for bit."""
     rounded = (image * 255).round().to(torch.uint8).float() / 255
-    return image if torch.equal(rounded, image) else rounded  # nobody needs both
+    return image if torch.equal(rounded, image) else rounded  # no second copy
 
 
 def run_config(task: ThinkTask, editor: str, settings: Settings = DEFAULT_SETTINGS) -> dict[str, Any]:
-    """How a run is run, as a Trajectory's options: plain JSON values. Mask and templates leave their fingerprints.
+    """How a run is made, as a Trajectory's options: plain JSON values, with fingerprints of the mask and templates.
 
     editor: its name.
     """
@@ -354,12 +354,12 @@ def fingerprint(content: bytes) -> str:
 
 
 def require_same_run(trajectory: Trajectory, task: ThinkTask, options: dict[str, Any]) -> None:
-    """Raise RethinkError where going on with these would mix two runs. Only when to stop may differ, and where a server is.
+    """Raise RethinkError if resuming would mix two runs. Only when to stop and where a server is may differ.
 
-    options: of `run_config`. A choice that an older record does not hold is taken to be the same.
+    options: from `run_config`. A choice that is missing from an older record counts as the same.
     """
     if task.instruction != trajectory.instruction or not torch.equal(task.source, trajectory.source):
-        raise RethinkError(f"trajectory: {trajectory.folder} is the run of another image or instruction.")
+        raise RethinkError(f"trajectory: {trajectory.folder} holds a run with another image or instruction.")
     when = dict.fromkeys(("turns", "patience", "accept"))
     options = replace_surrogates_in(options)  # as a record has them
     ours, theirs = ({**each, "rules": {**each.get("rules", {}), **when}} for each in (options, trajectory.options))
@@ -368,8 +368,8 @@ def require_same_run(trajectory: Trajectory, task: ThinkTask, options: dict[str,
             each["editor"] = name_anywhere(str(each["editor"]))
     other = sorted(key for key in ours if ours[key] != theirs.get(key, ours[key]))
     if other:
-        what = f"{trajectory.folder} was run with another choice of {', '.join(other)}"
-        raise RethinkError(f"trajectory: {what}; choose the same, or another folder.")
+        what = f"{trajectory.folder} was run with a different choice of {', '.join(other)}"
+        raise RethinkError(f"trajectory: {what}; use the same, or another folder.")
 
 
 def best_of_last_turn(steps: Sequence[Step]) -> Step:
@@ -379,7 +379,7 @@ def best_of_last_turn(steps: Sequence[Step]) -> Step:
 
 
 def first_prompt(task: ThinkTask, on_token: OnToken | None = None) -> Continue:
-    """The prompt of turn 1. Raises ThinkerError when the thinker shall word it and does not answer."""
+    """The prompt of turn 1. Raises ThinkerError if the thinker is to polish it and does not answer."""
     if task.config.start == "instruction":
         return Continue(task.instruction, "user")
     polished = polish_instruction(task.thinker, task.source, task.instruction, task.config.seed, on_token)
@@ -387,9 +387,9 @@ def first_prompt(task: ThinkTask, on_token: OnToken | None = None) -> Continue:
 
 
 def checklist_for(task: ThinkTask, steps: Sequence[Step], on_token: OnToken | None = None) -> tuple[str, ...]:
-    """What the critic verifies one by one: what the steps so far verified, or the instruction split by it.
+    """The statements that the critic verifies one by one: those of the steps so far, or the instruction split by it.
 
-    Empty without a checklist. Raises ThinkerError when the thinker does not answer.
+    Empty without a checklist. Raises ThinkerError if the thinker does not answer.
     """
     if not task.config.checklist:
         return ()

@@ -2,7 +2,7 @@
 
 A folder holds `trajectory.json`, `source.png` and one image per step. Every file appears complete or not at all, a
 step's image before its record, so that a run that is killed at any point resumes at its next turn. A record may come
-from anyone: it is checked when it is read, and refers only to images in its own folder.
+from anyone: it is checked when it is read, and may only refer to images in its own folder.
 """
 
 import errno
@@ -29,7 +29,7 @@ SCHEMA = 1
 RECORD_FILE = "trajectory.json"
 SOURCE_FILE = "source.png"
 LOCK = ".lock"
-IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.png", re.ASCII)  # of a image, in a record
+IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.png", re.ASCII)  # of an image, in a record
 NOTE = "rethink"  # the PNG text chunk of an edit that says how it was made, as JSON
 
 
@@ -37,8 +37,9 @@ NOTE = "rethink"  # the PNG text chunk of an edit that says how it was made, as 
 class Trajectory:
     """A run in its folder. Images stay on disk until they are needed.
 
-    options: how it was run (rules, settings, the names of editor and thinker, how it was asked), plain JSON values.
-    stopped: why it ended ("accepted", "turns", "plateau", "human", "failed"), "" while it runs or when it was killed.
+    options: how it was made (rules, settings, the names of editor and thinker, how the thinker was asked), plain JSON
+        values.
+    stopped: why it ended ("accepted", "turns", "plateau", "human", "failed"), "" while it runs or if it was killed.
         A run that can no longer be written has failed; its images are in memory.
     message: the sentence that goes with it. chosen: the index of the step that the user accepted, or None.
     """
@@ -53,22 +54,22 @@ class Trajectory:
 
     @property
     def best(self) -> int | None:
-        """The index of the step whose image is the result; None before the first."""
+        """The index of the step whose image is the result; None before the first step."""
         if self.chosen is not None:
             return self.chosen
         return best_of(self.steps) if self.steps else None
 
     @property
     def best_judged(self) -> bool:
-        """Whether the result has a score: an edit that was not judged may be no good."""
+        """Whether the result has a score: an edit that was not judged may be bad."""
         return self.best is not None and self.steps[self.best].score is not None
 
     def check_judged(self) -> None:
-        """Raise RethinkError where the thinker failed before any edit had a score: there is nothing to call a result."""
+        """Raise RethinkError if the thinker failed before any edit had a score: there is nothing to call a result."""
         if self.stopped != "failed" or self.is_unwritten or any(step.score is not None for step in self.steps):
             return
         kept = (
-            f" No edit was judged; what was made is kept in {self.folder}."
+            f" No edit was judged; the edits made so far are kept in {self.folder}."
             if any(self.folder.glob("turn-*.png"))
             else ""
         )
@@ -80,28 +81,28 @@ class Trajectory:
         return load_image(self.folder / SOURCE_FILE)
 
     def image(self, step: Step) -> Tensor:
-        """IMAGE [1, H, W, 3] of one step. Raises RethinkError when its file is gone."""
+        """IMAGE [1, H, W, 3] of one step. Raises RethinkError if its file is gone."""
         return load_image(self.folder / step.file) if step.image is None else step.image
 
     def has_image(self, step: Step) -> bool:
-        """Whether the image of a step is still to be had."""
+        """Whether the image of a step is still available."""
         return step.image is not None or is_own_image(self.folder, step.file)
 
     @property
     def is_unwritten(self) -> bool:
-        """Whether there is a step that could not be written: it is in memory alone."""
+        """Whether some step could not be written and exists only in memory."""
         return any(step.file == "" for step in self.steps)
 
     @property
     def candidates(self) -> int:
-        """Steps a turn."""
+        """Steps per turn."""
         return self.options.get("rules", {}).get("candidates", 1)
 
     def save_edits(self, turn: int, images: Tensor, notes: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-        """Write the edits of a turn before they are judged: whatever becomes of the thinker, they are kept.
+        """Write the edits of a turn before they are judged, so that they are kept even if the thinker fails.
 
-        images: IMAGE [candidates, H, W, 3]; notes: how each was made, plain JSON values. Returns the files' names; none
-        where they cannot be written, which `append_step` then finds too.
+        images: IMAGE [candidates, H, W, 3]; notes: how each was made, plain JSON values. Returns the file names; none
+        if they cannot be written, which `append_step` then finds too.
         """
         names = tuple(f"turn-{turn:04d}-{candidate:02d}.png" for candidate in range(len(images)))
         try:
@@ -113,10 +114,11 @@ class Trajectory:
         return names
 
     def append_step(self, step: Step) -> "Trajectory":
-        """Write a step, its image first where that does not exist yet. The returned trajectory holds the pixels of the best
-        step only, so that a run has its result whatever happens to the disk.
+        """Write a step, its image first if that does not exist yet.
 
-        When it cannot be written, the run ends: the returned trajectory has the step with its pixels, and the reason.
+        The returned trajectory holds the pixels of the best step only, so that a run has its result whatever happens
+        to the disk. If the step cannot be written, the run ends: the returned trajectory has the step with its pixels,
+        and the reason.
         """
         name = _name_of(step)
         unwritten = replace(self, steps=(*self.steps, replace(step, file="")))
@@ -127,7 +129,7 @@ class Trajectory:
         lean = (s if s.image is None or index == best else replace(s, image=None) for index, s in enumerate(steps))
         try:
             if not step.file:
-                assert step.image is not None  # as long as no file has it
+                assert step.image is not None  # until a file has it
                 with _writable(self.folder):
                     _save_image(step.image, self.folder / name, note_of(step.prompt, step.seed, step.settings))
             return self._written(steps=tuple(lean))
@@ -135,8 +137,8 @@ class Trajectory:
             return replace(unwritten, stopped="failed", message=str(error))
 
     def finish(self, reason: StopReason, message: str = "", chosen: int | None = None) -> "Trajectory":
-        """Write why the run ended, and which step a person took. When that cannot be written, it has failed by that."""
-        if self.is_unwritten:  # it has ended, and no record names a image that is not there
+        """Write why the run ended, and which step a person chose. If that cannot be written, the run has failed."""
+        if self.is_unwritten:  # it has ended, and no record may name a missing image
             return replace(self, chosen=chosen)
         try:
             return self._written(stopped=reason, message=message, chosen=chosen)
@@ -144,10 +146,10 @@ class Trajectory:
             return replace(self, stopped="failed", message=str(error), chosen=chosen)
 
     def rewind_to_resume(self, candidates: int) -> tuple["Trajectory", tuple[Step, ...]]:
-        """Write the run as continuing after its last complete turn. Returns it with its steps, the last turn's and the best
-        with images.
+        """Write the run as continuing after its last complete turn.
 
-        A turn with fewer than `candidates`, or without an answer of the thinker, is made again.
+        Returns it with its steps, those of the last turn and the best one with images. A turn with fewer than
+        `candidates` steps, or without an answer from the thinker, is made again.
         """
         steps = self.steps[: len(self.steps) - len(self.steps) % candidates]
         while steps and any(v.status == "failed" for s in steps[-candidates:] for v in (s.critique, s.judge) if v):
@@ -158,8 +160,10 @@ class Trajectory:
         return self._written(steps=steps, stopped="", message="", chosen=None), tuple(seen)
 
     def copy_to(self, folder: Path) -> "Trajectory":
-        """The same run in another folder, which must not be there yet. Raises RethinkError when it cannot be written, or
-        when a image of this one is gone."""
+        """Copy the run to another folder, which must not exist yet.
+
+        Raises RethinkError if it cannot be written, or if an image of this run is gone.
+        """
         steps = tuple(replace(step, file=_name_of(step)) for step in self.steps)
         with _writable(folder):
             folder.mkdir(parents=True)
@@ -173,7 +177,7 @@ class Trajectory:
         return self._written(folder=folder, steps=steps)
 
     def save_options(self, options: dict[str, Any]) -> "Trajectory":
-        """Write how the run is run from here on."""
+        """Write how the run is made from here on."""
         return self._written(options=options)
 
     def as_dict(self) -> dict[str, Any]:
@@ -195,32 +199,33 @@ class Trajectory:
         after = replace(self, **changes)
         text = json_text(after.as_dict(), (",", ":")).replace(
             '{"turn"', '\n{"turn"'
-        )  # a line a step, for people and for diff
+        )  # one line per step, for people and for diff
         with _writable(after.folder), atomic_write(after.folder / RECORD_FILE) as part:
             part.write_text(text + "\n", encoding="utf-8")
         return after
 
 
 class WriteError(RethinkError):
-    """A run cannot be written. What was written before is intact, and the run can be resumed."""
+    """A run cannot be written. Everything written before is intact, and the run can be resumed."""
 
 
 @contextmanager
 def _writable(folder: Path) -> Iterator[None]:
-    """Within it, that nothing can be written to a run's folder is a WriteError."""
+    """Turn a failure to write to a run's folder into a WriteError."""
     try:
         yield
     except OSError as error:
         why = "it is gone" if error.errno == errno.ENOENT else reason_of(error)
         raise WriteError(
-            f"trajectory: {folder} cannot be written ({why}); make room and resume the run, or choose another folder."
+            f"trajectory: {folder} cannot be written ({why}); free some space and resume the run, or choose another "
+            "folder."
         ) from error
 
 
 def new_trajectory(folder: str | PathLike, source: Tensor, instruction: str, options: dict[str, Any]) -> Trajectory:
-    """Begin a run in a folder that is new or empty. source: IMAGE [1, H, W, 3].
+    """Start a run in a new or empty folder. source: IMAGE [1, H, W, 3].
 
-    Raises RethinkError when the folder holds something, so that no record is ever written over.
+    Raises RethinkError if the folder is not empty, so that no record is ever overwritten.
     """
     folder = Path(folder)
     check_new_folder(folder)
@@ -231,17 +236,17 @@ def new_trajectory(folder: str | PathLike, source: Tensor, instruction: str, opt
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """The write lock of the run in a folder; a process that dies releases it.
+    """Hold the write lock of the run in a folder; a process that dies releases it.
 
-    Raises RethinkError when another holds it, in this process too, or when the folder cannot be written.
+    Raises RethinkError if it is already held, even by this process, or if the folder cannot be written.
     """
     with ExitStack() as held:
         try:
             held.enter_context(locked(folder / LOCK))
         except BlockingIOError as error:
             raise RunningError(
-                f"trajectory: the run in {folder} is going on already, here or in another process; wait until it ends, or "
-                "choose another folder."
+                f"trajectory: the run in {folder} is already running, here or in another process; wait until it ends, "
+                "or choose another folder."
             ) from error
         except OSError as error:
             raise WriteError(f"trajectory: {folder} cannot be written ({error.strerror}).") from error
@@ -253,7 +258,7 @@ class RunningError(RethinkError):
 
 
 class NewerRunError(RethinkError):
-    """A record is of a newer version than this one reads."""
+    """A record has a newer version than this one can read."""
 
 
 class MissingImageError(RethinkError):
@@ -261,7 +266,7 @@ class MissingImageError(RethinkError):
 
 
 def check_new_folder(folder: Path) -> None:
-    """Check that a run can start in a folder, and create it. Raises RethinkError where it is not empty or not a folder."""
+    """Check that a run can start in a folder, and create it. Raises RethinkError if it is not empty or not a folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(file.name != LOCK for file in folder.iterdir()):
@@ -276,24 +281,24 @@ def check_new_folder(folder: Path) -> None:
 def load_trajectory(folder: str | PathLike) -> Trajectory:
     """Read a run back, finished or not.
 
-    Raises RethinkError when there is none, when it is damaged or newer than this version, or when an image is missing.
+    Raises RethinkError if there is none, if it is damaged or newer than this version, or if an image is missing.
     """
     trajectory = load_record(Path(folder))
     for name in (SOURCE_FILE, *(step.file for step in trajectory.steps)):
         if not is_own_image(trajectory.folder, name):
             raise MissingImageError(
-                f"trajectory: {folder} names a image {name!r:.80}, which is missing or no PNG file of its own; copy the "
-                "whole folder."
+                f"trajectory: {folder} names the image {name!r:.80}, which is missing or not a PNG file in that "
+                "folder; copy the whole folder."
             )
     return trajectory
 
 
 def load_record(folder: Path) -> Trajectory:
-    """`load_trajectory` without looking for the images: their names are as anyone may have written them."""
+    """`load_trajectory` without looking for the images: their names may be anything."""
     try:
         data = replace_surrogates_in(
             read_json_file(folder / RECORD_FILE)
-        )  # no tokenizer, no file takes half a character
+        )  # no tokenizer and no file accepts half a character
     except (OSError, ValueError) as error:
         raise RethinkError(f"trajectory: {folder / RECORD_FILE} cannot be read: {reason_of(error)}") from error
     if not isinstance(data, dict) or type(data.get("schema")) is not int:
@@ -315,7 +320,7 @@ def load_record(folder: Path) -> Trajectory:
 
 
 def is_own_image(folder: Path, name: str) -> bool:
-    """Whether a name in a record is that of a image in its folder: a file, and no link to one elsewhere."""
+    """Whether a name in a record is that of an image in its folder: a file, not a link to one elsewhere."""
     file = folder / name if IMAGE_NAME.fullmatch(name) else None
     return (
         file is not None and file.is_file() and os.path.realpath(file.parent) == os.path.dirname(os.path.realpath(file))
@@ -325,8 +330,8 @@ def is_own_image(folder: Path, name: str) -> bool:
 def record_run(trajectory: Trajectory, run: Generator[Step, None, Stop]) -> Iterator[Trajectory]:
     """Write every step of `run` (`think_loop.think_while_edit`), and at the end why it stopped.
 
-    Yields the Trajectory after each, the last one with its end, also where it can no longer be written, and where the user
-    ended it in the middle of a turn (`RunStopped`).
+    Yields the Trajectory after each step, and last with its end, even if it can no longer be written or the user ended
+    it in the middle of a turn (`RunStopped`).
     """
     while True:
         try:
@@ -355,6 +360,6 @@ def _save_image(image: Tensor, path: Path, note: dict[str, Any] | None = None) -
     info = PngInfo()
     if note is not None:
         info.add_text(NOTE, json_text(note))
-    # The lightest compression: a large image would otherwise take as long to pack as some editors to make it.
+    # The fastest compression: otherwise a large image would take as long to pack as some editors need to make it.
     with atomic_write(path) as part:
         to_pil(image)[0].save(part, format="PNG", compress_level=1, pnginfo=info)

@@ -1,6 +1,6 @@
-"""A run as one HTML file: the viewer of `web/viewer`, its style and every image inside; it opens anywhere, offline.
+"""A run as one HTML file with the viewer of `web/viewer`, its style and every image; it opens anywhere, offline.
 
-The contents of a run may come from anyone: the page holds them as data, and lets nothing run but our own script.
+The contents of a run may come from anyone: the page holds them as data, and only our own script can run in it.
 """
 
 import base64
@@ -22,8 +22,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
     """Write the view of `trajectory` to `path`, which appears whole or not at all.
 
-    Pictures are stored as the folder has them, pixel for pixel, so the file is a third larger than the folder.
-    Raises RethinkError when a image cannot be read or the file not be written.
+    Images are stored as they are in the folder, pixel for pixel, so the file is a third larger than the folder.
+    Raises RethinkError if an image cannot be read or the file cannot be written.
     """
     path = Path(path)
     style, script = f"\n{read_web_file(VIEWER / 'viewer.css')}", f"\n{join_modules(VIEWER / ENTRY)}"
@@ -44,16 +44,18 @@ def write_html(trajectory: Trajectory, path: str | PathLike) -> None:
 
 
 def page_name(trajectory: Trajectory) -> str:
-    """What the page of a run is called: by the run's folder and its instruction, as every system can have it."""
+    """The file name of a run's page, from the run's folder and instruction, valid on every system."""
     folder = make_portable(trajectory.folder.resolve().name.strip("_"), "trajectory", LONGEST_NAME)
     return f"{make_portable(f'{folder} {trajectory.instruction}', folder, LONGEST_NAME)}.html"
 
 
 def _image_bytes(folder: Path, name: str) -> bytes:
-    """An image of the run, a file in its folder. Links and anything but PNGs are left out of the page."""
+    """The bytes of an image of the run, a PNG in its folder. Raises RethinkError for links and anything but PNGs."""
     if not is_own_image(folder, name):
-        raise RethinkError(f"html: the image {folder / name} is missing, or no file of its own; copy the whole folder.")
+        raise RethinkError(
+            f"html: the image {folder / name} is missing or not a file in its folder; copy the whole folder."
+        )
     data = (folder / name).read_bytes()
     if not data.startswith(PNG):
-        raise RethinkError(f"html: {folder / name} is no PNG image; copy the whole folder anew.")
+        raise RethinkError(f"html: {folder / name} is not a PNG image; copy the whole folder again.")
     return data

@@ -1,4 +1,4 @@
-"""How an editor is loaded and how it samples: what the user chooses, what the editor recommends, what an edit used."""
+"""How an editor is loaded and how it samples: the user's choice, the editor's recommendation, what an edit used."""
 
 import math
 from collections.abc import Mapping
@@ -22,21 +22,21 @@ class LoadSettings:
 
     dtype: Dtype = option(
         "auto",
-        "Number format of the weights. auto takes what this machine computes best.",
+        "Number format of the weights. auto picks the best one for this machine.",
         choices=get_args(Dtype),
         advanced=True,
     )
     offload: Offload = option(
         "none",
-        "none: the whole model is on the device. model: only the part that is computing. sequential: only the layer that is "
-        "computing; slow, needs the least memory.",
+        "What to keep on the device. none: the whole model. model: only the part that is computing. sequential: only "
+        "the layer that is computing; slow, needs the least memory.",
         choices=get_args(Offload),
         advanced=True,
     )
     quantize: QuantizerName = option(
         "none",
-        "Loads the large parts in 8 or 4 bits, so that they fit a smaller card; the package in brackets must be installed. fp8: the "
-        "denoiser alone, needs none.",
+        "Load the large parts in 8 or 4 bits, so that they fit on a smaller card. The package in brackets must be "
+        "installed. fp8 quantizes only the denoiser and needs no package.",
         choices=get_args(QuantizerName),
         advanced=True,
     )
@@ -47,43 +47,44 @@ class LoadSettings:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """The server that an editor is behind; see `server_editor.ServerEditor`."""
+    """The server that hosts an editor; see `server_editor.ServerEditor`."""
 
     base_url: str = option("http://127.0.0.1:8000/v1", "The address of the server, up to /v1.")
-    model: str = option("", "The editor's name, as the server knows it.")
+    model: str = option("", "The model name that the server uses for this editor.")
     key_variable: str = option(
         "",
-        "The NAME of the environment variable with the server's key, never the key itself. Empty for a server that needs none.",
+        "The NAME of the environment variable with the server's key, never the key itself. Leave empty if the server "
+        "needs none.",
     )
     timeout: int = option(
         300,
-        "Seconds for one try. An edit that takes a server longer is not asked for again.",
+        "Timeout of one attempt, in seconds. An edit that times out is not retried.",
         low=1,
         high=3600,
         advanced=True,
     )
     retries: int = option(
         4,
-        "How often to retry, with growing pauses, when the server is busy or unreachable; not when it takes too long.",
+        "How many times to retry, with growing pauses, if the server is busy or unreachable; a timeout is not retried.",
         low=0,
         high=20,
         advanced=True,
     )
-    concurrency: int = option(4, "How many edits a server is asked for at once.", low=1, high=64, advanced=True)
+    concurrency: int = option(4, "How many edits to request from the server at once.", low=1, high=64, advanced=True)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to sample. Zero, "default" and "" mean: what the editor recommends.
+    """How to sample. Zero, "default" and "" mean the editor's recommendation.
 
     Attributes:
         steps: Denoising steps, 1…1000.
         sampler: A name of `samplers.SAMPLERS` ("default": the solver that came with the model).
         text_guidance: The scale s_T of InstructPix2Pix, section 3.2.1.
-        image_guidance: The scale s_I of the same.
+        image_guidance: The scale s_I of the same section.
         strength: How much of the image SDEdit may redraw, in (0, 1]; other families do not use it.
-        negative_prompt: What the image should not be; it takes the place of the empty instruction.
-        randomize_guidance: Every row draws its own scales, ×U(0.8, 1.2), from its seed (7.5 and 1.5 become U(6, 9) and
+        negative_prompt: What the image should not show; replaces the empty instruction.
+        randomize_guidance: Each row draws its own scales, ×U(0.8, 1.2), from its seed (7.5 and 1.5 become U(6, 9) and
             U(1.2, 1.8), as in InstructPix2Pix's own interface).
     """
 
@@ -103,7 +104,7 @@ class Settings:
 
     @classmethod
     def from_inputs(cls, values: Mapping[str, Any]) -> "Settings":
-        """Settings from values by the names of nodes, the command line and JSON files.
+        """Build settings from values keyed by the names used in nodes, on the command line and in JSON files.
 
         Raises TypeError for an unknown name.
         """
@@ -111,11 +112,11 @@ class Settings:
         return cls(**{fields_of.get(name, name): value for name, value in values.items()})
 
     def as_inputs(self) -> dict[str, Any]:
-        """The values under those names, for JSON."""
+        """The values keyed by those names, for JSON."""
         return {_INPUT_NAMES.get(name, name): value for name, value in asdict(self).items()}
 
     def resolved(self, defaults: "Settings") -> "Settings":
-        """These settings, with defaults filled in from `defaults`."""
+        """These settings, with everything left open taken from `defaults`."""
         left_open = {f.name for f in fields(self) if getattr(self, f.name) == f.default}
         return replace(self, **{name: getattr(defaults, name) for name in left_open})
 
@@ -124,8 +125,11 @@ DEFAULT_SETTINGS = Settings()  # everything as the editor recommends
 
 
 class SettingsUser(Protocol):
-    """The part of an editor that tells which settings its edits use. One that may leave some of them out also has `sent_settings`, from
-    settings with nothing left open to those that it used of them so far."""
+    """The part of an editor that tells which settings its edits use.
+
+    An editor that may drop some of them also has `sent_settings`: it takes settings with nothing left open and returns
+    those that it has actually used so far.
+    """
 
     @property
     def defaults(self) -> Settings: ...
@@ -140,11 +144,10 @@ class _GuidedFamily(Protocol):
 
 
 def used_settings(editor: SettingsUser, settings: Settings) -> dict[str, Any]:
-    """The settings that an edit actually uses, as JSON values by the names of the inputs; to be asked when it is made, as some editors
-    know only then.
+    """The settings that an edit actually uses, as JSON values keyed by input name.
 
-    Every value is filled in, and settings that this editor does not use are left out. With randomize_guidance every row
-    draws its two scales around the ones here.
+    Call it when the edit is made: some editors know only then. Every value is filled in, and settings that this editor
+    does not use are left out. With randomize_guidance, each row draws its two scales around the ones here.
     """
     settings = settings.resolved(editor.defaults)
     sent = getattr(editor, "sent_settings", None)
@@ -157,9 +160,9 @@ def used_settings(editor: SettingsUser, settings: Settings) -> dict[str, Any]:
 
 
 def summarize_settings(used: Mapping[str, Any]) -> str:
-    """`used_settings` as a line for people: “20 steps · text guidance 7.5 · image guidance 1.5”."""
+    """`used_settings` as a readable line: “20 steps · text guidance 7.5 · image guidance 1.5”."""
     spread = " ± 20 % by seed" if used.get("randomize_guidance") else ""
-    parts = [format_count(used["steps"], "step") if "steps" in used else "as many steps as the server takes"]
+    parts = [format_count(used["steps"], "step") if "steps" in used else "the server's own number of steps"]
     parts += [
         f"{name.replace('_', ' ')} {used[name]:g}{spread}"
         for name in ("text_guidance", "image_guidance")

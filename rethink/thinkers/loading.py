@@ -1,6 +1,6 @@
-"""Opening a thinker: its options, and the table of backends, one row per module of `backends/`.
+"""Opens a thinker: its options, and the table of backends, one row per module of `backends/`.
 
-A new backend is a module there that defines `BACKEND`; the command line, the pairs and Load Thinker find it by that.
+To add a backend, add a module there that defines `BACKEND`; the command line, the pairs and Load Thinker find it.
 """
 
 from __future__ import annotations
@@ -29,57 +29,58 @@ Quantization = Literal["none", "8bit", "4bit"]
 
 @dataclass(frozen=True)
 class ThinkerConfig:
-    """Which thinker is opened, and how it is asked. Every backend reads the options that its row names.
+    """Which thinker to open, and how to ask it. Each backend reads the options that its row names.
 
-    template: the prompt of a critique, see `critique.Thinker`.
+    template: the critique prompt, see `critique.Thinker`.
     """
 
-    where: str = option(BUILT_IN, "built-in, a transformers folder, or the address of a server (…/v1).")
-    model: str = option("", "The model's name, as the server knows it.")
+    where: str = option(BUILT_IN, "built-in, a transformers folder, or a server address (…/v1).")
+    model: str = option("", "The model name that the server uses.")
     key_variable: str = option(
         "",
-        "The NAME of the environment variable with the key, never the key itself. Empty for a server that needs none. A "
-        "provider's own variable goes only to that provider; the help page says how to pair others.",
+        "The NAME of the environment variable with the key, never the key itself. Leave empty if the server needs "
+        "none. A provider's own variable is sent only to that provider; the help page says how to pair others.",
     )
-    timeout: int = option(120, "Seconds for one try to get an answer.", low=1, high=3600, advanced=True)
+    timeout: int = option(120, "Timeout of one attempt, in seconds.", low=1, high=3600, advanced=True)
     retries: int = option(
         4,
-        "How often to retry, with growing pauses, when the server is busy or unreachable.",
+        "How many times to retry, with growing pauses, if the server is busy or unreachable.",
         low=0,
         high=20,
         advanced=True,
     )
     concurrency: int = option(
         4,
-        "How many questions it gets at once: candidates of a turn, descriptions of pairs.",
+        "How many questions to send at once: candidates of a turn, descriptions of pairs.",
         low=1,
         high=64,
         advanced=True,
     )
     dtype: Dtype = option(
         "auto",
-        "Number format of the weights. auto takes what this machine computes best.",
+        "Number format of the weights. auto picks the best one for this machine.",
         choices=get_args(Dtype),
         advanced=True,
     )
-    device: str = option("cpu", "Where the model computes: cpu, cuda, mps, …", advanced=True)
+    device: str = option("cpu", "Device to run the model on: cpu, cuda, mps, …", advanced=True)
     quantization: Quantization = option(
         "none",
-        "Fewer bits per weight: less memory, slightly less exact. Needs the package bitsandbytes.",
+        "Use fewer bits per weight, for less memory and slightly less accuracy. Needs the package bitsandbytes.",
         choices=get_args(Quantization),
         advanced=True,
     )
     template: str = TEMPLATE
     max_tokens: int = option(
         2048,
-        "The longest answer. One that is cut off has no scores; models that reason at length need more.",
+        "Maximum length of an answer, in tokens. An answer that is cut off has no scores; models that reason at length "
+        "need more.",
         low=1,
         high=2**17,
         advanced=True,
     )
     temperature: float = option(
         0.0,
-        "0: the likeliest answer, the same every time. Higher: more varied prompts.",
+        "0: the most likely answer, the same every time. Higher: more varied prompts.",
         low=0.0,
         high=2.0,
         step=0.1,
@@ -92,9 +93,9 @@ class ThinkerConfig:
 
 @dataclass(frozen=True)
 class Location:
-    """How the user chooses a model of a backend.
+    """How the user chooses a backend's model.
 
-    name, default, help: of the node's input. kind: a name among ComfyUI's model folders, or a text such as an address.
+    name, default, help: of the node's input. kind: an entry of ComfyUI's model folders, or a text such as an address.
     """
 
     kind: Literal["model folder", "text"]
@@ -107,12 +108,12 @@ class Location:
 class Backend:
     """A row of the table: one way to run a vision-language model.
 
-    name, help: in the menu of Load Thinker. recognizes: whether `ThinkerConfig.where` means this one; the first row
-    counts; None: it takes what no other row does, addresses if it is `remote`, else folders. open: makes the Chat;
-    the `Trust` says which servers may be sent images and keys, and is None for backends that are not `remote`, which
-    send nothing. location: None where there is only one model, whose files are in `folder`, if any.
+    name, help: in the menu of Load Thinker. recognizes: whether `ThinkerConfig.where` means this backend; the first row
+    that says so counts. None: it takes what no other row takes, addresses if it is `remote`, else folders. open: makes
+    the Chat; the `Trust` says which servers may be sent images and keys, and is None for backends that are not
+    `remote`, which send nothing. location: None if there is only one model, whose files are in `folder`, if any.
     options: the fields of `ThinkerConfig` that it reads besides `where`. has_templates: whether its models may have
-    prompts of their own.
+    their own prompts.
     """
 
     name: str
@@ -128,24 +129,24 @@ class Backend:
 
 @cache
 def list_backends() -> tuple[Backend, ...]:
-    """All rows, by the names of their modules."""
+    """All rows, in the order of their modules' names."""
     names = sorted(module.name for module in pkgutil.iter_modules(backends.__path__))
     return tuple(import_module(f"{backends.__name__}.{name}").BACKEND for name in names)
 
 
 def find_backend(where: str) -> Backend:
-    """The row that a `ThinkerConfig.where` means."""
+    """The row that a `ThinkerConfig.where` refers to."""
     rows = list_backends()
     found = [row for row in rows if row.recognizes and row.recognizes(where)]
     return (found or [row for row in rows if row.recognizes is None and row.remote == is_address(where)])[0]
 
 
 def open_chat(config: ThinkerConfig, trust: Trust | None = None, role: str = "thinker") -> Chat:
-    """The model of a thinker, opened.
+    """Open the model of a thinker.
 
     trust: which servers may be sent images and keys; by default those in the settings of this machine's owner.
-    role: what it is to be, such as a judge: the input's name in errors.
-    Raises RethinkError for everything that is missing, broken, unsafe, or not allowed.
+    role: what it is used as, such as a judge: the input's name in errors.
+    Raises RethinkError for anything that is missing, broken, unsafe, or not allowed.
     """
     try:
         return _open_chat(config, trust)
@@ -167,30 +168,35 @@ def _open_chat(config: ThinkerConfig, trust: Trust | None) -> Chat:
 
 
 def open_thinker(config: ThinkerConfig = ThinkerConfig(), trust: Trust | None = None, role: str = "thinker") -> Thinker:
-    """A thinker: the model of `open_chat`, and how it is asked."""
+    """Open a thinker: the model from `open_chat`, and how it is asked."""
     return Thinker(open_chat(config, trust, role), config.template, config.max_tokens, config.temperature)
 
 
 def is_critic(thinker: Thinker) -> bool:
-    """Whether a thinker knows no other question than the critique's, with boxes or without: it was trained on that alone."""
+    """Whether a thinker was trained on critiques alone, with or without boxes, and can answer no other question."""
     taught = thinker.chat.name == BUILT_IN or getattr(thinker.chat, "only_critiques", False)
     return taught or thinker.template != TEMPLATE
 
 
 def can_point(thinker: Thinker) -> bool:
-    """Whether a thinker can be asked for boxes: not where it has a wording of its own. The built-in one has learned that question,
-    and what is trained from it on runs without boxes still points, as `benchmarks/focus.py --thinker` measures."""
+    """Whether a thinker can be asked for boxes: not if it has its own template.
+
+    The built-in one has learned that question, and a thinker trained from it on runs without boxes still answers it, as
+    `benchmarks/focus.py --thinker` measures.
+    """
     return thinker.template == TEMPLATE
 
 
 def is_same_model(name: str, other: Any) -> bool:
-    """Whether two names, maybe with folders of this machine before them, are of one model."""
+    """Whether two names, possibly preceded by folders of this machine, belong to the same model."""
     return isinstance(other, str) and Path(name.replace("\\", "/")).name == Path(other.replace("\\", "/")).name
 
 
 def typed_trust(config: ThinkerConfig) -> Trust | None:
-    """The trust in a thinker that the owner of this machine has named on the command line: that server, with that key. None
-    where nothing leaves the machine."""
+    """Trust for a thinker that the owner of this machine has named on the command line: that server, with that key.
+
+    None if nothing leaves the machine.
+    """
     if not find_backend(config.where).remote:
         return None
     from ..servers.address import parse_address

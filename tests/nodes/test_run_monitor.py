@@ -286,7 +286,7 @@ def test_a_run_that_goes_on_elsewhere_is_not_gone_on_with(think, make_thinker, p
     folder = results.output / "rethink" / "thinking_00001_"
     before = (folder / "trajectory.json").read_bytes()
     with part("rethink.trajectory").writing(folder):
-        with pytest.raises(RethinkError, match="thinking_00001_ is going on already, here or in another process"):
+        with pytest.raises(RethinkError, match="thinking_00001_ is already running, here or in another process"):
             think(make_thinker(said(9, 9)), loop)
         assert (folder / "trajectory.json").read_bytes() == before
         other = think(make_thinker(said(9, 9)), loop, instruction="make it blue")
@@ -308,7 +308,7 @@ def test_a_running_loop_holds_its_run(think, make_thinker, part, results, Rethin
             return super().chat_all(requests, **options)
 
     think(make_thinker(chat=Tries()), loop, turns=3)
-    assert len(seen) == 3 and all("is going on already" in line for line in seen)
+    assert len(seen) == 3 and all("is already running" in line for line in seen)
     with part("rethink.trajectory").writing(results.output / "rethink" / "thinking_00001_"):
         pass
 

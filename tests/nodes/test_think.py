@@ -69,7 +69,9 @@ def test_a_thinker_that_cannot_be_reached_is_an_error_and_the_edit_is_kept(
         think(make_thinker(gone), loop, **rules)
     folder = results.output / "rethink" / "thinking_00001_"
     assert (folder / "turn-0001-00.png").is_file() == made
-    assert (str(error.value) == f"thinker: it is gone. No edit was judged; what was made is kept in {folder}.") == made
+    assert (
+        str(error.value) == f"thinker: it is gone. No edit was judged; the edits made so far are kept in {folder}."
+    ) == made
     record = json.loads((folder / "trajectory.json").read_text(encoding="utf-8"))
     assert record["stopped"] == "failed" and not record["best_judged"]
     assert events("ended")[-1]["stopped"] == "failed"
@@ -230,7 +232,7 @@ def test_half_a_character_ends_no_run(think, make_thinker, results, part, loop):
 def test_a_node_says_when_its_thinker_is_asked_for_no_boxes(think, make_thinker, loop):
     critic = make_thinker(said(9, 9))
     critic = replace(critic, template="{source}{edited}{instruction}")
-    for thinker, words in ((make_thinker(said(9, 9)), ""), (critic, "regions: the thinker has a template of its own")):
+    for thinker, words in ((make_thinker(said(9, 9)), ""), (critic, "regions: the thinker has its own template")):
         done = think(thinker, loop, regions=True)
         (shown,) = [ui for node, ui in done.ui.items() if node.endswith("6") and ui]
         assert shown["rethink_text"][0].startswith(words) and bool(shown["rethink_text"][0]) == bool(words)

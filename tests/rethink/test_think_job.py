@@ -108,7 +108,7 @@ def test_another_run_is_not_gone_on_with(tmp_path):
     job = make_job()
     run(job, tmp_path / "run")
     for other in (make_job("else"), make_job(seed=1)):
-        with pytest.raises(RethinkError, match="run of another image|another choice of rules"):
+        with pytest.raises(RethinkError, match="run with another image|different choice of rules"):
             resume_run(tmp_path / "run", other.task, other.options)
     with pytest.raises(RethinkError, match="cannot be read"):
         resume_run(tmp_path / "missing", job.task, job.options)

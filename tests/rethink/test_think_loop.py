@@ -383,14 +383,14 @@ def test_only_when_to_stop_may_differ_between_a_run_and_its_continuation(tmp_pat
         run_config(task(replace(critic, max_tokens=9)), "painter"),
         run_config(task(replace(critic, temperature=0.5)), "painter"),
     ):
-        with pytest.raises(RethinkError, match="another choice"):
+        with pytest.raises(RethinkError, match="different choice"):
             require_same_run(run, ours, other)
     odd = run_config(ours, "a name on disk \udcff")  # a record holds no half characters
     new_trajectory(tmp_path / "odd", SOURCE, "make it red", odd)
     require_same_run(load_trajectory(tmp_path / "odd"), ours, odd)
     judged_task = task(critic, judge=critic)
     judged = new_trajectory(tmp_path / "judged", SOURCE, "make it red", run_config(judged_task, ""))
-    with pytest.raises(RethinkError, match="another choice of judge_temperature"):
+    with pytest.raises(RethinkError, match="different choice of judge_temperature"):
         warm = replace(critic, temperature=0.5)
         require_same_run(judged, judged_task, run_config(task(critic, judge=warm), ""))
     for source, instruction in ((SOURCE, "else"), (SOURCE * 0.9, "make it red"), (SOURCE[:, :8], "make it red")):

@@ -78,7 +78,7 @@ def test_a_result_that_nobody_judged_says_so(run):
     failed = run.append_step(unjudged).finish("failed", "thinker: it is gone.")
     assert failed.as_dict()["best"] == 0 and failed.as_dict()["best_judged"] is False
     with pytest.raises(
-        RethinkError, match=r"^thinker: it is gone\. No edit was judged; what was made is kept in .*run\.$"
+        RethinkError, match=r"^thinker: it is gone\. No edit was judged; the edits made so far are kept in .*run\.$"
     ):
         failed.check_judged()
     later = failed.append_step(step(2)).finish("failed", "thinker: it is gone.")
@@ -186,14 +186,14 @@ def spoil(run, change):
         (lambda r: r.update(chosen=5), "no step 5"),
         (lambda r: r["steps"][0].update(file="../../../etc/passwd"), "is missing"),
         (lambda r: r["steps"][0].update(file="gone.png"), "is missing"),
-        (lambda r: r["steps"][0].update(file="<script>alert(1)</script>.png"), "is missing or no PNG"),
+        (lambda r: r["steps"][0].update(file="<script>alert(1)</script>.png"), "is missing or not a PNG"),
         (
             lambda r: r["steps"][0].update(file='x" onfocus="alert(1)" autofocus tabindex="0.png'),
-            "is missing or no PNG",
+            "is missing or not a PNG",
         ),
-        (lambda r: r["steps"][0].update(file="trajectory.json"), "is missing or no PNG"),
-        (lambda r: r["steps"][0].update(file="turn\0.png"), "is missing or no PNG"),
-        (lambda r: r["steps"][0].update(file="\ud83d.png"), "is missing or no PNG"),
+        (lambda r: r["steps"][0].update(file="trajectory.json"), "is missing or not a PNG"),
+        (lambda r: r["steps"][0].update(file="turn\0.png"), "is missing or not a PNG"),
+        (lambda r: r["steps"][0].update(file="\ud83d.png"), "is missing or not a PNG"),
         (lambda r: r["steps"][0].update(file=["turn-0001-00.png"]), "file is list"),
         (lambda r: r["steps"][0].update(turn="1"), "turn is str"),
         (lambda r: r["steps"][0].update(score=True), "score is bool"),
@@ -245,7 +245,7 @@ def test_a_link_out_of_the_folder_is_no_picture_of_the_run(run, secret, tmp_path
     run = run.append_step(step(score=1.0)).append_step(step(2, score=9.0))
     (run.folder / name).unlink()
     (run.folder / name).symlink_to(secret)
-    with pytest.raises(RethinkError, match=f"{name}.*is missing or no PNG file of its own"):
+    with pytest.raises(RethinkError, match=f"{name}.*is missing or not a PNG file"):
         load_trajectory(run.folder)
     with pytest.raises(RethinkError, match="is gone"):
         run.copy_to(tmp_path / "copy")
@@ -357,7 +357,7 @@ def test_a_run_that_could_not_be_written_can_be_kept_elsewhere(tmp_path, monkeyp
 
 def test_a_run_is_written_by_one_at_a_time(run):
     with writing(run.folder):
-        with pytest.raises(RethinkError, match="is going on already, here or in another process"), writing(run.folder):
+        with pytest.raises(RethinkError, match="is already running, here or in another process"), writing(run.folder):
             pass
         assert load_trajectory(run.folder).as_dict() == run.as_dict(), "and read by anybody"
     with writing(run.folder):

@@ -179,7 +179,7 @@ def test_an_index_lists_only_safetensors_beside_it(tmp_path):
     ):
         (tmp_path / "model.safetensors").unlink(missing_ok=True)
         (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": place}}))
-        with pytest.raises(RethinkError, match="lists no files of weights beside it"):
+        with pytest.raises(RethinkError, match="lists no weight files next to it"):
             open_model("editor", tmp_path, library, wanted)
 
 

@@ -175,7 +175,9 @@ def test_a_thinker_that_cannot_be_reached_is_said_in_red(server, page):
     assert "cannot be reached" in about.inner_text() and about.evaluate("text => text.scrollWidth <= text.clientWidth")
     shoot(page, f"viewer-unjudged-large-{page.canvas_kind}")
     entry = newest(server)
-    assert entry["status"]["status_str"] == "error" and "what was made is kept in" in json.dumps(entry["status"])
+    assert entry["status"]["status_str"] == "error" and "the edits made so far are kept in" in json.dumps(
+        entry["status"]
+    )
 
 
 def unused_address():

@@ -47,7 +47,7 @@ def test_thinks_and_goes_on_where_it_was_cut_off(rethink, editor, thinker, photo
     assert more.returncode == 0 and [line[:6] for line in more.stdout.splitlines()[:-2]] == ["turn 3"]
     assert more.stdout.splitlines()[-1] == str(page) and "data:image/png;base64," in page.read_text(encoding="utf-8")
     other = rethink(*how, "--turns", 3, "--resume", "--seed", 9)
-    assert other.returncode == 2 and "another choice of rules; choose the same, or another folder" in other.stderr
+    assert other.returncode == 2 and "different choice of rules; use the same, or another folder" in other.stderr
 
 
 def test_a_folder_of_images_and_instructions_is_a_run_for_each_and_goes_on(how, photo, capfd):
@@ -146,7 +146,7 @@ def test_boxes_that_the_thinker_is_not_asked_for_are_said(how, tmp_path, capsys)
     how = [*how, "--turns", "1", "--focus"]
     assert main([*how, "-o", str(tmp_path / "plain")]) == 0 and "focus" not in capsys.readouterr().err
     assert main([*how, "-o", str(tmp_path / "run"), "--template", str(tmp_path / "own.txt")]) == 0
-    assert "rethink: focus: the thinker has a template of its own" in capsys.readouterr().err
+    assert "rethink: focus: the thinker has its own template" in capsys.readouterr().err
 
 
 def test_an_editor_whose_server_dies_leaves_a_run_that_goes_on_wherever_it_is_again(rethink, thinker, photo):
@@ -176,7 +176,7 @@ def test_a_thinker_that_cannot_be_reached_leaves_the_edit_and_no_result(rethink,
         critic.replies = [(400, "it is gone", {})]
         ran = rethink(*how, "--thinker", critic.url, "-o", photo.with_name("run"))
     folder = photo.with_name("run")
-    assert ran.returncode == 1 and f"No edit was judged; what was made is kept in {folder}." in ran.stderr
+    assert ran.returncode == 1 and f"No edit was judged; the edits made so far are kept in {folder}." in ran.stderr
     assert (folder / "turn-0001-00.png").is_file()
     assert [line[:6] for line in ran.stdout.splitlines()] == ["turn 1"], "no path that a program takes for a result"
 
@@ -223,7 +223,7 @@ def test_a_run_is_gone_on_with_by_one_at_a_time(how, photo, capfd):
     before = (folder / "trajectory.json").read_bytes()
     with writing(folder):
         code, _, (sentence,) = run_here(capfd, *how, "--turns", 2, "--resume")
-        assert code == 2 and f"the run in {folder} is going on already" in sentence
+        assert code == 2 and f"the run in {folder} is already running" in sentence
     assert (folder / "trajectory.json").read_bytes() == before
     assert run_here(capfd, *how, "--turns", 2, "--resume")[0] == 0 and len(load_trajectory(folder).steps) == 2
 

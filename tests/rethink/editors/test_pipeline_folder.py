@@ -38,7 +38,7 @@ def test_a_missing_shard(folder):
     for listed in (None, [], {"a": 1}, {"a": "../b"}, {"a": ""}):
         nothing = {"weight_map": listed}
         weights.with_suffix(".safetensors.index.json").write_text(json.dumps(nothing))
-        with pytest.raises(RethinkError, match="index.json lists no files of weights"):
+        with pytest.raises(RethinkError, match="index.json lists no weight files"):
             load_editor(folder)
 
 

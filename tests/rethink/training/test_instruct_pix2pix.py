@@ -81,7 +81,7 @@ def test_an_editor_that_is_in_use_on_windows_is_said_and_its_training_kept(pipe,
     data, plan, lines = PairSamples(read_pair_folder(pairs), 32), TrainConfig(steps=1, batch=2, workers=0), []
     with monkeypatch.context() as patched:
         patched.setattr(StableDiffusionInstructPix2PixPipeline, "save_pretrained", refuse)
-        with pytest.raises(RethinkError, match="^output: .* cannot be replaced .*: nothing is trained anew"):
+        with pytest.raises(RethinkError, match="^output: .* cannot be replaced .*: nothing has to be trained again"):
             train(pipe, data, LossConfig(), plan, tmp_path / "out", report=lines.append)
     train(pipe, data, LossConfig(), plan, tmp_path / "out", report=lines.append)
     assert lines == ["resuming from step 1"] and (tmp_path / "out" / "model_index.json").is_file()
