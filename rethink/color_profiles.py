@@ -1,6 +1,6 @@
-"""Converts colors to sRGB by a file's ICC profile, or what replaces one, with Pillow's littlecms.
+"""Converts colors to sRGB by a file's ICC profile, or its equivalent, with Pillow's littlecms.
 
-Without littlecms, and with a profile that is broken or for another kind of image, values are taken as sRGB.
+Without littlecms, or with a profile that is broken or for another kind of image, values are treated as sRGB.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageCms import ImageCmsTransform
 
-ALIKE = 2  # of 255: profiles that say sRGB differ by no more from one another, and change nothing
-SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}  # Pillow's modes → ICC's names of what a profile is for
+ALIKE = 2  # of 255: sRGB profiles differ from each other by no more than this, and change nothing
+SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}  # Pillow's modes → ICC's names for a profile's color space
 
 D50 = np.array([0.9642, 1.0, 0.8249])
 D65 = (0.3127, 0.3290)
@@ -37,7 +37,7 @@ BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.03
 
 
 def convert_to_srgb(image: Image, profile: bytes) -> Image:
-    """An image of mode RGB, L or CMYK in sRGB, of mode RGB; unchanged where the profile changes nothing or cannot be used."""
+    """Convert an image of mode RGB, L or CMYK to sRGB (RGB); unchanged if the profile has no effect or is unusable."""
     transform = _transform(profile, image.mode)
     if transform is None and image.mode == "L" and _transform(profile, "RGB") is not None:
         image = image.convert("RGB")
@@ -52,7 +52,7 @@ def convert_to_srgb(image: Image, profile: bytes) -> Image:
 
 
 def gray_curve(profile: bytes) -> np.ndarray:
-    """What the 256 levels of gray with this profile are in sRGB, 0…1."""
+    """The 256 gray levels of this profile in sRGB, 0…1."""
     from PIL import Image
 
     levels = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
@@ -61,12 +61,12 @@ def gray_curve(profile: bytes) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
-    """None: this profile changes nothing in images of this mode, or cannot be used for them."""
+    """None if this profile changes nothing in images of this mode, or cannot be used for them."""
     try:
         from PIL import ImageCms
 
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        description: Any = source.profile  # Pillow types it as the file it may come from
+        description: Any = source.profile  # Pillow types it as the file that it may come from
         if description.xcolor_space.strip() != SPACES.get(mode):
             return None
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
@@ -85,22 +85,22 @@ def _changes_nothing(transform: ImageCmsTransform) -> bool:
 
 
 def coded_profile(primaries: int, curve: int) -> bytes:
-    """The profile of two codes of ITU-T H.273, as PNG and HEIF state colors; b"" for those that are not known here."""
+    """The profile for two codes of ITU-T H.273, as PNG and HEIF state colors; b"" for unsupported codes."""
     if primaries not in PRIMARIES or curve not in EXPONENTS:
         return b""
     return _matrix_profile(PRIMARIES[primaries], EXPONENTS[curve])
 
 
 def measured_profile(exponent: float, places: list[float] | None) -> bytes:
-    """The profile of an exponent (0: sRGB's own curve) and of white, red, green and blue as x and y (None: sRGB's)."""
+    """The profile for an exponent (0: sRGB's own curve) and white, red, green and blue as x and y (None: sRGB's)."""
     xy = places or [*D65, *REC709]
-    if 2.1 < exponent < 2.3 and np.allclose(xy, (*D65, *REC709), atol=0.01):  # as everybody writes it for sRGB
+    if 2.1 < exponent < 2.3 and np.allclose(xy, (*D65, *REC709), atol=0.01):  # the usual way to write sRGB
         exponent = SRGB_CURVE
     return _matrix_profile(xy, exponent)
 
 
 def _matrix_profile(places: Sequence[float], exponent: float) -> bytes:
-    """An ICC profile of three primaries and one curve; b"" for what can be none."""
+    """An ICC profile of three primaries and one curve; b"" for impossible values."""
     try:
         colorants = _colorants(np.array(places, float).reshape(4, 2))
     except (np.linalg.LinAlgError, ZeroDivisionError, FloatingPointError):
@@ -133,7 +133,7 @@ def _matrix_profile(places: Sequence[float], exponent: float) -> bytes:
 
 
 def _colorants(places: np.ndarray) -> np.ndarray:
-    """What white and three primaries [4, 2] are in XYZ under D50, a column each."""
+    """White and three primaries [4, 2] in XYZ under D50, one per column."""
     with np.errstate(divide="raise", invalid="raise"):
         white, *primaries = (np.array([x, y, 1 - x - y]) / y for x, y in places)
         matrix = np.stack(primaries, -1)

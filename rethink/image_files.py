@@ -1,6 +1,6 @@
 """The one reader of image files: what may be opened at all, and how its pixels become RGB.
 
-No torch at import: the processes that damage images start in a fraction of a second and stay small.
+Does not import torch, so that the processes that damage images start in a fraction of a second and stay small.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ ENDINGS = frozenset(
         ".jxl",
     ]
 )
-UNSUPPORTED_ENDINGS = frozenset(  # of images, too, which nobody reads here
+UNSUPPORTED_ENDINGS = frozenset(  # of image formats that are not read here
     [
         ".psd",
         ".psb",
@@ -87,10 +87,10 @@ UNSUPPORTED_ENDINGS = frozenset(  # of images, too, which nobody reads here
         ".srw",
     ]
 )
-MAX_PIXELS = 200_000_000  # what a process is let to decode; twice Pillow's own warning line
-MOST_BYTES = 2**31  # of a file: more than so many pixels take, however they are stored
+MAX_PIXELS = 200_000_000  # the most that is decoded; twice the size at which Pillow warns
+MOST_BYTES = 2**31  # of a file: more than that many pixels take, however they are stored
 
-_SIGNATURES = {  # of the formats that are opened, by Pillow's names
+_SIGNATURES = {  # of the supported formats, by Pillow's names
     PNG_SIGNATURE: "PNG",
     JPEG_SIGNATURE: "JPEG",
     b"GIF8": "GIF",
@@ -108,7 +108,7 @@ _SIGNATURES = {  # of the formats that are opened, by Pillow's names
     b"\x6c\0\0\0": "DIB",
     b"\x7c\0\0\0": "DIB",
 }
-_OTHERS = {  # what people take for images, and what it is
+_OTHERS = {  # files that people mistake for images, and what they are
     b"%!PS": "PostScript",
     b"\xc5\xd0\xd3\xc6": "PostScript",
     b"%PDF": "a PDF",
@@ -121,7 +121,7 @@ _OTHERS = {  # what people take for images, and what it is
     b"<!DOCTYPE": "a web page",
     b"<html": "a web page",
 }
-_BRANDS = {  # of files that begin with their kind, as videos do
+_BRANDS = {  # of files that start with their kind, like videos
     "AVIF": (b"avif", b"avis"),
     "HEIF": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
 }
@@ -129,7 +129,7 @@ _EXIF_ITEM = re.compile(rb"(infe.{8})Exif", re.DOTALL)
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name is an image that can be read here, maybe with a package more."""
+    """Whether a file of this name is an image that can be read here, possibly with an extra package."""
     return os.path.splitext(name)[1].lower() in ENDINGS
 
 
@@ -139,10 +139,10 @@ def is_unsupported_image_name(name: str) -> bool:
 
 
 def read_rgb(source: str | os.PathLike | IO[bytes], longest_side: int = 0) -> np.ndarray:
-    """The image in a file, at a path or opened in binary mode: uint8 [H, W, 3] in sRGB, or, from what is deeper than 8
-    bits, gray as float32 [H, W], 0…1.
+    """Read the image in a file, given as a path or opened in binary mode.
 
-    Upright, its first frame, its embedded profile brought to sRGB, transparency on white as a viewer shows it, at most
+    Returns uint8 [H, W, 3] in sRGB, or float32 [H, W], 0…1, for gray of more than 8 bits. The image is upright, the
+    first frame, converted from its embedded profile, with transparency on white as a viewer shows it, and at most
     `longest_side` pixels long (0: as is). Raises RethinkError naming the reason, not the file.
     """
     with _reading():
@@ -158,13 +158,13 @@ def read_rgb(source: str | os.PathLike | IO[bytes], longest_side: int = 0) -> np
 
 
 def read_selection(source: str | os.PathLike | IO[bytes]) -> np.ndarray:
-    """What a mask file selects: float32 [H, W], 0…1, upright. White is selected, black is not.
+    """Read what a mask file selects: float32 [H, W], 0…1, upright. White is selected, black is not.
 
-    In a cut-out, which is transparent in places, what is opaque is selected; but for a drawing in black and white alone,
-    of which only the opaque white is.
+    In a cutout, which is transparent in places, everything opaque is selected; but if it is drawn in pure black and
+    white, only its opaque white is.
     """
     with _reading():
-        image, _ = _open_image(source, 0)  # the numbers of a mask are no colors
+        image, _ = _open_image(source, 0)  # the values of a mask are not colors
         if image.mode == "F":
             return _deep_gray(image, b"", 0)
         if image.mode.startswith("I"):
@@ -180,21 +180,21 @@ def read_selection(source: str | os.PathLike | IO[bytes]) -> np.ndarray:
 
 
 def _scale_labels(values: np.ndarray) -> np.ndarray:
-    """The selection, also from integers whose maximum is not white: segmenters write 0 and 1, and some tools store a byte in
-    a wider type."""
+    """The selection, also from integers whose maximum is not white: segmenters write 0 and 1, some tools store a byte
+    in a wider type."""
     top = values.max()
     return values / top if 0 < top < 1.001 / 255 else values
 
 
 def _is_drawn(gray: np.ndarray) -> bool:
-    """Whether there is black and white, and hardly anything in between."""
+    """Whether there are black and white, and hardly anything in between."""
     black, white = (gray < 0.1).mean() if gray.size else 0, (gray > 0.9).mean() if gray.size else 0
     return bool(min(black, white) > 0.001 and black + white > 0.98)
 
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Within it, whatever a decoder raises is a RethinkError."""
+    """Turn whatever a decoder raises into a RethinkError."""
     from PIL import UnidentifiedImageError
 
     try:
@@ -203,8 +203,8 @@ def _reading() -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise RethinkError("it does not exist") from error
-    except UnidentifiedImageError as error:  # its own words name an address in memory
-        raise RethinkError("cannot be read as an image: it is in no format that is known here") from error
+    except UnidentifiedImageError as error:  # its own text contains a memory address
+        raise RethinkError("cannot be read as an image: its format is unknown") from error
     except Exception as error:
         raise RethinkError(f"cannot be read as an image: {str(error) or type(error).__name__}") from error
 
@@ -217,23 +217,25 @@ def _open_image(source: str | os.PathLike | IO[bytes], longest_side: int) -> tup
         raise RethinkError(f"{image.width}×{image.height} pixels are too many; scale it down first")
     if image.format not in ("PNG", "JPEG"):
         notes = _read_notes(image)
-    if longest_side and image.format == "JPEG":  # which is decoded at the smaller size at once
+    if longest_side and image.format == "JPEG":  # JPEG can be decoded at the smaller size directly
         image.draft("RGB", (longest_side, longest_side))
     image.load()
     return _rotate(image, notes.orientation), notes.profile
 
 
 def read_file(source: str | os.PathLike | IO[bytes]) -> bytes:
-    """The bytes of a file, at a path or opened in binary mode. Raises OSError, and RethinkError for anything but a file and
-    for an absurdly large one."""
+    """The bytes of a file, given as a path or opened in binary mode.
+
+    Raises OSError, and RethinkError for anything but a file and for an absurdly large one.
+    """
     too_large = RethinkError(f"it has more than {MOST_BYTES >> 30} GiB")
     if not isinstance(source, (str, os.PathLike)):
         data = source.read(MOST_BYTES + 1)
         if len(data) > MOST_BYTES:
             raise too_large
         return data
-    if os.path.exists(source) and not os.path.isfile(source):  # a pipe would be waited for without end
-        raise RethinkError("it is a folder" if os.path.isdir(source) else "it is no file")
+    if os.path.exists(source) and not os.path.isfile(source):  # reading a pipe would never end
+        raise RethinkError("it is a folder" if os.path.isdir(source) else "it is not a file")
     with open(source, "rb") as file:
         if os.fstat(file.fileno()).st_size > MOST_BYTES:
             raise too_large
@@ -241,8 +243,10 @@ def read_file(source: str | os.PathLike | IO[bytes]) -> bytes:
 
 
 def _format_of(data: bytes) -> str:
-    """Pillow's name of the format that a file is opened as. Raises RethinkError for an unsupported one: Pillow passes some
-    formats to other programs."""
+    """Pillow's name for the format that a file is opened as.
+
+    Raises RethinkError for unsupported formats, since Pillow passes some of them to other programs.
+    """
     head = data[:32].lstrip(b"\xef\xbb\xbf \r\n\t")
     for signature, what in _OTHERS.items():
         if head.startswith(signature):
@@ -255,11 +259,11 @@ def _format_of(data: bytes) -> str:
     elif re.match(rb"P[1-7fF]\s", data):
         name = "PPM"
     _load_opener(name)
-    return name or "TGA"  # the one format without a mark
+    return name or "TGA"  # the one format without a signature
 
 
 def _load_opener(name: str) -> None:
-    """See that Pillow can open a format that not every Pillow brings. Raises RethinkError saying what to install."""
+    """Make sure that Pillow can open a format that needs a plugin. Raises RethinkError saying what to install."""
     from PIL import Image, features
 
     if name == "HEIF" and name not in Image.OPEN:
@@ -274,9 +278,7 @@ def _require(what: str, module: str, package: str):
     try:
         return lazy_import(module, package)
     except RethinkError as error:
-        raise RethinkError(
-            f"it is in {what}, which is read with the package {package}: pip install {package}"
-        ) from error
+        raise RethinkError(f"its format is {what}, which needs the package {package}: pip install {package}") from error
 
 
 def _open_as(name: str, data: bytes) -> Image:
@@ -284,24 +286,24 @@ def _open_as(name: str, data: bytes) -> Image:
 
     if name == "TIFF":
         return _open_tiff(data)
-    if name in ("AVIF", "HEIF"):  # both say themselves how they are turned; torn EXIF would refuse them
+    if name in ("AVIF", "HEIF"):  # both state their orientation themselves; Pillow would reject damaged EXIF
         data = _EXIF_ITEM.sub(rb"\1none", data)
     return Image.open(io.BytesIO(data), formats=[name])
 
 
 def _open_tiff(data: bytes) -> Image:
-    """Pillow's TIFF without automatic rotation, for which it would read all metadata."""
+    """Open a TIFF with Pillow, without automatic rotation, for which it would read all metadata."""
     from PIL.TiffImagePlugin import TiffImageFile
 
     class Page(TiffImageFile):
         def load_end(self) -> None:
-            self._size = self.im.size  # which goes by the orientation until then
+            self._size = self.im.size  # until then it follows the orientation
 
     return Page(io.BytesIO(data))
 
 
 def _read_notes(image: Image) -> Notes:
-    """What Pillow's readers hand on of the notes."""
+    """The part of the notes that Pillow's readers pass on."""
     from PIL.TiffImagePlugin import TiffImageFile
 
     info = image.info
@@ -324,7 +326,7 @@ def _rotate(image: Image, orientation: int) -> Image:
 
 
 def _flatten(image: Image, profile: bytes) -> Image:
-    """Any image of 8 bits as opaque RGB in sRGB."""
+    """Any 8-bit image as opaque RGB in sRGB."""
     from PIL import Image
 
     if image.mode == "LAB":
@@ -358,12 +360,12 @@ def _from_lab(image: Image) -> Image:
 
 
 def _deep_gray(image: Image, profile: bytes, longest_side: int) -> np.ndarray:
-    """Gray of more than 8 bits as float32 [H, W], 0…1: whole numbers of 16 bits scaled, floats as they are, clipped."""
+    """Gray of more than 8 bits as float32 [H, W], 0…1: 16-bit integers scaled, floats clipped."""
     from PIL.Image import Resampling, fromarray
 
     values = np.asarray(image).astype(np.float32)
     if not np.isfinite(values).all():
-        raise RethinkError("cannot be read as an image: it holds values that are no numbers")
+        raise RethinkError("cannot be read as an image: it contains NaN or infinite values")
     values = (values if image.mode == "F" else values / 65535).clip(0, 1)
     if profile:
         values = np.interp(values, np.linspace(0, 1, 256), gray_curve(profile)).astype(np.float32)

@@ -1,7 +1,7 @@
 """An image file's metadata (orientation and colors), and the file without it.
 
-Pillow parses all metadata when it opens a file, and refuses the file if any is truncated, too long or of an odd type.
-Browsers and viewers show such files. So PNG and JPEG are taken apart here, and Pillow only gets the pixels.
+Pillow parses all metadata when it opens a file, and rejects the file if any is truncated, too long or of an odd type.
+Browsers and viewers show such files. So PNG and JPEG are split here, and Pillow only gets the pixels.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .color_profiles import coded_profile, measured_profile
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
-RGB_8BIT = b"\x08\x02"  # bit depth and color type, behind width and height
-MAX_NOTE = 16 * 2**20  # bytes of a note once it is unpacked; profiles for printing have some four million
+RGB_8BIT = b"\x08\x02"  # bit depth and color type, after width and height
+MAX_NOTE = 16 * 2**20  # bytes of a note once it is unpacked; print profiles have about four million
 
 _ORIENTATION = 0x0112
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # EXIF's types → struct's
@@ -42,7 +42,7 @@ def split_notes(data: bytes) -> tuple[bytes, Notes]:
 
 
 def bare_png(data: bytes) -> bytes | None:
-    """A PNG of 8-bit RGB without its metadata, where its pixels are to be seen as they are stored; None for any other file."""
+    """A PNG of 8-bit RGB without its metadata, if its pixels are shown as they are stored; None for any other file."""
     if not data.startswith(PNG_SIGNATURE) or data[12:16] != b"IHDR" or data[24:26] != RGB_8BIT:
         return None
     bare, notes = _split_png(data)
@@ -52,7 +52,7 @@ def bare_png(data: bytes) -> bytes | None:
 
 
 def exif_orientation(exif: bytes) -> int:
-    """The orientation 1…8 in EXIF data; 1 where it has none that can be read, whatever else is wrong with it."""
+    """The orientation 1…8 in EXIF data; 1 if it has none that can be read, whatever else is wrong with it."""
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
@@ -65,7 +65,7 @@ def exif_orientation(exif: bytes) -> int:
             if tag == _ORIENTATION:
                 (value,) = struct.unpack_from(order + _INTEGERS[kind], exif, entry + 8)
                 return value if 1 <= value <= 8 else 1
-    except (struct.error, KeyError):  # it ends early, or is of a type that holds no whole number
+    except (struct.error, KeyError):  # it ends early, or its type is not an integer
         pass
     return 1
 
@@ -78,9 +78,9 @@ def xmp_orientation(xmp: bytes) -> int:
 
 def _split_png(data: bytes) -> tuple[bytes, Notes]:
     notes: dict[bytes, bytes] = {}
-    parts, start = [PNG_SIGNATURE], len(PNG_SIGNATURE)  # where the chunks begin that are kept and not copied yet
+    parts, start = [PNG_SIGNATURE], len(PNG_SIGNATURE)  # where the chunks to keep that are not copied yet begin
     for kind, at, end in _png_chunks(data):
-        if kind[:1].isupper() or kind == b"tRNS":  # without which there is no image
+        if kind[:1].isupper() or kind == b"tRNS":  # needed for the image
             continue
         parts.append(data[start:at])
         start, value = end, data[at + 8 : end - 4]
@@ -95,7 +95,7 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, where it begins, where it ends) of every whole chunk."""
+    """(kind, start, end) of every complete chunk."""
     at = len(PNG_SIGNATURE)
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -109,7 +109,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 def _png_orientation(notes: dict[bytes, bytes]) -> int:
     if b"eXIf" in notes:
         return exif_orientation(notes[b"eXIf"])
-    if raw := notes.get(b"Raw profile type exif"):  # as ImageMagick packs it: hexadecimal digits after three lines
+    if raw := notes.get(b"Raw profile type exif"):  # ImageMagick's packing: hexadecimal digits after three lines
         digits = (raw if raw[:1] == b"\n" else _unpack(raw[1:])).split(b"\n", 3)[-1]
         try:
             return exif_orientation(bytes.fromhex(digits.decode("ascii")))
@@ -119,7 +119,7 @@ def _png_orientation(notes: dict[bytes, bytes]) -> int:
 
 
 def _png_profile(notes: dict[bytes, bytes]) -> bytes:
-    """The profile by the strongest of the chunks that state colors, in the order of the PNG specification."""
+    """The profile from the color chunk with the highest precedence in the PNG specification."""
     if len(notes.get(b"cICP", b"")) == 4:
         return coded_profile(*notes[b"cICP"][:2])
     if packed := notes.get(b"iCCP", b"").partition(b"\0")[2]:
@@ -148,7 +148,7 @@ def _split_jpeg(data: bytes) -> tuple[bytes, Notes]:
     for marker, at, end in _jpeg_segments(data):
         value = data[at + 4 : end]
         if marker == 0xE1 and value.startswith(b"Exif\0\0"):
-            orientations.insert(0, exif_orientation(value))  # which goes before XMP
+            orientations.insert(0, exif_orientation(value))  # EXIF takes precedence over XMP
         elif marker == 0xE1 and value.startswith(b"http://ns.adobe.com/xap/1.0/"):
             orientations.append(xmp_orientation(value))
         elif marker == 0xE2 and value.startswith(b"ICC_PROFILE\0") and len(value) > 14:
@@ -163,11 +163,11 @@ def _split_jpeg(data: bytes) -> tuple[bytes, Notes]:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(marker, where it begins, where it ends) of every whole segment before the pixels."""
+    """(marker, start, end) of every complete segment before the pixels."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
-        if marker == 0xFF:  # filling
+        if marker == 0xFF:  # padding
             at += 1
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -178,7 +178,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _is_note(marker: int, value: bytes) -> bool:
-    """Whether a segment says nothing of the pixels. Which color space they are in JFIF and Adobe's segment say."""
+    """Whether a segment does not affect the pixels. JFIF's and Adobe's segments do: they state the color space."""
     if marker == 0xE0:
         return not (value.startswith(b"JFIF\0") and len(value) >= 14)
     if marker == 0xEE:

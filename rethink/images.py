@@ -1,4 +1,4 @@
-"""The one image convention, and every conversion into and out of it.
+"""The image convention, and every conversion to and from it.
 
 IMAGE is a float32 tensor [B, H, W, 3], values 0…1, sRGB. A mask is float32 [B, H, W], values 0…1.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def as_image(value: Any, name: str = "image") -> Tensor:
-    """Any image-like array as IMAGE [B, H, W, 3]; the same tensor object when it already is one.
+    """Any image-like array as IMAGE [B, H, W, 3]; the same tensor object if it already is one.
 
     `value`: [H, W, C] or [B, H, W, C] with 1, 3 or 4 channels, floats in 0…1 (clamped) or uint8. Alpha is dropped.
     Raises RethinkError naming `name` for another shape or dtype, for an empty array, for NaN and infinity.
@@ -64,7 +64,7 @@ def as_mask(value: Any, image: Tensor, name: str = "mask") -> Tensor:
 def as_edit_mask(value: Any, image: Tensor, name: str = "mask") -> Tensor | None:
     """The mask of where an edit may change something, as by `as_mask`, or None.
 
-    Raises RethinkError also when it selects nothing in any image: the edit would equal the source.
+    Also raises RethinkError if it selects nothing in any image, since the edit would equal the source.
     """
     if value is None:
         return None
@@ -77,8 +77,8 @@ def as_edit_mask(value: Any, image: Tensor, name: str = "mask") -> Tensor | None
 def empty_mask_error(name: str = "mask") -> RethinkError:
     """The error for a mask that selects nothing."""
     return RethinkError(
-        f"{name}: is empty, so that nothing may change; paint where the image may change, or leave the mask out. "
-        "(Load Image gives an empty mask for every image without transparency.)"
+        f"{name}: is empty, so nothing may change; paint where the image may change, or leave the mask out. "
+        "(Load Image outputs an empty mask for every image without transparency.)"
     )
 
 
@@ -102,17 +102,17 @@ def _as_floats(value: Any, name: str) -> Tensor:
 
 
 def _in_range(tensor: Tensor, name: str) -> Tensor:
-    low, high = torch.aminmax(tensor)  # NaN and infinity show in one of the two
+    low, high = torch.aminmax(tensor)  # NaN and infinity show up in one of the two
     if not (torch.isfinite(low) and torch.isfinite(high)):
         raise RethinkError(f"{name}: has NaN or infinite values; check the node that made it.")
     return tensor.clamp(0, 1) if low < 0 or high > 1 else tensor
 
 
 def from_pil(images: Sequence["Image"]) -> Tensor:
-    """PIL images of one size and of any mode as IMAGE [len(images), H, W, 3]. 16-bit grayscale keeps its depth."""
+    """PIL images of the same size and any mode as IMAGE [len(images), H, W, 3]. 16-bit grayscale keeps its depth."""
     sizes = sorted({image.size for image in images})
     if len(sizes) != 1:
-        raise RethinkError(f"image: images of one batch must have one size, got {sizes or 'no image'}.")
+        raise RethinkError(f"image: all images of a batch must have the same size, got {sizes or 'no image'}.")
     return torch.cat([_from_pil(image) for image in images])
 
 
@@ -141,7 +141,7 @@ def to_pil(image: Tensor) -> list["Image"]:
 def load_image(path: str | PathLike, name: str = "image") -> Tensor:
     """An image file as IMAGE [1, H, W, 3], as `image_files.read_rgb` reads it; gray of 16 bits keeps its depth.
 
-    Raises RethinkError naming `name` and the file when it is missing, no image, broken, or of absurd size.
+    Raises RethinkError naming `name` and the file if it is missing, not an image, broken, or absurdly large.
     """
     pixels = _read(read_rgb, path, name)
     return as_image(torch.from_numpy(pixels.copy() if pixels.ndim == 3 else pixels[..., None]), name)
@@ -191,18 +191,19 @@ def check_image_target(path: str | PathLike, height: int, width: int, name: str)
     codec = {"WEBP": "webp", "AVIF": "avif", "JPEG2000": "jpg_2000"}.get(kind or "")
     if kind is None or (codec and not features.check(codec)):
         known = ", ".join(ending for ending in _FORMATS if ending)
-        raise RethinkError(f"{name}: {path} has an ending that no image can be written for here; choose among {known}.")
+        raise RethinkError(f"{name}: {path} has a file extension that cannot be written here; choose one of {known}.")
     if max(height, width) > _LONGEST.get(kind, 2**31):
         raise RethinkError(
-            f"{name}: {kind} has no room for {width}×{height} pixels; write {path.with_suffix('.png')} instead."
+            f"{name}: {kind} cannot store {width}×{height} pixels; write {path.with_suffix('.png')} instead."
         )
     check_target(path, name)
 
 
 def save_image(image: Tensor, path: str | PathLike) -> None:
-    """Write one IMAGE [1, H, W, 3] or [H, W, 3], of 8 bits, in the format of the path's ending: PNG without one.
+    """Write one 8-bit IMAGE [1, H, W, 3] or [H, W, 3] in the format of the path's extension, or PNG without one.
 
-    The file appears whole. Raises RethinkError when the ending is of no such format, or the file cannot be written.
+    The file appears whole or not at all. Raises RethinkError if the extension is unsupported or the file cannot be
+    written.
     """
     images, path = to_pil(image), Path(path)
     if len(images) != 1:
@@ -218,7 +219,7 @@ def save_image(image: Tensor, path: str | PathLike) -> None:
 
 @dataclass(frozen=True)
 class Fit:
-    """How an image of one size is brought to an editor's working size and back. All in pixels (height, width)."""
+    """How an image is brought to an editor's working size and back. All sizes in pixels (height, width)."""
 
     source: tuple[int, int]
     scaled: tuple[int, int]
@@ -226,10 +227,10 @@ class Fit:
 
 
 def plan_fit(height: int, width: int, *, area: int, multiple: int) -> Fit:
-    """The one size rule: keep the aspect, aim at `area` pixels, then pad bottom and right up to `multiple`.
+    """The size rule: keep the aspect ratio, aim for `area` pixels, then pad bottom and right up to `multiple`.
 
     Nothing is ever stretched. An image that already has the area and the multiples stays as it is, bit for bit.
-    Where one side comes out below `multiple`, the padded strip has the area, so that no ribbon costs more than a square.
+    If a side comes out below `multiple`, the padded strip has the area, so that no ribbon costs more than a square.
     """
     scale = min((area / (height * width)) ** 0.5, area / multiple / max(height, width))
     scaled = max(1, round(height * scale)), max(1, round(width * scale))
@@ -238,7 +239,7 @@ def plan_fit(height: int, width: int, *, area: int, multiple: int) -> Fit:
 
 
 def plan_within(height: int, width: int, size: tuple[int, int]) -> Fit:
-    """For editors that work at a few sizes: as large as goes into `size` (height, width), padded up to it."""
+    """For editors that only work at a few sizes: as large as fits into `size` (height, width), padded up to it."""
     scale = min(size[0] / height, size[1] / width)
     scaled = max(1, min(size[0], round(height * scale))), max(1, min(size[1], round(width * scale)))
     return Fit((height, width), scaled, (size[0], size[1]))

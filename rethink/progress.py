@@ -1,4 +1,4 @@
-"""How far a job is, as its front ends show it."""
+"""The progress of a job, as its front ends show it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def _no_preview() -> Tensor | None:
 
 @dataclass(frozen=True)
 class JobProgress:
-    """done, total: in whatever unit the job counts. line: the same in words. preview: makes the IMAGE [1, H, W, 3] of the
-    latest result, or None; called only where it is shown."""
+    """done, total: in the unit that the job counts. line: the same as text. preview: makes the latest result's IMAGE
+    [1, H, W, 3], or None; called only if it is shown."""
 
     done: int
     total: int
@@ -26,7 +26,7 @@ class JobProgress:
     preview: Callable[[], Tensor | None] = _no_preview
 
 
-# What it raises ends the job; everything made so far is kept.
+# Anything it raises ends the job; everything made so far is kept.
 OnProgress = Callable[[JobProgress], None]
 
 
@@ -35,7 +35,7 @@ def ignore_progress(progress: JobProgress) -> None:
 
 
 def progress_with_eta(what: str, on_progress: OnProgress) -> Callable[[int, int], None]:
-    """Progress (done, total) from now on, with its rate and how long it will take."""
+    """A callback (done, total) that reports the progress from now on, with its rate and the time left."""
     started = time.monotonic()
 
     def report(done: int, total: int) -> None:
@@ -47,7 +47,7 @@ def progress_with_eta(what: str, on_progress: OnProgress) -> Callable[[int, int]
 
 
 def eta(done: int, rest: int, seconds: float) -> str:
-    """How long the rest will take at the pace so far, as `format_duration` says it; "?" before anything is done."""
+    """How long the rest will take at the pace so far, as by `format_duration`; "?" before anything is done."""
     return format_duration(seconds / done * max(0, rest)) if done else "?"
 
 
@@ -57,7 +57,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_count(count: int, noun: str, several: str = "") -> str:
-    """ "1 vote", "1,000 votes". several: of more than one, where that is not the noun with an s."""
+    """ "1 vote", "1,000 votes". several: the plural, if it is not the noun with an s."""
     return f"{count:,} {noun if count == 1 else several or f'{noun}s'}"
 
 

@@ -1,4 +1,4 @@
-"""JSON from strangers, read within bounds, and their texts made harmless."""
+"""Reads JSON from strangers within bounds, and makes its texts harmless."""
 
 import json
 import math
@@ -14,8 +14,8 @@ _HALF = re.compile("[\ud800-\udfff]")
 def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
     """The value of a JSON text.
 
-    Raises ValueError, in a few words, for what is not JSON, for what is nested too deep, and, if `finite`, for NaN and
-    infinite numbers (1e400 is one).
+    Raises ValueError with a short reason for anything that is not JSON or is nested too deep, and, if `finite`, for NaN
+    and infinite numbers (1e400 is one).
     """
     try:
         value = json.loads(text)
@@ -38,14 +38,14 @@ def _inside(value: Any) -> list[Any]:
 
 
 def read_json_file(path: Path) -> Any:
-    """The value of a JSON file. Raises ValueError as `parse_json`, and OSError, also for a device or pipe of that name."""
+    """The value of a JSON file. Raises ValueError like `parse_json`, and OSError, also for a device or pipe."""
     if path.exists() and not path.is_file():
-        raise OSError("it is no file")
+        raise OSError("it is not a file")
     return parse_json(path.read_bytes())
 
 
 def json_text(value: Any, separators: tuple[str, str] | None = None) -> str:
-    """JSON that is legible and can always be encoded: lone surrogates, which no encoding has, are escaped."""
+    """JSON that is legible and can always be encoded: lone surrogates, which no encoding supports, are escaped."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=separators)
     return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
@@ -56,7 +56,7 @@ def replace_surrogates(text: str) -> str:
 
 
 def replace_surrogates_in(value: Any) -> Any:
-    """A JSON value with all its texts, and the names of its fields, as `replace_surrogates` has them."""
+    """A JSON value with `replace_surrogates` applied to all its texts and field names."""
     if isinstance(value, str):
         return replace_surrogates(value)
     if isinstance(value, list):
@@ -67,5 +67,5 @@ def replace_surrogates_in(value: Any) -> Any:
 
 
 def defuse_markup(text: str) -> str:
-    """A text whose foreign parts cannot act as markup or images, wherever it is shown."""
+    """A text whose foreign parts cannot act as markup or images, wherever it is displayed."""
     return text.replace("<", "‹").replace(">", "›").replace("](", "] (").replace("[[", "[ [")

@@ -1,4 +1,4 @@
-"""Commands of the user to a running loop, from any thread or a file: the same actions wherever they come from."""
+"""User commands to a running loop, from any thread or a file: the same actions wherever they come from."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .steps import Continue, RunStopped, Step, Stop, best_of
 from .think_loop import proposed_prompt
 
 ACTIONS = ("hold", "go_on", "prompt", "accept", "stop")
-POLL = 0.1  # seconds between two looks for an order, while the loop waits for a person
+POLL = 0.1  # seconds between checks for an order while the loop waits for a person
 
-# (steps, what comes next, whether the loop waits for the user, why it would end by itself or "").
+# (steps, what comes next, whether the loop waits for the user, why it would end on its own, or "").
 OnDecision = Callable[[Sequence[Step], Continue, bool, str], None]
 
 
 class Steering:
-    """The user's commands to one run, of which the last one counts.
+    """The user's commands to one run. The last one counts.
 
-    pause: wait after every turn for a command. poll: checks for commands elsewhere, also while the loop waits; may raise
-    what ends the run. on_decision: see OnDecision.
+    pause: wait for a command after every turn. poll: checks for commands elsewhere, also while the loop waits; may
+    raise something to end the run. on_decision: see OnDecision.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class Steering:
         self._pause, self._poll, self._on_decision = pause, poll, on_decision
         self._held = False
         self._order: Continue | Stop | None = None
-        self._changed = threading.Condition()  # orders come by another thread
+        self._changed = threading.Condition()  # orders come from another thread
 
     def command(self, action: Any, prompt: Any = None, step: Any = None, steps: int = 0) -> None:
         """Take a command.
 
-        action: "hold" (wait before the next turn), "go_on", "prompt" (the next turn's, in `prompt`), "accept" (end the
-            run, step number `step` of its `steps` is the result), "stop" (end the run with the best so far).
+        action: "hold" (wait before the next turn), "go_on", "prompt" (use `prompt` for the next turn), "accept" (end
+            the run with step number `step` of its `steps` as the result), "stop" (end the run with the best so far).
         Raises RethinkError for anything else.
         """
         if action not in ACTIONS:
@@ -63,19 +63,19 @@ class Steering:
 
     @property
     def is_ordered(self) -> bool:
-        """Whether an order waits to be carried out."""
+        """Whether an order is waiting to be carried out."""
         return self._order is not None
 
     def stop_if_ordered(self) -> None:
-        """Raise RunStopped where the user wants the run to end now, in the middle of a turn."""
+        """Raise RunStopped if the user wants the run to end now, in the middle of a turn."""
         if isinstance(self._order, Stop):
             raise RunStopped(self._order)
 
     def steer(self, steps: Sequence[Step], decision: Continue | Stop) -> Continue | Stop:
         """The user's decision in place of the loop's own (`think_loop.SteeringCallback`); waits while the run is on hold.
 
-        A run that would end continues if it is on hold or has a prompt by the user, who may not share the thinker's
-        opinion.
+        A run that would end continues if it is on hold or has a prompt from the user, who may disagree with the
+        thinker.
         """
         self._poll()
         ends = decision.reason if isinstance(decision, Stop) else ""
@@ -100,11 +100,11 @@ class Steering:
 
 
 class SteeringFile:
-    """Commands from a text file, one per line, which may be written beforehand or while the run is going on.
+    """Commands from a text file, one per line, which may be written before or during the run.
 
     hold | go_on | prompt THE NEXT PROMPT | accept [TURN[.CANDIDATE]] | stop
-    accept alone takes the best edit so far, with a turn the best of that turn. Lines are taken in order, of those that
-    decide (prompt, accept, stop) one per turn. complain: called with an error for lines that cannot be carried out.
+    accept alone takes the best edit so far; with a turn, the best of that turn. Lines are taken in order, at most one
+    deciding line (prompt, accept, stop) per turn. complain: called with an error for lines that cannot be carried out.
     """
 
     def __init__(self, path: Path, complain: Callable[[str], None]):
@@ -125,7 +125,7 @@ class SteeringFile:
                 self._complain(f"--steer: {error}")
 
     def _read(self) -> None:
-        """Take in the lines that are new, which count once they end."""
+        """Take in the new lines; a line counts once it has ended."""
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
@@ -141,7 +141,7 @@ class SteeringFile:
 
 
 def _step_index(place: str, steps: Sequence[Step]) -> int:
-    """The index of the step at “TURN”, “TURN.CANDIDATE” or “”, the best there is."""
+    """The index of the best step at “TURN”, “TURN.CANDIDATE” or “” (anywhere)."""
     turn, _, candidate = place.partition(".")
     found = [
         index

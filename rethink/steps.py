@@ -16,7 +16,7 @@ from torch import Tensor
 from .records import replace_surrogates
 
 MAX_DRAWS = 64  # of a critique
-MAX_REGIONS = 16  # of a critique: more points at nothing
+MAX_REGIONS = 16  # of a critique; more would point at nothing in particular
 Box = tuple[float, float, float, float]  # left, top, right, bottom, as fractions of the image
 RegionKind = Literal["wrong", "changed", "place"]
 Preferred = Literal["earlier", "later", "same", ""]
@@ -33,12 +33,12 @@ class Continue:
     prompt_by: PromptBy
 
     def __post_init__(self):
-        object.__setattr__(self, "prompt", replace_surrogates(self.prompt))  # no editor takes half a character
+        object.__setattr__(self, "prompt", replace_surrogates(self.prompt))  # no editor accepts half a character
 
 
 @dataclass(frozen=True)
 class Stop:
-    """The loop ends. chosen: the index of the step a person took."""
+    """The loop ends. chosen: the index of the step that a person chose."""
 
     reason: StopReason
     message: str = ""
@@ -46,7 +46,7 @@ class Stop:
 
 
 class RunStopped(Exception):
-    """A person ends the run in the middle of a turn: what a callback raises for that."""
+    """Raised by a callback when a person ends the run in the middle of a turn."""
 
     def __init__(self, stop: Stop):
         super().__init__(stop.reason)
@@ -55,7 +55,7 @@ class RunStopped(Exception):
 
 @dataclass(frozen=True)
 class ChecklistItem:
-    """One atomic thing that the instruction asks for. passed: None where the critic did not say."""
+    """One atomic thing that the instruction asks for. passed: None if the critic did not say."""
 
     text: str
     passed: bool | None = None
@@ -63,7 +63,7 @@ class ChecklistItem:
 
 @dataclass(frozen=True)
 class Region:
-    """Where something is in an edit. kind: still wrong, changed without being asked for, or the place where the edit belongs."""
+    """Where something is in an edit. kind: still wrong, changed unasked, or the place where the edit belongs."""
 
     kind: RegionKind
     box: Box
@@ -84,11 +84,11 @@ def _is_box(box: Any) -> bool:
 class Critique:
     """A thinker's critique of one edit.
 
-    status: ok; repaired (the answer was malformed, but its meaning clear); unparsed (it has no readable scores); failed
-        (there is no answer). Only the first two have scores.
+    status: ok; repaired (the answer was malformed, but its meaning was clear); unparsed (no readable scores); failed
+        (no answer). Only the first two have scores.
     semantic: instruction followed and nothing else changed; quality: natural, free of artifacts; 0…10, both or neither.
     next_prompt: the instruction to try next, "" for none. note: what was repaired, or what went wrong.
-    draws: (semantic, quality) of each answer that the two scores are the means of; empty where there was one.
+    draws: (semantic, quality) of each answer that the scores are the means of; empty if there was only one.
     """
 
     status: Status
@@ -112,9 +112,9 @@ class Critique:
 
     @property
     def overall(self) -> float | None:
-        """√(semantic · quality), as GEdit-Bench (arXiv 2504.17761) joins the two; None without scores.
+        """√(semantic · quality), as GEdit-Bench (arXiv 2504.17761) combines the two; None without scores.
 
-        A checklist bounds the semantic score by the share of its verified items that passed.
+        A checklist caps the semantic score at the share of its verified items that passed.
         """
         if self.semantic is None or self.quality is None:
             return None
@@ -124,7 +124,7 @@ class Critique:
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation of what the draws have as `overall`; None for fewer than two."""
+        """The standard deviation of the draws' `overall` scores; None for fewer than two."""
         return stdev((semantic * quality) ** 0.5 for semantic, quality in self.draws) if len(self.draws) > 1 else None
 
 
@@ -139,7 +139,7 @@ class Preservation:
     """How much of the source an edit left alone (see `evaluation.preservation`).
 
     changed: share of the image that changed, 0…1. outside_psnr: dB of the rest against the source, at most 99.
-    unchanged: nothing that anyone would see has changed, so that the edit has failed whatever a critic says.
+    unchanged: nothing visible has changed, so the edit has failed whatever a critic says.
     """
 
     changed: float
@@ -151,8 +151,8 @@ class Preservation:
 class Comparison:
     """An edit shown side by side with the best one before it, in both orders.
 
-    turn, candidate: of the earlier one. answers: which was preferred in each order, "" where that could not be read. note:
-    what went wrong.
+    turn, candidate: of the earlier one. answers: which one was preferred in each order, "" if that could not be read.
+    note: what went wrong.
     """
 
     turn: int
@@ -166,7 +166,7 @@ class Comparison:
 
     @property
     def kept(self) -> Literal["earlier", "later", ""]:
-        """The later one where both orders prefer it, else the earlier one; "" where they do not say: the scores decide."""
+        """The later one if both orders prefer it, else the earlier one; "" if an answer is missing: scores decide."""
         if "" in self.answers:
             return ""
         return "later" if set(self.answers) == {"later"} else "earlier"
@@ -180,8 +180,8 @@ class Step:
     human who stepped in. score: what steps are ranked by, None without one.
     judge: the independent judge's critique, which the score then comes from.
     image: IMAGE [1, H, W, 3] while it is the current step or the best, None once it is only on disk. file: its name
-    there, "" until it is written. settings: the sampling settings actually used, plain JSON values; None where they are
-    unknown. comparison: where it was shown beside the best edit of the turns before. focus: the boxes that it was held to.
+    there, "" until it is written. settings: the sampling settings actually used, plain JSON values; None if unknown.
+    comparison: if it was shown next to the best edit of the earlier turns. focus: the boxes that it was limited to.
     accepted: whether its run's rules found it good enough to stop at.
     """
 
@@ -205,11 +205,12 @@ class Step:
 
 
 def best_of(steps: Sequence[Step]) -> int:
-    """The index of the best step: the argmax over all turns, ties to the earlier. There must be one.
+    """The index of the best step: the argmax over all turns, ties to the earlier. There must be at least one step.
 
-    An accepted edit comes before all others: a run that stops at it has it as its result, though a joint score may be higher. Where
-    nothing has a score, an edit that changed something comes before one that did not. Where the best of a turn was compared side by
-    side with the best of those before, that decides between the two, if both are accepted or neither is.
+    An accepted edit beats all others: a run that stops at it has it as its result, even if another overall score is
+    higher. Without any scores, an edit that changed something beats one that did not. If the best of a turn was
+    compared side by side with the best of the earlier turns, that decides between the two, provided that both are
+    accepted or neither is.
     """
     if not steps:
         raise ValueError("no step, no best")
@@ -244,10 +245,10 @@ def note_of(prompt: str, seed: int, settings: dict[str, Any] | None) -> dict[str
 
 
 def step_record(step: Step) -> dict[str, Any]:
-    """A step as trajectory.json holds it: its fields by their names, all but the image."""
+    """A step as trajectory.json stores it: all its fields by name, except the image."""
     values = asdict(replace(step, image=None))  # asdict would copy the pixels
     del values["image"]
-    for name in ("focus", "accepted"):  # as in records from before there were any
+    for name in ("focus", "accepted"):  # as in records older than these fields
         if not values[name]:
             del values[name]
     if step.comparison is None:
@@ -255,7 +256,7 @@ def step_record(step: Step) -> dict[str, Any]:
     else:
         values["comparison"]["kept"] = step.comparison.kept
     for critique in filter(None, (values["critique"], values["judge"])):
-        for name in ("draws", "regions"):  # as in records from before there were any
+        for name in ("draws", "regions"):  # as in records older than these fields
             if not critique[name]:
                 del critique[name]
         critique["checklist"] = [{"text": item["text"], "met": item["passed"]} for item in critique["checklist"]]
@@ -273,7 +274,7 @@ _RANGES = {
 
 
 def read_step(data: dict[str, Any]) -> Step:
-    """A step of trajectory.json. Raises KeyError, TypeError or ValueError for a damaged one."""
+    """Read a step of trajectory.json. Raises KeyError, TypeError or ValueError for a damaged one."""
     judge, comparison = data["judge"], data.get("comparison")
     nested = {
         "critique": _read_critique(data["critique"]),
@@ -284,7 +285,7 @@ def read_step(data: dict[str, Any]) -> Step:
     }
     step = build_checked(Step, data | nested)
     if not all(map(_is_box, step.focus)):
-        raise ValueError("focus is no list of boxes")
+        raise ValueError("focus is not a list of boxes")
     for name, (low, high) in _RANGES.items():
         if (value := getattr(step, name)) is not None and not low <= value <= high:
             raise ValueError(f"{name} is out of range")
@@ -300,7 +301,7 @@ def _read_critique(data: dict[str, Any]) -> Critique:
 
 
 def _read_regions(data: Any) -> Iterator[Region]:
-    """What cannot be read is no box, as in an answer: a run is worth more than what is drawn on it."""
+    """The readable boxes. As in an answer, others are dropped: the run matters more than what is drawn on it."""
     for each in data if isinstance(data, list) else ():
         with suppress(KeyError, TypeError, ValueError):
             yield build_checked(Region, each | {"box": tuple(each["box"])})
@@ -308,13 +309,13 @@ def _read_regions(data: Any) -> Iterator[Region]:
 
 def _read_comparison(data: dict[str, Any]) -> Comparison:
     if not isinstance(data, dict):
-        raise TypeError("comparison is none")
-    values = {name: value for name, value in data.items() if name != "kept"}  # which follows from the answers
+        raise TypeError("comparison is not one")
+    values = {name: value for name, value in data.items() if name != "kept"}  # it follows from the answers
     return build_checked(Comparison, values | {"answers": tuple(data["answers"])})
 
 
 def build_checked(kind: type, values: dict[str, Any]) -> Any:
-    """A dataclass of values; TypeError where one is not of its field's type."""
+    """Build a dataclass from values. Raises TypeError if one does not have its field's type."""
     hints = get_type_hints(kind)
     for name in hints.keys() & values.keys():
         if not _fits(values[name], hints[name]):
@@ -328,6 +329,6 @@ def _fits(value: Any, hint: Any) -> bool:
     if get_origin(hint) is Literal:
         return isinstance(value, str) and value in get_args(hint)
     kind = get_origin(hint) or hint
-    if isinstance(value, bool):  # which Python takes for a number
+    if isinstance(value, bool):  # a number to Python
         return kind is bool
     return isinstance(value, (int, float) if kind is float else kind)

@@ -1,8 +1,8 @@
-"""What a text that is not Unicode may say. It is read only where every encoding that makes sense of it says the same.
+"""Reads text that is not Unicode, but only if every encoding that makes sense of it gives the same text.
 
-A caption of a few words is too short for statistics: libraries that always answer are wrong on two of five such texts, and
-a wrong instruction is worse than none. So an encoding is possible when what it makes of the bytes is what people write in
-one of its languages: letters of one alphabet, capitals where capitals stand, common characters.
+A caption of a few words is too short for statistics: libraries that always answer are wrong on two of five such texts,
+and a wrong instruction is worse than none. So an encoding is possible if decoding gives what people write in one of its
+languages: letters of one alphabet, capitals where they belong, common characters.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ KOREAN = frozenset(
 
 MARKS = frozenset("‘’“”„–—…•°©®™€£«»¿¡§№\u00a0")
 CJK_MARKS = frozenset("，。、；：？！“”‘’（）《》〈〉「」『』【】…～・ー々〜－％\u3000０１２３４５６７８９")
-# These two are not compiled here, as ComfyUI's start would pay for it: `re` keeps what it has compiled once.
+# These two are not compiled here, to keep ComfyUI's startup fast: `re` caches what it has compiled.
 MISPLACED = (
     r"\w[“„«¿¡©§№]\w|\w[–—•][^\W\d]|[”»…™®]\w|(?<!\w)’\w\w|"
-    r"[^\x00-\x7f]\d[^\x00-\x7f]|[ךםןףץ][א-ת]|"  # forms of a word's end
+    r"[^\x00-\x7f]\d[^\x00-\x7f]|[ךםןףץ][א-ת]|"  # letters that only end words
     r"(?<![ก-๎])[ะ-ฺ็-๎]|[เ-ไ](?![ก-ฮ])|[ะ-ฺ]{2}|[็-๋]{2}|[ะาำ][็-๋]|[a-z][ก-๎]|[ก-๎][a-z]"  # Thai signs
 )
 WIDE = "[\u2e80-\uffef]"
-CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")  # without white space, of which NEL is one
+CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")  # except whitespace, which includes NEL
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """codec: Python's name. name: what people call it. makes_sense: of a text that was decoded with it."""
+    """codec: Python's name. name: its common name. makes_sense: whether a text decoded with it makes sense."""
 
     codec: str
     name: str
@@ -67,7 +67,7 @@ class Encoding:
 
 
 def _in(*alphabets: str) -> Callable[[str], bool]:
-    """Every letter outside ASCII is of one alphabet, and no word mixes scripts or has a capital in the middle."""
+    """Every letter outside ASCII belongs to one alphabet, and no word mixes scripts or has a capital in the middle."""
     sets = [frozenset(letters + letters.upper()) for letters in alphabets]
 
     def makes_sense(text: str) -> bool:
@@ -88,8 +88,11 @@ def _is_word(letters: str) -> bool:
 
 
 def _common(codec: str, first: int, last: int, more: str = "") -> Callable[[str], bool]:
-    """Every character outside ASCII is punctuation or a common one, which the standard puts first: the first byte of its code
-    in `codec` is first…last. `more`: further common ones. They are adjacent, and a good part of the text."""
+    """Every character outside ASCII is punctuation or a common one, and these are adjacent and a good part of the text.
+
+    The standard puts common characters first: the first byte of their code in `codec` is first…last. `more`: further
+    common ones.
+    """
 
     def is_common(character: str) -> bool:
         try:
@@ -125,7 +128,7 @@ IN_HANGUL, SIMPLIFIED, TRADITIONAL = (
     _common("gb2312", 0xB0, 0xD7),
     _common("big5", 0xA4, 0xC6),
 )
-# In the order in which they are named where several are possible.
+# In the order in which they are named if several are possible.
 ENCODINGS = (
     Encoding("cp1252", "Windows-1252", _in(*WESTERN)),
     Encoding("gb18030", "GB 18030", _unspaced(SIMPLIFIED)),
@@ -146,7 +149,7 @@ ENCODINGS = (
     Encoding("cp866", "CP 866", _in(*CYRILLIC)),
     Encoding("iso8859_5", "ISO 8859-5", _in(*CYRILLIC)),
 )
-# Old ones, which a text is said to be in, and never read by: they would make others ambiguous.
+# Old ones, which are named in messages but never used for reading: they would make others ambiguous.
 OLD = (
     Encoding("gb18030", "GB 18030", SIMPLIFIED),
     Encoding("big5", "Big5", TRADITIONAL),
@@ -161,12 +164,12 @@ OLD = (
 
 
 def possible(data: bytes) -> dict[str, str]:
-    """{name of an encoding: the text} of the encodings in use that make sense of the bytes; where none does, of old ones."""
+    """{encoding name: the text} for the current encodings that make sense of the bytes; if none does, for old ones."""
     return _possible(data, ENCODINGS) or _possible(data, OLD)
 
 
 def certain(data: bytes) -> str | None:
-    """The text, where all encodings in use that make sense of the bytes say the same; else None."""
+    """The text, if all current encodings that make sense of the bytes agree; else None."""
     texts = set(_possible(data, ENCODINGS).values())
     return texts.pop() if len(texts) == 1 else None
 

@@ -1,4 +1,5 @@
-"""Captions, tables and records as people have them: any encoding, any size, torn. Read rightly, or not, with the reason."""
+"""Reads captions, tables and records as people have them: any encoding, any size, damaged. Whatever cannot be read
+correctly is rejected with the reason."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ from .errors import RethinkError, reason_of
 from .text_encodings import CONTROL, certain, possible
 
 MOST_BYTES = 2**20  # of a caption or a single record
-MOST_TABLE = 2**28  # bytes of a table that is held in memory as a whole
+MOST_TABLE = 2**28  # bytes of a table, which is held in memory as a whole
 MOST_LINE = 2**20  # characters of a line
-MOST_CHARACTERS = 10_000  # of an instruction; the longest that an editor reads are some 2,000
+MOST_CHARACTERS = 10_000  # of an instruction; editors read about 2,000 at most
 DEEPEST = 64  # a record within a record within …
 HEAD = 2**16  # bytes that tell the encoding of a long file
 
@@ -33,10 +34,10 @@ MARKS = {
     b"\x84\x31\x95\x33": "gb18030",
 }
 DAMAGE = (
-    (re.compile("\ufffd"), "it holds �, where another program could not read it"),
-    (re.compile("[\ud800-\udfff]"), "it holds half of a character"),
-    (CONTROL, "it holds control characters, so it is no text"),
-    (re.compile("[\ufffe\uffff]"), "it holds what is no character"),
+    (re.compile("\ufffd"), "it contains �, where another program could not read it"),
+    (re.compile("[\ud800-\udfff]"), "it contains half a character"),
+    (CONTROL, "it contains control characters, so it is not text"),
+    (re.compile("[\ufffe\uffff]"), "it contains something that is not a character"),
 )
 UNMARKED = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 SCREEN = str.maketrans("<>`[]{}|*\\", "‹›'()()¦∗/")
@@ -50,9 +51,9 @@ def show_name(name: object, longest: int = 80) -> str:
 
 
 def check_text(text: object, what: str = "its text", longest: int = MOST_CHARACTERS) -> str:
-    """The text. Raises RethinkError with the reason for anything else, damaged text, or text too long to be an instruction."""
+    """Return the text. Raises RethinkError with the reason if it is not text, damaged, or too long."""
     if not isinstance(text, str):
-        raise RethinkError(f"{what} is no text but {type(text).__name__}")
+        raise RethinkError(f"{what} is not text but {type(text).__name__}")
     for damage, why in DAMAGE:
         if damage.search(text):
             raise RethinkError(f"{what} cannot be used: {why}")
@@ -62,7 +63,7 @@ def check_text(text: object, what: str = "its text", longest: int = MOST_CHARACT
 
 
 def decode_text(data: bytes, what: str = "its text") -> str:
-    """The text of a file: by its byte order mark, as UTF-16 or UTF-32 without one, as UTF-8, or in an older encoding where
+    """The text of a file: by its byte order mark, as UTF-16 or UTF-32 without one, as UTF-8, or in an older encoding if
     there is no doubt which. Raises RethinkError naming the encodings that it may be in."""
     mark, codec = _marked(data)
     try:
@@ -75,7 +76,7 @@ def decode_text(data: bytes, what: str = "its text") -> str:
             raise RethinkError(f"{what} cannot be read: it {_seems(data)}; save it as UTF-8") from error
     if not codec and CONTROL.search(text):
         text = _unmarked(data) or text
-    text = text.removesuffix("\x1a")  # which ended a file of DOS
+    text = text.removesuffix("\x1a")  # the end-of-file mark of DOS
     if CONTROL.search(text):
         raise RethinkError(f"{what} cannot be read: it {_seems(data)}; save it as UTF-8")
     return text
@@ -86,8 +87,8 @@ def _marked(data: bytes) -> tuple[bytes, str]:
 
 
 def _unmarked(data: bytes) -> str | None:
-    """The text of UTF-16 or UTF-32 that has no mark: the zeros in it are halves of ASCII's characters, blanks at least, or
-    quarters of all."""
+    """The text of UTF-16 or UTF-32 without a mark, or None. Its zero bytes are halves of ASCII characters (at least of
+    spaces), or quarters of all characters."""
     texts = []
     for codec in UNMARKED if b"\0" in data else ():
         try:
@@ -106,7 +107,7 @@ def _has_control(data: bytes) -> bool:
 
 
 def _rows(text: str) -> int:
-    """A score for how few blocks of Unicode a text uses; 0: so many scripts, or such characters, that it is not text."""
+    """A score for how few Unicode blocks a text uses; 0: it has too many scripts, or characters that no text has."""
     rows = {ord(character) >> 8 for character in text}
     scripts = {row for row in rows if not 0x34 <= row < 0xD8}  # ideographs and Hangul have many rows
     written = len(scripts) <= 6 and all(character.isprintable() or character.isspace() for character in text)
@@ -117,16 +118,16 @@ def _seems(data: bytes) -> str:
     if names := list(possible(data)):
         return f"seems to be {' or '.join(names[:3])}, not UTF-8"
     if _has_control(data):
-        return "holds control characters: it is no text, or UTF-16 without a mark"
+        return "contains control characters: it is not text, or it is UTF-16 without a mark"
     whole = data.decode("utf-8", "ignore").encode()
     if sum(byte > 127 for byte in whole) > len(data) - len(whole):
         return "is UTF-8 with damaged characters"
     names = _guess(data)
-    return f"may be {names}, not UTF-8" if names else "is in no encoding that is known here"
+    return f"may be {names}, not UTF-8" if names else "has an unknown encoding"
 
 
 def _guess(data: bytes) -> str:
-    """The guess of a library that is installed with ComfyUI, which is good enough for a hint."""
+    """The guess of a library that comes with ComfyUI, good enough for a hint."""
     try:
         from charset_normalizer import from_bytes
     except ImportError:
@@ -140,7 +141,7 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading. Raises RethinkError for anything but a file: a pipe would block forever."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise RethinkError("it is no file")
+            raise RethinkError("it is not a file")
         with open(path, "rb") as file:
             yield file
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -156,7 +157,7 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def read_at_most(file, most: int) -> bytes:
-    """The rest of an open file, a piece at a time: what it says of its size is not believed."""
+    """The rest of an open file, read in pieces, since its stated size is not trusted."""
     parts, size = [], 0
     while part := file.read(min(2**20, most + 1 - size)):
         parts.append(part)
@@ -167,28 +168,29 @@ def read_at_most(file, most: int) -> bytes:
 
 
 def show_size(size: int) -> str:
-    """A limit as people say it."""
+    """A limit in a readable form."""
     return f"{size >> 20:,} MB" if size >= 2**20 else f"{size:,} bytes"
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str | RethinkError]]:
-    """(number, the line with its end, or why it cannot be read) of a file of any length, ended by LF, CR LF or CR.
+    """Yield (number, the line with its end, or why it cannot be read) for a file of any length.
 
-    Raises RethinkError where the file itself cannot be read.
+    Lines end in LF, CR LF or CR.
+    Raises RethinkError if the file itself cannot be read.
     """
     with open_file(path) as file:
         head = file.read(HEAD)
         mark, codec = _marked(head)
         codec = codec or _codec_of(head)
         file.seek(len(mark))
-        # Bytes that are not UTF-8 become surrogates, so that each line is judged by itself.
+        # Bytes that are not UTF-8 become surrogates, so that each line is judged on its own.
         errors = "surrogateescape" if codec == "utf-8" else "replace"
         lines = io.TextIOWrapper(file, codec, errors, newline="")
         yield from enumerate(map(_line, _bounded(lines)), 1)
 
 
 def _codec_of(head: bytes) -> str:
-    """utf-8 for all that is neither UTF-16 nor UTF-32 without a mark."""
+    """The codec of UTF-16 or UTF-32 without a mark, else utf-8."""
     for end in (len(head) // 4 * 4, len(head) // 4 * 4 - 4):  # the first may cut a character in two
         if (text := _unmarked(head[:end])) is not None:
             return next(codec for codec in UNMARKED if head[:end].decode(codec, "replace") == text)
@@ -196,7 +198,7 @@ def _codec_of(head: bytes) -> str:
 
 
 def _bounded(lines: io.TextIOWrapper) -> Iterator[str]:
-    """The lines; of one that is too long, so much that it is seen."""
+    """The lines; of one that is too long, just enough to detect that."""
     while line := lines.readline(MOST_LINE + 1):
         yield line
         while len(line) > MOST_LINE and not line.endswith(("\n", "\r")):
@@ -215,8 +217,11 @@ def _line(line: str) -> str | RethinkError:
 
 
 def parse_json(text: str | bytes) -> object:
-    """Foreign JSON. Raises RethinkError with the reason, and the line where there are several, for invalid JSON, for NaN and
-    infinity (1e400), and for nesting that is too deep to walk through."""
+    """The value of foreign JSON.
+
+    Raises RethinkError with the reason, and the line if there are several, for invalid JSON, for NaN and infinity
+    (1e400), and for nesting that is too deep to walk through.
+    """
     try:
         text = text if isinstance(text, str) else text.decode().removeprefix("\ufeff")
         value = _DECODER.decode(text)
@@ -226,7 +231,7 @@ def parse_json(text: str | bytes) -> object:
 
 
 def parse_piece(text: str, place: int) -> tuple[object, int]:
-    """(the JSON value that starts at `place`, where it ends). Raises RethinkError as `parse_json` does."""
+    """(the JSON value that starts at `place`, where it ends). Raises RethinkError like `parse_json`."""
     try:
         value, end = _DECODER.raw_decode(text, place)
         return _within_depth(value), end
@@ -238,11 +243,11 @@ def _no_json(error: Exception) -> RethinkError:
     if isinstance(error, RethinkError):
         return error
     deep = isinstance(error, RecursionError)
-    return RethinkError(f"it is nested more than {DEEPEST} deep" if deep else f"it is no JSON: {show_name(error)}")
+    return RethinkError(f"it is nested more than {DEEPEST} deep" if deep else f"it is not JSON: {show_name(error)}")
 
 
 def _no_number(name: str) -> float:
-    raise RethinkError(f"{name} is no number of JSON")
+    raise RethinkError(f"{name} is not a JSON number")
 
 
 def _number(digits: str) -> float:
@@ -269,10 +274,10 @@ _DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_number)
 
 
 def parse_record(text: str | bytes) -> dict:
-    """A JSON object. Raises RethinkError as `parse_json` does."""
+    """A JSON object. Raises RethinkError like `parse_json`."""
     record = parse_json(text)
     if not isinstance(record, dict):
-        raise RethinkError("it is no record")
+        raise RethinkError("it is not a record")
     return record
 
 
@@ -296,13 +301,13 @@ def good_lines(path: str | Path, name: str) -> Iterator[tuple[int, str]]:
 
 
 def read_jsonl(path: str | Path, name: str) -> Iterator[dict]:
-    """The records of a foreign file of JSON lines. Raises RethinkError naming the input, the file and an invalid line."""
+    """The records of a foreign JSON Lines file. Raises RethinkError naming the input, the file and an invalid line."""
     for number, line in good_lines(path, name):
         if line.strip():
             try:
                 record = parse_record(line)
             except RethinkError as error:
-                raise RethinkError(f"{name}: line {number} of {path} is no JSON line: {error}.") from error
+                raise RethinkError(f"{name}: line {number} of {path} is not a JSON record: {error}.") from error
             yield record
 
 

@@ -1,4 +1,4 @@
-"""Threads that neither Ctrl-C nor the end of Python waits for."""
+"""Threads that block neither Ctrl-C nor the exit of Python."""
 
 import math
 import queue
@@ -10,17 +10,17 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-POLL = 0.2  # seconds between two looks for a result
+POLL = 0.2  # seconds between checks for a result
 
 
 def result_of(future: Future) -> Any:
-    """What a future returns or raises."""
+    """Return or raise what a future does."""
     ends_within(future, math.inf)
     return future.result()
 
 
 def ends_within(future: Future, seconds: float) -> bool:
-    """Whether a future ends in so many seconds. It polls because on Windows Ctrl-C does not interrupt one long wait."""
+    """Whether a future ends within `seconds`. It polls, because on Windows Ctrl-C does not interrupt one long wait."""
     end = time.monotonic() + seconds
     while not wait([future], max(0.0, min(POLL, end - time.monotonic()))).done:
         if time.monotonic() >= end:
@@ -31,7 +31,7 @@ def ends_within(future: Future, seconds: float) -> bool:
 class DaemonThreads:
     """A pool of `count` threads for work that waits on others.
 
-    Unlike those of ThreadPoolExecutor they do not keep Python from ending while they wait.
+    Unlike those of ThreadPoolExecutor, they do not keep Python from exiting while they wait.
     """
 
     def __init__(self, count: int):
@@ -40,7 +40,7 @@ class DaemonThreads:
         self._started: list[threading.Thread] = []
 
     def submit(self, do: Callable, *arguments: Any) -> Future:
-        """A future of what `do(*arguments)` returns or raises, in the context (`contextvars`) of whoever submits it."""
+        """A future for what `do(*arguments)` returns or raises, in the context (`contextvars`) of the caller."""
         future: Future = Future()
         self._work.put((future, copy_context().run, (do, *arguments)))
         if len(self._started) < self._count:
@@ -64,18 +64,18 @@ class DaemonThreads:
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
             tell = _done(*work)
-            del work  # whoever is told finds no thread that still holds on to what it was given
+            del work  # so that no thread still holds its arguments when the result is announced
             tell()
             del tell
 
 
 def _done(future: Future, do: Callable, arguments: tuple) -> Callable[[], None]:
-    """What tells the future how `do(*arguments)` has ended."""
+    """Run `do(*arguments)` and return the function that tells the future how it ended."""
     if not future.set_running_or_notify_cancel():
         return lambda: None
     try:
         return partial(future.set_result, do(*arguments))
-    except BaseException as error:  # raised where the result is asked for
+    except BaseException as error:  # raised again when the result is requested
         return partial(future.set_exception, error)
     finally:
-        del future  # which holds the error, whose traceback holds this frame
+        del future  # it holds the error, and the error's traceback this frame

@@ -1,6 +1,6 @@
-"""A model's weights: which files of its folder hold them, and that they fill it, no parameter and no tensor left over.
+"""A model's weights: which files of its folder hold them, and a check that no parameter and no tensor is left over.
 
-The libraries open what does not fit without an error: what is missing stays random or empty, what is unknown is dropped.
+The libraries accept a bad fit without an error: missing tensors stay random or empty, unknown ones are dropped.
 """
 
 import logging
@@ -20,20 +20,20 @@ from torch import nn
 from .errors import RethinkError, lazy_import
 from .model_files import check_files, refuse_pickles, shard_files, tensor_names
 
-STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # what each library calls its weights
+STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}  # file name of the weights in each library
 PREFERRED = ("", "fp32", "fp16", "bf16", "ema", "non_ema")  # of several variants; the plain one first
-FLOATS = (torch.float32, torch.float16, torch.bfloat16)  # what models compute in
+FLOATS = (torch.float32, torch.float16, torch.bfloat16)  # the formats that models compute in
 
-# Tensors that many files hold and nothing needs (a pattern of names → why): in all files, in those of a class, and in
-# checkpoints that hold a whole pipeline.
+# Tensors that many files contain and nothing needs (name pattern → why): in all files, in those of one class, and in
+# checkpoints of a whole pipeline.
 CHECKPOINT = "checkpoint"
 HARMLESS: dict[str, dict[str, str]] = {
     "": {
-        r"(^|\.)position_ids$": "0, 1, 2, …, which models count themselves by now",
-        r"\.inv_freq$": "frequencies of rotary positions, which models compute themselves by now",
+        r"(^|\.)position_ids$": "0, 1, 2, …, which models now count themselves",
+        r"\.inv_freq$": "frequencies of rotary positions, which models now compute themselves",
         r"(^|\.)num_batches_tracked$": "how long normalization was trained",
-        r"^lm_head\.weight$": "a copy of the embeddings, or what a model that only encodes does without",
-        r"^(model\.)?mtp\.": "a draft of the tokens after the next, to be faster with",
+        r"^lm_head\.weight$": "a copy of the embeddings, or something that an encoder-only model does without",
+        r"^(model\.)?mtp\.": "multi-token prediction, which only speeds up generation",
     },
     "CLIPTextModel": {
         r"^(text_model\.)?(vision_model|visual_projection|text_projection)(\.|$)": "the rest of a CLIPModel",
@@ -45,13 +45,13 @@ HARMLESS: dict[str, dict[str, str]] = {
     },
     "T5EncoderModel": {r"^decoder\.": "the other half of a T5"},
     CHECKPOINT: {
-        r"^model_ema\.": "the average of the weights over their training, beside the weights",
+        r"^model_ema\.": "the average of the weights over training, next to the weights",
         r"^(betas|logvar|lvlb_weights|(sqrt_|log_)?(recip(m1)?_|one_minus_)?alphas_cumprod(_prev)?|posterior_\w+)$": "the "
         "noise schedule, which is Stable Diffusion's own",
         r"^first_stage_model\.(loss|model_ema)\.": "what judged the VAE in training, and its average",
         r"^(optimizer|lr_scheduler|callbacks|loops)\w*(\.|$)|^(global_step|epoch|iteration)$": "the state of a training",
         r"^cond_stage_model\.(logit_scale|text_projection)": "the rest of a CLIPModel",
-        r"^(safety_checker|embedding_manager)\.": "parts that judge the results, or words that were taught",
+        r"^(safety_checker|embedding_manager)\.": "parts that judge the results, or learned words",
     },
 }
 _OF_QUANTIZATION = r"\.(absmax|quant_map|nested_absmax|nested_quant_map|SCB|weight_format)$|\.quant_state\."
@@ -59,7 +59,7 @@ _OF_QUANTIZATION = r"\.(absmax|quant_map|nested_absmax|nested_quant_map|SCB|weig
 
 @dataclass(frozen=True)
 class Weights:
-    """variant: as in the file names, "" for the plain ones. file: the only one, or the index of several."""
+    """variant: as in the file names, "" for the plain ones. file: the only file, or the index of several."""
 
     variant: str
     file: Path
@@ -69,12 +69,12 @@ class Weights:
         return self.file.suffix == ".json"
 
     def files(self, name: str) -> dict[Path, set[str]]:
-        """The .safetensors files, each with the tensors that an index says are in it."""
+        """The .safetensors files, each with the tensors that an index lists for it."""
         return shard_files(name, self.file) if self.is_index else {self.file: set()}
 
 
 def find_weights(name: str, folder: Path, library: str) -> Weights:
-    """The weights in a folder of a library's model, found whole. Raises RethinkError where they are not.
+    """The complete weights in the folder of a library's model. Raises RethinkError if there are none.
 
     The plain ones come first, then those of PREFERRED, then the only variant there is; a choice is logged.
     """
@@ -82,7 +82,7 @@ def find_weights(name: str, folder: Path, library: str) -> Weights:
     found = {}
     for weights in _listed(folder, stem):
         first = found.setdefault(weights.variant, weights)
-        if first.is_index is (library == "transformers"):  # as the library itself chooses where both are there
+        if first.is_index is (library == "transformers"):  # if both exist, choose as the library does
             found[weights.variant] = weights
     whole = {v: w for v, w in found.items() if all(file.is_file() for file in w.files(name))} or found
     known = [variant for variant in PREFERRED if variant in whole] or sorted(whole)
@@ -91,11 +91,11 @@ def find_weights(name: str, folder: Path, library: str) -> Weights:
         raise RethinkError(f"{name}: {folder / f'{stem}.safetensors'} is missing; download it again.")
     if len(known) > 1 and known[0] not in PREFERRED:
         raise RethinkError(
-            f"{name}: {folder} has its weights in the variants {', '.join(known)}; keep one, or name the one you mean "
-            f"{stem}.safetensors."
+            f"{name}: {folder} has its weights in the variants {', '.join(known)}; keep one, or rename the one you "
+            f"want to {stem}.safetensors."
         )
     if len(whole) > 1 and known[0]:
-        message = "%s: %s has its weights in the variants %s; %s is taken."
+        message = "%s: %s has its weights in the variants %s; %s is used."
         logging.getLogger(__name__).warning(message, name, folder, ", ".join(sorted(whole)), known[0])
     weights = whole[known[0]]
     check_files(name, *weights.files(name))
@@ -108,7 +108,7 @@ def find_weights(name: str, folder: Path, library: str) -> Weights:
 
 
 def _listed(folder: Path, stem: str) -> Iterator[Weights]:
-    """Every weights file under all the names that versions of the libraries use."""
+    """Every weights file, under all the names that versions of the libraries use."""
     patterns = (
         rf"{stem}(?:\.(.+))?\.safetensors",
         rf"{stem}(?:\.(.+))?\.safetensors\.index\.json",
@@ -132,11 +132,11 @@ def open_model(
     what: str = "",
     **options,
 ) -> nn.Module:
-    """A model from its folder, by the `from_pretrained` of its class (or of an Auto class) `kind`, filled by its weights.
+    """Open a model from its folder with the `from_pretrained` of its class (or of an Auto class) `kind`.
 
-    dtype: of its weights; None: the library's choice. weights: where they were found already. what: it is called in errors,
-    if not by its class. options: further ones of `from_pretrained`.
-    Raises RethinkError for weights that are missing or damaged, lack a parameter, or hold a tensor that has no place.
+    dtype: of its weights; None: the library's choice. weights: if they were already found. what: its name in errors, if
+    not its class. options: more arguments of `from_pretrained`.
+    Raises RethinkError for weights that are missing or damaged, lack a parameter, or have a tensor that does not fit.
     """
     check_files(name, folder / "config.json")
     weights = weights or find_weights(name, folder, library)
@@ -156,14 +156,14 @@ def open_model(
             )
     except RethinkError:
         raise
-    except Exception as error:  # what a damaged folder makes of the libraries can be anything
+    except Exception as error:  # a damaged folder can make the libraries raise anything
         raise RethinkError(
             f"{name}: {folder} cannot be opened as a {what or kind.__name__}: {shortened(error)}"
         ) from error
     check_filled(name, folder, model, report["missing_keys"], report["unexpected_keys"])
     if dtype is not None and not hasattr(model, "hf_quantizer"):
         for parameter in model.parameters():
-            if parameter.is_floating_point() and parameter.dtype not in FLOATS:  # 8-bit floats are only stored
+            if parameter.is_floating_point() and parameter.dtype not in FLOATS:  # 8-bit floats are for storage only
                 parameter.data = parameter.data.to(dtype)
     return model
 
@@ -172,14 +172,14 @@ def open_model(
 def _as_named_today(name: str, folder: Path, weights: Weights, stem: str) -> Iterator[tuple[Path, str | None]]:
     """(a folder, a variant) in which every version of the libraries finds the weights.
 
-    The index of a variant has had several names. One with an older name is copied to the plain name, in a temporary folder
-    of links to the files that belong to it.
+    The index of a variant has had several names. One with an older name is copied under the plain name into a temporary
+    folder with links to the files that belong to it.
     """
     today = f"{stem}.safetensors.index.{weights.variant}.json"
     if not weights.is_index or not weights.variant or weights.file.name == today:
         yield folder, weights.variant or None
         return
-    # On Windows what is mapped from the links cannot be removed yet.
+    # On Windows, files that are mapped from the links cannot be removed yet.
     with tempfile.TemporaryDirectory(prefix="rethink-", ignore_cleanup_errors=True) as temporary:
         place = Path(temporary)
         configs = [file for name in ("config.json", "generation_config.json") if (file := folder / name).is_file()]
@@ -188,21 +188,21 @@ def _as_named_today(name: str, folder: Path, weights: Weights, stem: str) -> Ite
                 _link(file.absolute(), place / file.name)
             shutil.copyfile(weights.file, place / f"{stem}.safetensors.index.json")
         except OSError as error:
-            raise RethinkError(f"{name}: {weights.file} has a name of older days; rename it to {today}.") from error
+            raise RethinkError(f"{name}: {weights.file} has an outdated name; rename it to {today}.") from error
         yield place, None
 
 
 def _link(file: Path, place: Path) -> None:
     try:
         place.symlink_to(file)
-    except OSError:  # Windows lets few people do so
+    except OSError:  # Windows allows few users to do this
         os.link(file, place)
 
 
 def check_filled(name: str, source: Path, model: nn.Module, missing: Iterable[str], unused: Iterable[str]) -> None:
-    """Raise RethinkError where a model from `source` was left with parameters unfilled, or tensors of the source unused.
+    """Raise RethinkError if a model from `source` has unfilled parameters, or the source has unused tensors.
 
-    missing, unused: what the library, or `load_state_dict`, says of it.
+    missing, unused: what the library, or `load_state_dict`, reports.
     """
     places = model.state_dict()
     empty = {key for key, tensor in places.items() if isinstance(tensor, torch.Tensor) and tensor.is_meta}
@@ -210,11 +210,11 @@ def check_filled(name: str, source: Path, model: nn.Module, missing: Iterable[st
     missing = {key for key in missing if key in parameters or not _needless(key, model)} | empty
     unused = {key for key in unused if not _needless(key, model)}
     faults = [f"lacks {some_of(missing)}"] if missing else []
-    faults += [f"holds {some_of(unused)}, which has no place there"] if unused else []
+    faults += [f"contains {some_of(unused)}, which does not belong there"] if unused else []
     if faults:
         raise RethinkError(
-            f"{name}: {source} is no whole {type(model).__name__}: it {' and '.join(faults)}; download it again, or get "
-            "it in the layout that diffusers and transformers write."
+            f"{name}: {source} is not a complete {type(model).__name__}: it {' and '.join(faults)}; download it again, "
+            "or get it in the layout that diffusers and transformers write."
         )
 
 
@@ -225,24 +225,24 @@ def _needless(key: str, model: nn.Module) -> bool:
 
 
 def needless(key: str, kind: str) -> bool:
-    """Whether a tensor is one that nothing needs, in a file of `kind`: a row of HARMLESS."""
+    """Whether nothing needs a tensor in a file of `kind`, according to HARMLESS."""
     return any(re.search(pattern, key) for pattern in (*HARMLESS[""], *HARMLESS.get(kind, {})))
 
 
 def some_of(names: Iterable[str]) -> str:
-    """The first of some names of tensors, and how many more there are."""
+    """The first of some tensor names, and how many more there are."""
     first, *others = sorted(names)
     return f"{first} and {len(others)} more" if others else first
 
 
 def shortened(error: Exception, most: int = 400) -> str:
-    """What an error says, on one line and not longer than a person reads."""
+    """An error's text on one line, cut to a readable length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= most else f"{text[:most]}…"
 
 
 def dtype_argument(library: str, dtype: torch.dtype) -> dict[str, torch.dtype]:
-    """Both libraries have renamed it: before, the new name is not understood, and after, the old one warns."""
+    """The dtype argument by its current name: older versions reject the new name, newer ones warn about the old one."""
     version = tuple(int(number) for number in lazy_import(library).__version__.split(".")[:2])
     renamed = {"diffusers": (0, 42), "transformers": (4, 56)}[library]
     return {"dtype" if version >= renamed else "torch_dtype": dtype}

@@ -90,7 +90,7 @@ def test_boxes_come_from_the_thinker_and_not_from_the_judge_or_in_another_wordin
     ("options", "warning"),
     [
         ({}, ""),
-        ({"regions": True}, "regions: the thinker has a template"),
+        ({"regions": True}, "regions: the thinker has its own template"),
         ({"focus": True, "regions": True}, "regions and focus: "),
     ],
 )

@@ -124,7 +124,7 @@ def test_padding_repeats_the_edge():
 def test_pil_and_back_is_exact():
     pixels = (picture() * 255).round() / 255
     assert torch.equal(from_pil(to_pil(pixels)), pixels[None])
-    with pytest.raises(RethinkError, match="one size"):
+    with pytest.raises(RethinkError, match="the same size"):
         from_pil([Image.new("RGB", (2, 2)), Image.new("RGB", (2, 3))])
     with pytest.raises(RethinkError, match="no image"):
         from_pil([])

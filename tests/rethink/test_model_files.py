@@ -131,11 +131,11 @@ def test_nothing_opens_with_random_weights(folders, tmp_path, who):
         lost = sorted(weights)[-1]
         save_file({key: value for key, value in weights.items() if key != lost}, file, {"format": "pt"})
         with pytest.raises(
-            RethinkError, match=f"^(editor|model|clip|thinker): .*{file.parent.name} is no whole .* lacks"
+            RethinkError, match=f"^(editor|model|clip|thinker): .*{file.parent.name} is not a complete .* lacks"
         ):
             opens(folder)
         save_file(weights | {"surprise": torch.zeros(1)}, file, {"format": "pt"})
-        with pytest.raises(RethinkError, match="holds surprise, which has no place there"):
+        with pytest.raises(RethinkError, match="contains surprise, which does not belong there"):
             opens(folder)
         save_file(weights, file, {"format": "pt"})
 

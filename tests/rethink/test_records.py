@@ -67,7 +67,7 @@ def test_a_pipe_is_no_record(tmp_path):
     if not hasattr(os, "mkfifo"):
         pytest.skip("no pipes here")
     os.mkfifo(tmp_path / "trajectory.json")
-    with pytest.raises(OSError, match="no file"):
+    with pytest.raises(OSError, match="not a file"):
         read_json_file(tmp_path / "trajectory.json")
 
 

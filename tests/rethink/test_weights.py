@@ -69,7 +69,9 @@ def test_no_weight_may_be_missing(tmp_path, kind):
     whole = load_file(next(tmp_path.glob("*.safetensors")))
     for missing in sorted(whole)[:: 1 if kind == "t5" else 9]:
         rewrite(tmp_path, lambda _: {key: value for key, value in whole.items() if key != missing})  # noqa: B023
-        with pytest.raises(RethinkError, match=f"^editor: {tmp_path} is no whole {wanted.__name__}: it lacks .*;"):
+        with pytest.raises(
+            RethinkError, match=f"^editor: {tmp_path} is not a complete {wanted.__name__}: it lacks .*;"
+        ):
             open_model("editor", tmp_path, library, wanted)
 
 
@@ -78,7 +80,7 @@ def test_no_weight_may_be_missing(tmp_path, kind):
 def test_another_prefix_is_no_whole_model(tmp_path, kind, how):
     wanted, library = write(tmp_path, kind)
     rewrite(tmp_path, lambda weights: {how.format(key): value for key, value in weights.items()})
-    with pytest.raises(RethinkError, match=rf"lacks .* and holds {how.format('')}.* no place"):
+    with pytest.raises(RethinkError, match=rf"lacks .* and contains {how.format('')}.* not belong"):
         open_model("editor", tmp_path, library, wanted)
 
 
@@ -88,7 +90,7 @@ def test_no_tensor_may_be_left_over_but_harmless_ones(tmp_path, kind):
     rewrite(tmp_path, lambda weights: weights | {"embeddings.position_ids": torch.arange(7)})
     open_model("editor", tmp_path, library, wanted)
     rewrite(tmp_path, lambda weights: weights | {"surprise.weight": torch.zeros(1), "surprise.bias": torch.zeros(1)})
-    with pytest.raises(RethinkError, match="it holds surprise.bias and 1 more, which has no place there"):
+    with pytest.raises(RethinkError, match="it contains surprise.bias and 1 more, which does not belong there"):
         open_model("editor", tmp_path, library, wanted)
 
 
@@ -191,13 +193,13 @@ def test_the_plain_weights_are_taken_before_their_variants_and_a_choice_is_told(
         assert not caplog.messages
         (tmp_path / "model.safetensors").unlink()
         assert find_weights("editor", tmp_path, "transformers").variant == "fp16"
-        assert "variants bf16, fp16, non_ema; fp16 is taken" in caplog.messages[0]
+        assert "variants bf16, fp16, non_ema; fp16 is used" in caplog.messages[0]
     for name in ("model.bf16.safetensors", "model.fp16.safetensors"):
         (tmp_path / name).unlink()
     (tmp_path / "model.non_ema.safetensors").rename(tmp_path / "model.mine.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "model.yours.safetensors")
     with pytest.raises(
-        RethinkError, match="variants mine, yours; keep one, or name the one you mean model.safetensors"
+        RethinkError, match="variants mine, yours; keep one, or rename the one you want to model.safetensors"
     ):
         find_weights("editor", tmp_path, "transformers")
 

@@ -58,7 +58,7 @@ def test_a_judge_is_opened_as_thinkers_are(runs, thinker, capfd, tmp_path):
         (["collect", ".", "-o", "x", "--template", "gone.txt"], "--template: gone.txt cannot be read"),
         (
             ["compare-runs", ".", ".", "-o", "sheet.docx"],
-            "-o: sheet.docx has an ending that no image can be written for",
+            "-o: sheet.docx has a file extension that cannot be written",
         ),
         (["collect-pairs", ".", "x", "--score", 11], "score: expected 0 to 10, got 11."),
         (

@@ -80,7 +80,7 @@ def test_other_and_incomplete_checkpoints(checkpoint, tokenizer, tmp_path):
     refused({"down_blocks.0.weight": torch.zeros(1)}, "one part of a diffusers folder")
     refused({"lora_unet_down.alpha": torch.zeros(1)}, "is a LoRA")
     missing = "model.diffusion_model.middle_block.0.in_layers.0.bias"
-    refused({key: w for key, w in weights.items() if key != missing}, "no whole UNet2DCond.*lacks mid_block")
+    refused({key: w for key, w in weights.items() if key != missing}, "not a complete UNet2DCond.*lacks mid_block")
     for prefix in (
         "model.diffusion_model.input",
         "first_stage_model.encoder",
@@ -114,7 +114,7 @@ def test_every_tensor_of_a_checkpoint_is_used_or_known_to_be_needless(checkpoint
     prefixes = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.", "control_model.", "")
     for prefix in prefixes if checkpoint[0] == "sdedit" else prefixes[:1]:
         save_file(weights | {f"{prefix}v_pred": torch.zeros(2)}, file)
-        with pytest.raises(RethinkError, match="model.safetensors (holds|is no whole .* holds) .*v_pred"):
+        with pytest.raises(RethinkError, match="model.safetensors (holds|is not a complete .* contains) .*v_pred"):
             load_editor(file, tokenizer=tokenizer)
 
 

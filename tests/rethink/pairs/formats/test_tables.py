@@ -103,7 +103,7 @@ def test_a_missing_column_is_one_sentence_that_says_what_is_there(tmp_path, name
 def test_a_table_that_is_a_pipe_or_larger_than_memory_is_one_sentence(tmp_path):
     os.mkfifo(write_table(tmp_path / "d", "").joinpath("metadata.jsonl"))
     (tmp_path / "d/metadata.csv").unlink()
-    with pytest.raises(RethinkError, match="it is no file"):
+    with pytest.raises(RethinkError, match="it is not a file"):
         import_pairs("diffsynth", tmp_path / "d", tmp_path)
     with open(write_table(tmp_path / "e", "", "metadata.json") / "metadata.json", "wb") as hole:
         hole.truncate(2**31)
