@@ -1,1 +1,1 @@
-"""Asking servers, for thinkers and for editors: whose images and keys may go where, and what becomes of one that fails."""
+"""Requests to servers, for thinkers and editors: which images and keys may go where, and how failures are handled."""

@@ -1,4 +1,4 @@
-"""Where a server is. One way of writing it, so that what was compared is what is connected to."""
+"""Server addresses in one canonical form, so that the address that was checked is the one that is connected to."""
 
 import ipaddress
 import re
@@ -9,7 +9,7 @@ from ..errors import RethinkError
 
 PORTS = {"http": 80, "https": 443}
 IN_PATHS = "/%:@!$&'()*+,;=~-._"
-_NO_ADDRESS = "base_url: is no address; give for example http://127.0.0.1:8000/v1"
+_NO_ADDRESS = "base_url: is not an address; use, for example, http://127.0.0.1:8000/v1"
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Origin:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is this very machine. No name but localhost is: where others lead is for their owners to say."""
+        """Whether it is this machine. Of all names, only localhost is: others may point anywhere."""
         try:
             address = ipaddress.ip_address(self.host)
         except ValueError:
             return self.host == "localhost"
-        return address.is_loopback or address.is_unspecified  # 0.0.0.0, as servers print where they listen
+        return address.is_loopback or address.is_unspecified  # 0.0.0.0, as servers print their own address
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -35,35 +35,37 @@ class Origin:
 
 
 def is_address(text: str) -> bool:
-    """Whether a text that names a model is the address of a server, not a path. A Path has lost one of its slashes, and
-    on Windows turned them."""
+    """Whether a text that names a model is a server address, not a path.
+
+    An address turned into a Path has lost one of its slashes, and has backslashes on Windows.
+    """
     return re.match(r"\s*https?:[/\\]", text, re.IGNORECASE) is not None
 
 
 def parse_address(url: str) -> tuple[Origin, str]:
-    """(origin, path without a slash at its end) of a base_url. Raises RethinkError."""
+    """(origin, path without a trailing slash) of a base_url. Raises RethinkError."""
     try:
         parts = urlsplit(url.strip())
         origin = _origin(parts)
-    except ValueError:  # without its words, which may repeat a password
+    except ValueError:  # without its text, which may repeat a password
         raise RethinkError(_NO_ADDRESS) from None
     if parts.username or parts.password or parts.query or parts.fragment:  # nothing secret may get into a record
-        raise RethinkError("base_url: no key, name or password belongs into the address; name it in key_variable.")
+        raise RethinkError("base_url: a key, name or password does not belong in the address; use key_variable.")
     path = quote(parts.path, safe=IN_PATHS).rstrip("/")
-    return origin, path.removesuffix("/chat/completions").removesuffix("/images/edits")  # as manuals print it
+    return origin, path.removesuffix("/chat/completions").removesuffix("/images/edits")  # as manuals show it
 
 
 def parse_origin(text: str) -> Origin:
     """The origin that a text names: "https://host:port", or "host" alone, which means https. Raises ValueError."""
     parts = urlsplit(text.strip() if "://" in text else f"https://{text.strip()}")
     if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ValueError("it is more than an address")
+        raise ValueError("it has more than scheme, host and port")
     return _origin(parts)
 
 
 def _origin(parts: SplitResult) -> Origin:
     if parts.scheme not in PORTS or not parts.hostname or parts.port == 0:
-        raise ValueError("it is no address of the web")
+        raise ValueError("it is not a web address")
     return Origin(parts.scheme, _host(parts.hostname), parts.port or PORTS[parts.scheme])
 
 
@@ -73,7 +75,7 @@ def _host(name: str) -> str:
         return str(address.ipv4_mapped or address)
     name = name.encode("idna").decode("ascii").lower().removesuffix(".")
     if not re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", name):
-        raise ValueError("it is no name of a host")
+        raise ValueError("it is not a host name")
     if re.fullmatch(r"\d+|0x[0-9a-f]*", name.rpartition(".")[2]):  # 127.1, 2130706433, 0x7f.1: only the plain form
         return str(ipaddress.IPv4Address(name))
     return name

@@ -1,7 +1,8 @@
-"""A server in OpenAI's language, as everything asks it that speaks with one: chats, and editors.
+"""The client for OpenAI-compatible servers that chats and editors share.
 
-The key is read from its environment variable at the moment of a call and is kept nowhere: not in this object, not in an
-error, a log or a record. It goes to the server that the owner of this machine has paired it with (`trust`), and nowhere else.
+The key is read from its environment variable at the moment of a call and is stored nowhere: not in this object, not in
+an error, a log or a record. It is sent to the server that the owner of this machine has paired it with (`trust`), and
+nowhere else.
 """
 
 import difflib
@@ -21,20 +22,20 @@ from .redaction import redact
 from .trust import Trust, read_trust
 
 T = TypeVar("T")
-POLL = 0.1  # seconds between two looks whether the user has cancelled
-MAX_SUGGESTIONS = 5  # models of a server that are named to a user whose choice it does not have
-FIRST_PAUSE = 1.0  # seconds before a retry, doubling from one to the next up to LONGEST_PAUSE
+POLL = 0.1  # seconds between checks whether the user has canceled
+MAX_SUGGESTIONS = 5  # models to suggest if a server does not have the chosen one
+FIRST_PAUSE = 1.0  # seconds before the first retry, then doubled each time up to LONGEST_PAUSE
 
 
 class ServerClient:
     """One model of a server.
 
     base_url: up to and including "/v1", or what the server has instead. key_variable: the NAME of the environment variable
-    with the key, "" for a server that needs none. timeout: seconds for one try, from looking up the server's name to
-    the last byte of its answer. retries: after the first try, for temporary faults. concurrency: how many requests at once, which who asks
-    keeps to. trust: which servers may be sent images and keys; by default those in the settings file of this
-    machine's owner. longest: bytes of an answer, at most.
-    Raises RethinkError for what is missing or not allowed: better now than when the first edit has been made.
+    with the key, "" for a server that needs none. timeout: seconds for one attempt, from the DNS lookup to the last
+    byte of the answer. retries: after the first attempt, for temporary faults. concurrency: how many requests at once;
+    callers have to respect it. trust: which servers may be sent images and keys; by default those in the settings file
+    of this machine's owner. longest: maximum bytes of an answer.
+    Raises RethinkError for anything that is missing or not allowed, before the first edit has been made.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class ServerClient:
         self.origin, self._path = parse_address(base_url)
         self._key_variable = _checked_variable(key_variable)
         if not model.strip():
-            raise RethinkError("model: is empty; give the model's name as the server knows it.")
+            raise RethinkError("model: is empty; give the name that the server uses for the model.")
         numbers = (("timeout", timeout, 1, 3600), ("retries", retries, 0, 20), ("concurrency", concurrency, 1, 64))
         for name, value, low, high in numbers:
             if not low <= value <= high:
@@ -67,7 +68,7 @@ class ServerClient:
         find_proxy(self.origin)
 
     def key(self) -> str:
-        """The key as it is now; "" for a server that needs none. Raises RethinkError where it is missing or damaged."""
+        """The current key; "" for a server that needs none. Raises RethinkError if it is missing or damaged."""
         key = os.environ.get(self._key_variable, "") if self._key_variable else ""
         if self._key_variable and not key.strip():
             # The name is not repeated: it may be a key that was pasted into the wrong field.
@@ -75,19 +76,17 @@ class ServerClient:
                 "key_variable: no environment variable of that name is set; set it, or leave this empty."
             )
         if not (key.strip().isascii() and key.strip().isprintable()):
-            raise RethinkError(
-                "key_variable: what it names holds a character that is in no key; copy the key once more."
-            )
+            raise RethinkError("key_variable: the variable contains a character that no key has; copy the key again.")
         return key.strip()
 
     def ask(
         self, request: Callable[[Limit], T | Fault], key: str, over: threading.Event, *, repeat_slow: bool = True
     ) -> T | Fault:
-        """What a request comes to, which is tried again after temporary faults.
+        """The result of a request, which is retried after temporary faults.
 
-        request: one try, by `send`. over: set when nobody is waiting any longer, so that there are no more of them. repeat_slow:
-        whether it is also tried again where the server may still be at work on it. The Fault that is left at the end names the
-        server, and has nothing of the key; it is still `retryable` where another time may help.
+        request: one attempt, with `send`. over: set when nobody is waiting any longer, to end the retries. repeat_slow:
+        whether it is also retried if the server may still be working on it. A final Fault names the server and contains
+        nothing of the key; it is still `retryable` if a later attempt may help.
         """
         tries = 1
         while isinstance(result := self._try(request, over), Fault):
@@ -111,17 +110,17 @@ class ServerClient:
             return Fault(str(error), error.retryable)
 
     def send(self, method: str, path: str, key: str, limit: Limit, data: bytes | None = None, kind: str = "") -> Reply:
-        """One exchange, of a path below the base_url. kind: the data's Content-Type. Raises ExchangeError."""
+        """One exchange with a path below the base_url. kind: the data's Content-Type. Raises ExchangeError."""
         more = {"Accept": "application/json"} | ({"Content-Type": kind} if kind else {})
         return exchange(method, self.origin, self._path + path, _headers(key) | more, data, limit)
 
     def get_file(self, path: str, key: str, limit: Limit) -> Reply:
-        """What is at a path of the server, wherever its base_url begins. Raises ExchangeError."""
+        """Get a path of the server, counted from its root, not from the base_url. Raises ExchangeError."""
         return exchange("GET", self.origin, path, _headers(key), None, limit)
 
     def with_models(self, fault: Fault, status: int, key: str, limit: Limit) -> Fault:
-        """The fault that a server answered with this status; where it may know no such model, with what it has instead, and
-        where it may have none of this address, with that."""
+        """The fault that a server answered with this status, with a hint: the models that it has, if the chosen one may
+        be unknown to it, or a question about the address, if that may be wrong."""
         hint = self._models(key, status, limit) if status in (400, 404) else ""
         return replace(fault, why=fault.why + hint)
 
@@ -148,7 +147,7 @@ def _headers(key: str) -> dict[str, str]:
 
 
 def _sleep(seconds: float, over: threading.Event) -> bool:
-    """Wait before a retry; True, and at once, where nobody is waiting for the answer any longer."""
+    """Wait before a retry; return True at once if nobody is waiting for the answer any longer."""
     return over.wait(seconds)
 
 

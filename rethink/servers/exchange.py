@@ -1,8 +1,8 @@
-"""One request and its reply, bounded in time and in bytes.
+"""One request and its reply, limited in time and in bytes.
 
-The time is for all of it: finding the server, connecting, sending, and every byte of the reply however slowly it drips.
-The bytes are counted as they are unpacked, so that no small reply grows into a large one. Redirects stay where they were
-sent to: images and keys are for one server.
+The time limit covers everything: finding the server, connecting, sending, and every byte of the reply, however slowly
+it arrives. Bytes are counted as they are unpacked, so that no small reply grows into a large one. Redirects must stay
+on the same server: images and keys are meant for one server.
 """
 
 import http.client
@@ -24,16 +24,16 @@ from urllib.parse import quote, urljoin, urlsplit
 from .address import IN_PATHS, Origin, parse_origin
 from .proxies import Proxy, find_proxy, open_tunnel
 
-POLL = 0.2  # seconds between two looks whether anybody still waits
+POLL = 0.2  # seconds between checks whether anybody is still waiting
 MIB = 2**20
 LONGEST_REPLY = 4 * MIB
-LONGEST_ERROR = MIB // 16  # of an error's page, of which a sentence is kept
-REDIRECTS = 3  # one after another, at most
+LONGEST_ERROR = MIB // 16  # of an error page, of which only a sentence is kept
+REDIRECTS = 3  # in a row, at most
 _MOVED = (301, 302, 307, 308)
 
 
 class ExchangeError(Exception):
-    """No reply came, and why. retryable: another try makes sense."""
+    """There was no reply, and why. retryable: whether a retry makes sense."""
 
     retryable = True
 
@@ -50,7 +50,10 @@ class Unusable(ExchangeError):
 
 @dataclass(frozen=True)
 class Limit:
-    """When an exchange must end; `over`: set when nobody is waiting for it any longer. longest: bytes of an answer, at most."""
+    """When an exchange must end.
+
+    over: set when nobody is waiting for it any longer. longest: maximum bytes of an answer.
+    """
 
     seconds: float
     over: threading.Event = field(default_factory=threading.Event)
@@ -58,7 +61,7 @@ class Limit:
     started: float = field(default_factory=time.monotonic)
 
     def left(self) -> float:
-        """Seconds that are left. Raises TimeIsUp."""
+        """The seconds left. Raises TimeIsUp if there are none."""
         left = self.started + self.seconds - time.monotonic()
         if left <= 0 or self.over.is_set():
             raise TimeIsUp
@@ -67,7 +70,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Reply:
-    """headers: by their names in small letters. data: cut off at LONGEST_ERROR where the status is an error's."""
+    """headers: by lowercase name. data: cut off at LONGEST_ERROR if the status is an error."""
 
     status: int
     headers: dict[str, str]
@@ -108,7 +111,7 @@ def _exchange(
     try:
         more = forwarder.credentials() if forwarder else {}
         target = f"{origin}{path}" if forwarder else path
-        # It may have said why before it stopped listening: an image that is too large.
+        # It may have said why before it stopped listening, for example that an image is too large.
         with suppress(BrokenPipeError, ConnectionResetError, ConnectionAbortedError):  # the last one on Windows
             connection.request(method, target, data, {**headers, **more, "Connection": "close"})
         response = connection.getresponse()
@@ -121,20 +124,20 @@ def _exchange(
     except (OSError, http.client.HTTPException) as error:
         via = f"by the proxy of {proxy.variable}, " if proxy else ""
         raise ExchangeError(
-            f"cannot be reached ({via}{_words(error)}); start the server, or check the address"
+            f"cannot be reached ({via}{_words(error)}); start the server or check the address"
         ) from None
     except (ValueError, AttributeError) as error:  # http.client's, for a reply that is not HTTP
-        raise ExchangeError(f"does not answer as a web server does ({_words(error)})") from None
+        raise ExchangeError(f"does not answer like a web server ({_words(error)})") from None
     finally:
         connection.end()
 
 
 class _Connection(http.client.HTTPConnection):
-    """To a server, maybe through a proxy; every wait of it ends with its limit."""
+    """A connection to a server, possibly through a proxy; every wait ends with its limit."""
 
     def __init__(self, origin: Origin, proxy: Proxy | None, limit: Limit):
         super().__init__(origin.host, origin.port)
-        self.default_port = 443 if origin.scheme == "https" else 80  # which the header Host leaves out
+        self.default_port = 443 if origin.scheme == "https" else 80  # omitted in the Host header
         self._origin, self._proxy, self._limit = origin, proxy, limit
         self._plain: socket.socket | None = None
 
@@ -155,7 +158,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Wire(io.RawIOBase):
-    """A socket, as http.client uses it, that reads and writes until its limit."""
+    """A socket for http.client that reads and writes until its limit."""
 
     def __init__(self, plain: socket.socket, limit: Limit):
         self._plain, self._limit = plain, limit
@@ -182,15 +185,15 @@ class Wire(io.RawIOBase):
         return io.BufferedReader(self)
 
     def close(self) -> None:
-        """Nothing: http.client closes a connection before it reads the rest of a reply."""
+        """Do nothing: http.client closes a connection before it reads the rest of a reply."""
 
 
 def _connected(host: str, port: int, limit: Limit, only_here: bool) -> socket.socket:
-    """A socket that is connected to one of the host's addresses: the first that takes it, each having its share of time."""
+    """A socket connected to the first of the host's addresses that accepts; each gets its share of the time."""
     places = [p for p in _look_up(host, port, limit) if not only_here or _is_here(p[4][0])]
-    if only_here:  # where most servers listen: for one that nobody listens on, Windows takes two seconds to say so
+    if only_here:  # where most servers listen; on Windows, an address without a listener takes two seconds to fail
         places.sort(key=lambda place: place[0] != socket.AF_INET)
-    failure: OSError = OSError("the name leads nowhere")
+    failure: OSError = OSError("the name has no address")
     for index, (family, kind, protocol, _, place) in enumerate(places):
         plain = socket.socket(family, kind, protocol)
         try:
@@ -212,10 +215,10 @@ def _is_here(address: str) -> bool:
 
 
 def _look_up(host: str, port: int, limit: Limit) -> list[tuple]:
-    """The addresses of a host. Systems give no time limit to looking up a name, so that it is waited for from outside."""
+    """The addresses of a host, looked up in another thread, since a DNS lookup has no timeout of its own."""
     with suppress(ValueError):
         ipaddress.ip_address(host)
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)  # it is no name
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)  # it is an IP address
     found: queue.SimpleQueue[list | Exception] = queue.SimpleQueue()
 
     def look_up() -> None:
@@ -237,7 +240,7 @@ def _look_up(host: str, port: int, limit: Limit) -> list[tuple]:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Trusted certificates: the system's, and Mozilla's list where it is installed, since some Pythons have none."""
+    """Trusted certificates: the system's, plus Mozilla's list if it is installed, since some Pythons have none."""
     context = ssl.create_default_context()
     try:
         import certifi
@@ -249,7 +252,7 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _read(response: http.client.HTTPResponse, encoding: str, longest: int) -> bytes:
-    """The body: of an error as much as is looked at. Raises Unusable for an answer that has no end."""
+    """The body; of an error only the part that is looked at. Raises Unusable for an answer without end."""
     failed = response.status >= 300
     most = LONGEST_ERROR if failed else longest
     data, unpack = bytearray(), _unpacker(encoding.strip().lower())
@@ -257,7 +260,7 @@ def _read(response: http.client.HTTPResponse, encoding: str, longest: int) -> by
         while len(data) <= most and (packed := response.read1(MIB // 16)):
             data += unpack(packed, most + 1 - len(data))
     except zlib.error:
-        raise Unusable("the answer is packed in a way that cannot be read") from None
+        raise Unusable("the answer is compressed in a way that cannot be read") from None
     if len(data) > most and not failed:
         raise Unusable(f"the answer is longer than {most // MIB} MB")
     return bytes(data[:most])
@@ -266,9 +269,9 @@ def _read(response: http.client.HTTPResponse, encoding: str, longest: int) -> by
 def _unpacker(encoding: str) -> Callable[[bytes, int], bytes]:
     if encoding in ("", "identity"):
         return lambda packed, most: packed[:most]
-    if encoding in ("gzip", "x-gzip", "deflate"):  # not asked for, but some send nothing else
+    if encoding in ("gzip", "x-gzip", "deflate"):  # not requested, but some servers send nothing else
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress
-    raise Unusable(f"the answer is packed in a way that was not asked for ({encoding[:20]})")
+    raise Unusable(f"the answer has an unsupported encoding ({encoding[:20]})")
 
 
 def _words(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Why a server gave no answer, in its own words where it has any, and how long it asks to wait."""
+"""Why a server gave no answer, in its own words if it has any, and how long it asks to wait."""
 
 import json
 import math
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-LONGEST_PAUSE = 60.0  # seconds before another try
-LONGEST_EXCERPT = 300  # characters that are kept of what a server says
-DEPTH = 6  # of an error's record, at which its words are looked for
-_PASSING = (408, 409, 425, 429)  # and from 500 on
+LONGEST_PAUSE = 60.0  # seconds before a retry
+LONGEST_EXCERPT = 300  # characters kept of a server's message
+DEPTH = 6  # how deep to look for the text in an error record
+_PASSING = (408, 409, 425, 429)  # and everything from 500
 _FOR_GOOD = ("insufficient_quota", "billing_not_active", "billing_hard_limit_reached")
-_NEVER = (501, 505)  # of those from 500 on
-_SLOW = (504, 524)  # a proxy's time is up: the server behind it may still be at work
+_NEVER = (501, 505)  # except these
+_SLOW = (504, 524)  # a proxy timed out: the server behind it may still be working
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PART = r"(\d{1,9}(?:\.\d{1,9})?) ?(ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)(?![a-z])"
 _SPAN = rf"(?:{_PART} ?(?:and |, ?)?)+"
@@ -24,8 +24,11 @@ _ASKED = re.compile(rf"\b(?:retry|again|wait|resets?)\b[^.\d]{{0,40}}?({_SPAN})"
 
 @dataclass(frozen=True)
 class Fault:
-    """Why there is no answer. retryable: whether to try again, after `wait` seconds where the server asks for that. slow: the time was
-    up, and the server may still be at work on what it was asked for."""
+    """Why there is no answer.
+
+    retryable: whether to retry, after `wait` seconds if the server asks for that. slow: it timed out, and the server
+    may still be working on the request.
+    """
 
     why: str
     retryable: bool = False
@@ -34,8 +37,8 @@ class Fault:
 
 
 def read_json(data: bytes) -> Any:
-    """The value of a server's JSON; None where it is invalid or nested too deeply. The header's charset is ignored: JSON is
-    UTF-8, and some servers name unknown ones."""
+    """The value of a server's JSON; None if it is invalid or nested too deeply. The header's charset is ignored: JSON
+    is UTF-8, and some servers name unknown charsets."""
     try:
         return json.loads(data.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError):
@@ -43,21 +46,21 @@ def read_json(data: bytes) -> Any:
 
 
 def read_fault(status: int, headers: dict[str, str], data: bytes, has_key: bool) -> Fault:
-    """What a reply with the status of an error says. has_key: one was sent, and may be what is wrong."""
+    """The fault in a reply with an error status. has_key: whether a key was sent, which may be wrong."""
     record = read_json(data)
     error = _error_of(record)
     words = error if error is not None else record if record is not None else data.decode("utf-8", "replace")
     content = make_excerpt(words)
     if status == 401:
         if has_key:
-            return Fault(f"refuses the key (401: {content}); check the environment variable that key_variable names")
-        return Fault(f"wants a key (401: {content}); name the environment variable that holds it in key_variable")
+            return Fault(f"rejects the key (401: {content}); check the environment variable named in key_variable")
+        return Fault(f"needs a key (401: {content}); name the environment variable that holds it in key_variable")
     wait = read_wait(headers, record, _words(words)) if status in _PASSING or status >= 500 else None
     return Fault(f"error {status}: {content}", _may_pass(status, record, wait), wait, status in _SLOW)
 
 
 def find_fault(record: Any, choice: Any) -> Fault | None:
-    """The fault in a reply whose status says that all is well, or None."""
+    """The fault in a reply whose status says that all went well, or None."""
     for holder in (choice, record):
         error = _error_of(holder)
         if error is not None:
@@ -85,15 +88,15 @@ def _refusal(choice: dict[str, Any]) -> Fault | None:
 
 
 def _block(record: Any) -> Fault | None:
-    """Gemini gives no choice at all for what it blocks."""
+    """The fault in a reply without choices, as Gemini sends for what it blocks, or None."""
     names = ("promptFeedback", "prompt_feedback", "prompt_filter_results")
     content = next((record[name] for name in names if record.get(name)), None) if isinstance(record, dict) else None
     return Fault(f"its filter stopped the question: {make_excerpt(content)}") if content else None
 
 
 def _complaint(record: Any) -> Fault | None:
-    """The text of an error record in a format of the server's own."""
-    holder = record.get("base_resp", record) if isinstance(record, dict) else None  # as MiniMax says it
+    """The fault in an error record of a server's own format."""
+    holder = record.get("base_resp", record) if isinstance(record, dict) else None  # MiniMax's format
     content = _message(holder, DEPTH) if isinstance(holder, dict) else ""
     if not content:
         return None
@@ -106,7 +109,7 @@ def _complaint(record: Any) -> Fault | None:
 
 
 def make_excerpt(content: Any) -> str:
-    """What an error says, short and on one line, without markup."""
+    """The text of an error, short, on one line and without markup."""
     text = _words(content)
     return (text if len(text) <= LONGEST_EXCERPT else text[:LONGEST_EXCERPT].rstrip() + " …") or "nothing said"
 
@@ -120,7 +123,7 @@ def _words(content: Any) -> str:
 
 
 def _message(content: Any, depth: int) -> str:
-    """The text of an error record, wherever this kind of server puts it."""
+    """The text of an error record, wherever a server puts it."""
     if isinstance(content, list) and content and depth:
         return _message(content[0], depth - 1)
     if not isinstance(content, dict) or not depth:
@@ -130,7 +133,7 @@ def _message(content: Any, depth: int) -> str:
         for name in ("message", "error", "detail", "msg", "status_msg", "title", "errors")
     )
     text = next(filter(None, words), "")
-    if isinstance(more := content.get("metadata"), dict):  # where OpenRouter says what its provider says
+    if isinstance(more := content.get("metadata"), dict):  # where OpenRouter quotes its provider
         raw = more.get("raw") or more.get("reasons")
         found = _message(read_json(raw.encode()) if isinstance(raw, str) and raw.startswith("{") else raw, depth - 1)
         text += f" ({found})" if found and found not in text else ""
@@ -138,12 +141,14 @@ def _message(content: Any, depth: int) -> str:
 
 
 def _error_of(record: Any) -> Any:
-    """The error in a record, or None; also within a list, as Gemini sends it."""
+    """The error in a record, or None; also in a list, as Gemini sends it."""
     if isinstance(record, list) and record:
         record = record[0]
     if not isinstance(record, dict):
         return None
-    return record.get("error") or (record if record.get("object") == "error" else None)  # vLLM's has none within
+    return record.get("error") or (
+        record if record.get("object") == "error" else None
+    )  # vLLM's record is the error itself
 
 
 def _code(error: Any) -> int:
@@ -158,7 +163,7 @@ def _code(error: Any) -> int:
 
 
 def _may_pass(status: int, record: Any, wait: float | None) -> bool:
-    """Whether another try makes sense: not where money is missing, which says 429 as well."""
+    """Whether a retry makes sense: not if credit has run out, which is also a 429."""
     error = _error_of(record) or record
     kinds = {str(error.get(name)) for name in ("code", "type", "status")} if isinstance(error, dict) else set()
     if wait is None and kinds & set(_FOR_GOOD):
@@ -169,9 +174,10 @@ def _may_pass(status: int, record: Any, wait: float | None) -> bool:
 
 
 def read_wait(headers: dict[str, str], record: Any, content: str) -> float | None:
-    """Seconds to wait before another try, at most LONGEST_PAUSE; None where they name none, or none that makes sense.
+    """Seconds to wait before a retry, at most LONGEST_PAUSE; None if they state none that makes sense.
 
-    Of what headers and body say the longer one counts; when limits are reset, only where nothing else is named.
+    If headers and body differ, the longer one counts; the time when limits are reset counts only if nothing else is
+    stated.
     """
     waits = [_milliseconds(headers.get("retry-after-ms", "")), _seconds(headers.get("retry-after", ""))]
     waits += [*map(parse_span, _delays(record)), *map(parse_span, (match[1] for match in _ASKED.finditer(content)))]
@@ -182,7 +188,7 @@ def read_wait(headers: dict[str, str], record: Any, content: str) -> float | Non
 
 
 def _resets(headers: dict[str, str]) -> list[str]:
-    """When the exhausted limits are reset, or the latest of all where none is named."""
+    """When the exhausted limits are reset, or the latest reset of all if none is exhausted."""
     names = [name for name in headers if name.startswith("x-ratelimit-reset")]
     used_up = [name for name in names if headers.get(name.replace("-reset", "-remaining"), "").strip() == "0"]
     return [headers[name] for name in used_up or names]
@@ -211,11 +217,11 @@ def _delays(record: Any, depth: int = DEPTH) -> Iterator[str]:
 
 
 def parse_span(text: str) -> float | None:
-    """Seconds in "34s", "2m3.5s", "120ms", "1 hour", a number alone, or until a moment; None for anything else."""
+    """Seconds in "34s", "2m3.5s", "120ms", "1 hour", a plain number, or until a timestamp; None for anything else."""
     text = text.strip()
     if re.fullmatch(r"\d{1,13}(\.\d{1,9})?", text):
         number = float(text) / (1 if float(text) < 1e12 else 1000)
-        return number if number < 1e9 else number - time.time()  # some give the moment, in seconds or milliseconds
+        return number if number < 1e9 else number - time.time()  # some give a timestamp, in seconds or milliseconds
     if not re.fullmatch(_SPAN, text, re.IGNORECASE):
         return None
     return sum(float(number) * _UNITS[_unit(unit)] for number, unit in re.findall(_PART, text, re.IGNORECASE))
@@ -232,7 +238,7 @@ def _milliseconds(text: str) -> float | None:
 
 
 def _seconds(text: str) -> float | None:
-    """Of Retry-After: seconds, or a date."""
+    """The seconds in a Retry-After header, which has a number or a date."""
     try:
         seconds = float(text)
     except ValueError:

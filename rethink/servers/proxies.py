@@ -1,4 +1,4 @@
-"""The way to a server where the environment names a proxy. A server on this machine is always asked without one."""
+"""Connects to servers through the proxy that the environment names. Servers on this machine never go through one."""
 
 import base64
 import ipaddress
@@ -12,7 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 from ..errors import RethinkError
 from .address import Origin
 
-# GNOME writes socks:// for any. The proxy looks names up itself, which is what people have it for.
+# GNOME writes socks:// for all of them. The proxy resolves names itself, which is what people use it for.
 KINDS = {"http": "http", "socks": "socks5", "socks5": "socks5", "socks5h": "socks5"}
 PORTS = {"http": 80, "socks5": 1080}
 LONGEST_GREETING = 65536
@@ -20,7 +20,7 @@ LONGEST_GREETING = 65536
 
 @dataclass(frozen=True)
 class Proxy:
-    """variable: who names it. kind: "http" or "socks5"."""
+    """variable: the environment variable that names it. kind: "http" or "socks5"."""
 
     variable: str
     kind: str
@@ -30,7 +30,7 @@ class Proxy:
     password: str = field(default="", repr=False)
 
     def forwards(self, origin: Origin) -> bool:
-        """Whether it is asked in the server's place; else it is asked for a way to the server."""
+        """Whether requests are sent to the proxy itself; otherwise it opens a tunnel to the server."""
         return self.kind == "http" and origin.scheme == "http"
 
     def credentials(self) -> dict[str, str]:
@@ -40,7 +40,7 @@ class Proxy:
 
 
 def find_proxy(origin: Origin) -> Proxy | None:
-    """The proxy on the way to a server. Raises RethinkError, naming the variable, for one that cannot be used."""
+    """The proxy for a server, if any. Raises RethinkError naming the variable if it cannot be used."""
     if origin.is_local or proxy_bypass(origin.host) or proxy_bypass(f"{origin.host}:{origin.port}"):
         return None
     named = getproxies()
@@ -56,10 +56,10 @@ def find_proxy(origin: Origin) -> Proxy | None:
         (host or "").encode("idna")
     except ValueError:
         scheme = host = None
-    if not scheme or not host:  # the address is not repeated: it may hold a password
+    if not scheme or not host:  # the address is not repeated, as it may contain a password
         raise RethinkError(
-            f"base_url: {origin} cannot be asked through the proxy that {variable} names; use one that begins with http:// "
-            f"or socks5://, or put {origin.host} into NO_PROXY."
+            f"base_url: {origin} cannot be reached through the proxy in {variable}; use one that begins with http:// "
+            f"or socks5://, or add {origin.host} to NO_PROXY."
         )
     return Proxy(variable, scheme, host, port or PORTS[scheme], user, password)
 
@@ -69,9 +69,9 @@ def _variable(name: str) -> str:
 
 
 def open_tunnel(proxy: Proxy, origin: Origin, wire: Any) -> None:
-    """Have a proxy open the way to a server; what is then read and written on `wire` is the server's.
+    """Have a proxy open a tunnel to a server; `wire` then reads from and writes to the server.
 
-    wire: sendall, readinto. Raises OSError where the proxy does not.
+    wire: has sendall and readinto. Raises OSError if the proxy does not open it.
     """
     if proxy.kind == "http":
         _connect(proxy, origin, wire)
@@ -88,7 +88,7 @@ def _connect(proxy: Proxy, origin: Origin, wire: Any) -> None:
     while not reply.endswith(b"\r\n\r\n"):  # byte by byte: what follows is the server's
         reply += _receive(wire, 1)
         if len(reply) > LONGEST_GREETING:
-            raise OSError("it does not answer as a proxy does")
+            raise OSError("it does not answer like a proxy")
     status = bytes(reply).split(b"\r\n", 1)[0].decode("latin-1")
     if status.split()[1:2] != ["200"]:
         raise OSError(f"it says {status[:80]}")
@@ -109,12 +109,12 @@ def _connect_socks5(proxy: Proxy, origin: Origin, wire: Any) -> None:
     wire.sendall(b"\5\2\0\2" if proxy.user else b"\5\1\0")
     version, method = _receive(wire, 2)
     if version != 5 or method not in (0, 2) or (method == 2 and not proxy.user):
-        raise OSError("it wants a name and a password" if version == 5 else "it is no SOCKS5 proxy")
+        raise OSError("it requires a name and a password" if version == 5 else "it is not a SOCKS5 proxy")
     if method == 2:
         user, password = proxy.user.encode()[:255], proxy.password.encode()[:255]
         wire.sendall(b"\1" + bytes([len(user)]) + user + bytes([len(password)]) + password)
         if _receive(wire, 2)[1] != 0:
-            raise OSError("it refuses the name or the password")
+            raise OSError("it rejects the name or the password")
     wire.sendall(b"\5\1\0" + _socks5_address(origin.host) + struct.pack(">H", origin.port))
     _, reply, _, kind = _receive(wire, 4)
     if reply != 0:

@@ -1,7 +1,7 @@
-"""Removes a server's key from its texts, in whatever form it appears.
+"""Removes a server's key from the server's texts, in whatever form it appears.
 
-A server may repeat a key in an error, a model's name or an answer: cut off, broken by spaces or tags, in capitals, encoded.
-Every piece of it that is long enough to identify it is removed before a text is stored anywhere.
+A server may repeat a key in an error, a model's name or an answer: cut off, broken by spaces or tags, in capitals,
+encoded. Every piece that is long enough to identify it is removed before a text is stored anywhere.
 """
 
 import base64
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 LETTERS, BASE64, HEX = 6, 8, 12  # characters of each form that are a piece of the key: six letters are eight of base64
-# The dummy keys of manuals, for servers that require any key at all, are not secret, and the words are needed.
+# The dummy keys in manuals, for servers that accept any key, are not secret, and these words are needed in texts.
 _PLACEHOLDERS = {
     "a",
     "an",
@@ -68,13 +68,13 @@ _PLACEHOLDERS = {
     "xxx",
     "your",
 }
-LONGEST = 200_000  # characters of a text out of which pieces are taken; of a longer one that holds any, nothing is kept
+LONGEST = 200_000  # characters of a text that can be redacted; a longer text that contains a piece is dropped entirely
 _SPELLING = (
     r"(?P<tag><[^<>]{0,200}>)|(?P<url>%[0-9A-Fa-f]{2})|(?P<json>\\u[0-9A-Fa-f]{4})|(?P<hex>\\x[0-9A-Fa-f]{2})"
     r"|(?P<entity>&#?\w{1,8};)|(?P<break>\\[nrtbf])"
 )
 _SPELLED, _PIECE = re.compile(_SPELLING), re.compile(f"{_SPELLING}|.", re.DOTALL)
-# Spaces of all widths, none included, accents apart from their letters, and what else is not seen.
+# Spaces of all widths (even zero), combining accents, and other invisible characters.
 _UNSEEN = re.compile(
     r"[\s\x00-\x20\x7f-\xa0\xad\u0300-\u036f\u0600-\u0605\u061c\u180b-\u180f\u200b-\u200f\u2028-\u202f\u205f-\u206f"
     r"\u3000\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]+"
@@ -98,14 +98,14 @@ def redact(key: str, text: str) -> str:
 
 
 def _holds(key: str, text: str) -> bool:
-    """Whether a text has any piece of the key. Every text goes through this, so it must be fast."""
+    """Whether a text contains any piece of the key. Every text goes through this, so it must be fast."""
     spelled = _seen(_SPELLED.sub(_read, text))
     plain = "".join(re.findall(r"[^\W_]+", spelled))
     return any(piece in spelled or piece in plain for form, length in _forms(key) for piece in _pieces(form, length))
 
 
 def is_secret(key: str) -> bool:
-    """Whether a key is one to hide: long, or with digits, and more than the words that stand for no key."""
+    """Whether a key has to be hidden: it is long or has digits, and is more than the words of dummy keys."""
     words = re.findall("[a-z]+|[0-9]+", key.lower())
     if all(word in _PLACEHOLDERS or (word.isdigit() and len(word) < 5) for word in words):
         return False
@@ -113,7 +113,7 @@ def is_secret(key: str) -> bool:
 
 
 def _hide(read: list[tuple[str, int, int]], form: str, length: int, hidden: bytearray) -> None:
-    """Mark in `hidden` what of a text, read as (letter, start, end), is a piece of a form."""
+    """Mark in `hidden` the parts of a text, read as (letter, start, end), that are pieces of a form."""
     spelled, pieces = "".join(letter for letter, _, _ in read), _pieces(form, length)
     for at in range(len(spelled) - length + 1):
         if spelled[at : at + length] in pieces:
@@ -129,10 +129,10 @@ def _pieces(form: str, length: int) -> frozenset[str]:
 
 @lru_cache(4)
 def _forms(key: str) -> list[tuple[str, int]]:
-    """The forms of a key, in small letters, each with the length of a piece."""
+    """The forms of a key in lowercase, each with the length of a piece."""
     data = key.encode()
     forms = [(key.lower(), LETTERS), (key[::-1].lower(), LETTERS), (data.hex(), HEX)]
-    for shift in range(3):  # the key's position within what was encoded
+    for shift in range(3):  # the key's position in the encoded text
         # The first letters and the last depend on the text around the key.
         inner = (
             base64.b64encode(bytes(shift) + data)[-(-shift * 8 // 6) : (shift + len(data)) * 8 // 6].decode().lower()
@@ -142,7 +142,7 @@ def _forms(key: str) -> list[tuple[str, int]]:
 
 
 def _letters(text: str) -> Iterator[tuple[str, int, int]]:
-    """What can be read in a text, in order: (small letter, start, end)."""
+    """The readable characters of a text, in order: (lowercase letter, start, end)."""
     for piece in _PIECE.finditer(text):
         for letter in _seen(_read(piece)):
             yield letter, piece.start(), piece.end()

@@ -1,9 +1,9 @@
-"""Who may be sent images and keys: what the owner of this machine allows, in a settings file. No workflow has a say.
+"""Which servers may be sent images and keys: the owner of this machine decides, in a settings file. No workflow can.
 
     {"hosts": ["https://api.openai.com", "http://192.168.1.5:8000"], "keys": {"MY_KEY": ["https://llm.example.com"]}}
 
 hosts: where images may be sent. keys: names of environment variables, each with the addresses that its key may be sent
-to, with images. An address is scheme, host and port; a host alone means https.
+to, along with images. An address is scheme, host and port; a host alone means https.
 """
 
 import json
@@ -21,7 +21,7 @@ from .address import Origin, parse_origin
 VARIABLE = "RETHINK_SERVERS"  # names another settings file
 SETTINGS_FILE = "servers.json"
 
-# The variables that providers' own manuals name, and the hosts that they are for.
+# The variables named in providers' own manuals, and the hosts that they are for.
 _GOOGLE, _QWEN = ("generativelanguage.googleapis.com",), ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com")
 _HUGGING_FACE, _MOONSHOT = ("router.huggingface.co",), ("api.moonshot.ai", "api.moonshot.cn")
 PROVIDERS = {
@@ -52,11 +52,11 @@ _writing = threading.Lock()
 
 @dataclass(frozen=True)
 class Trust:
-    """What the owner of this machine allows, and the file in which to allow more."""
+    """What the owner of this machine allows, and the file where more can be allowed."""
 
     file: Path
     hosts: frozenset[Origin] = frozenset()
-    pairs: frozenset[tuple[str, Origin]] = frozenset()  # (name of a variable, whom its key may be sent to)
+    pairs: frozenset[tuple[str, Origin]] = frozenset()  # (name of a variable, where its key may be sent)
 
     def allows_images(self, origin: Origin) -> bool:
         return origin.is_local or origin in self.hosts or any(origin == paired for _, paired in self.pairs)
@@ -72,15 +72,15 @@ class Trust:
         return replace(self, pairs=self.pairs | {(variable, origin)})
 
     def check_images(self, origin: Origin) -> None:
-        """Raise RethinkError, with the line to add, where no images may be sent."""
+        """Raise RethinkError, with the line to add, if no images may be sent."""
         if not self.allows_images(origin):
             raise RethinkError(
-                f"base_url: {origin} is not this machine, and the owner of this machine has not allowed to send images "
-                f"there. If that is you, and you trust it, add {json.dumps({'hosts': [str(origin)]})} to {self.file}."
+                f"base_url: {origin} is not this machine, and the owner of this machine has not allowed sending images "
+                f"there. If that is you and you trust it, add {json.dumps({'hosts': [str(origin)]})} to {self.file}."
             )
 
     def check_key(self, variable: str, origin: Origin) -> None:
-        """Raise RethinkError, with the line to add, where the key in a variable may not be sent."""
+        """Raise RethinkError, with the line to add, if the key in a variable may not be sent."""
         if not self.allows_key(variable, origin):
             raise RethinkError(
                 f"key_variable: {variable} is not paired with {origin}, so its key is not sent there. If you trust it with "
@@ -97,7 +97,7 @@ def settings_file(default: Path | None = None) -> Path:
 
 
 def read_trust(file: Path | None = None) -> Trust:
-    """What the owner allows, from their settings file. Raises RethinkError for one that cannot be read."""
+    """What the owner allows, from the settings file. Raises RethinkError if it cannot be read."""
     file = file or settings_file()
     record = _read(file)
     try:
@@ -106,18 +106,18 @@ def read_trust(file: Path | None = None) -> Trust:
         pairs = frozenset((name, parse_origin(text)) for name, texts in keys for text in _texts(texts))
     except (ValueError, AttributeError, TypeError) as error:
         example = '{"hosts": ["https://api.openai.com"], "keys": {"MY_KEY": ["https://llm.example.com"]}}'
-        raise RethinkError(f"{file}: {error}; expected for example {example}") from error
+        raise RethinkError(f"{file}: {error}; expected, for example, {example}") from error
     return Trust(file, hosts, pairs)
 
 
 def trust_command_line(origin: Origin, variable: str) -> Trust:
-    """What the owner allows, and besides what they have just typed themselves: a server, and whose key it gets."""
+    """What the owner allows, plus what they have just typed themselves: a server, and which key it gets."""
     trust = read_trust().with_host(origin)
     return trust.with_pair(variable.strip(), origin) if variable.strip() else trust
 
 
 def allow_images(file: Path, origin: Origin) -> None:
-    """Note in the owner's settings that images may be sent to a server."""
+    """Record in the owner's settings that images may be sent to a server."""
     with _writing:
         record = _read(file)
         hosts = list(_texts(record.get("hosts", [])))
@@ -140,12 +140,12 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise RethinkError(f"{file}: cannot be read: {reason_of(error)}") from error
     if not isinstance(record, dict):
-        raise RethinkError(f'{file}: holds no settings; expected {{"hosts": […], "keys": {{…}}}}.')
+        raise RethinkError(f'{file}: contains no settings; expected {{"hosts": […], "keys": {{…}}}}.')
     return record
 
 
 def _texts(value: Any) -> Iterable[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"{json.dumps(value)[:80]} is no list of addresses")
+        raise ValueError(f"{json.dumps(value)[:80]} is not a list of addresses")
     return texts

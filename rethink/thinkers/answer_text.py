@@ -1,8 +1,8 @@
-"""The words of an answer without what a model or its server puts around them, and whether they are the model's own.
+"""The text of an answer without what a model or its server puts around it, and whether it is the model's own.
 
 Models end answers with special tokens, put final answers into boxes, reason between other tags than the ones they were
 asked to use, and format a prompt as a chat window would show it. None of that is part of the answer.
-All of it takes time linear in the answer's length.
+Everything here takes time linear in the answer's length.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import html
 import json
 import re
 
-# Everything between <| and |> is a mark of a tokenizer (also as DeepSeek writes it), and so are these.
+# Everything between <| and |> is a special token (also in DeepSeek's spelling), and so are these.
 _MARKS = re.compile(
     r"<[|｜][^\s<>|｜]{1,40}[|｜]>|</?s>|<(?:bos|eos|pad|unk)>|</?(?:start|end)_of_(?:turn|image|text)>|\[/?INST\]",
     re.IGNORECASE,
 )
-# Tags that models think between, where they do not know <think>.
+# Tags that other models reason between, instead of <think>.
 _THINKING = re.compile(
     r"(?:<(?P<a>/?)(?:thinking|thought|seed:think)>|\[(?P<b>/?)THINK\]|◁(?P<c>/?)think▷)", re.IGNORECASE
 )
@@ -24,8 +24,8 @@ _INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2060\ufeff]")
 
 
 def clean_answer(answer: str) -> str:
-    """An answer without special tokens, without lone surrogates and invisible characters, and with <think> for whatever tag
-    was used instead."""
+    """An answer without special tokens, lone surrogates and invisible characters, and with <think> in place of whatever
+    tag was used instead."""
     text = _INVISIBLE.sub("", answer.encode("utf-8", "ignore").decode())
     text = _THINKING.sub(lambda tag: f"<{tag['a'] or tag['b'] or tag['c'] or ''}think>", text)
     return _MARKS.sub(" ", text)
@@ -61,7 +61,7 @@ _EMPHASIS = (
 )
 _QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "‹": "›", "‘": "’", "'": "'", "「": "」", "『": "』", "＂": "＂"}
 _PROMPT_KEYS = ("prompt", "next_prompt", "answer", "instruction")
-# Words of the form that is asked for, and words for nothing: who copies them has not written a prompt.
+# Placeholders from the requested form, and words for nothing: a model that copies them has not written a prompt.
 _PLACEHOLDERS = frozenset(
     {"", "the next prompt", "next prompt", "the instruction", "the last prompt", "n/a", "none", "null", "nothing"}
 )
@@ -70,8 +70,8 @@ _PLACEHOLDERS = frozenset(
 def prompt_words(text: str) -> str:
     """A prompt in one line, without code fences, emphasis, surrounding quotation marks, labels, bullets.
 
-    What belongs to it stays: quotation marks within it, an apostrophe, 2*3.
-    "" for a placeholder copied from the question. Text too long for a prompt stays as it is.
+    What belongs to the prompt stays: quotation marks within it, an apostrophe, 2*3.
+    "" for a placeholder copied from the question. A text that is too long for a prompt stays as it is.
     """
     if len(text) > LONGEST_DRESSED:
         return " ".join(text.split())
@@ -83,7 +83,7 @@ def prompt_words(text: str) -> str:
 
 
 def _unwrap(text: str) -> str:
-    """One layer less; text that has none comes back in one line."""
+    """The text without its outermost layer; text without any comes back on one line."""
     text = _END_MARK.sub("", text)
     for pattern, group in ((_FENCE, 2), (_INLINE_FENCE, 2), (_BOXED, 1), (_TAGGED, 2)):
         if found := pattern.match(text):
@@ -103,14 +103,14 @@ def strip_fence(text: str) -> str:
 
 
 def strip_emphasis(text: str) -> str:
-    """A text without Markdown's bold, italics and code marks; the words between them stay."""
+    """A text without Markdown's bold, italic and code marks; the words between them stay."""
     for pattern in _EMPHASIS:
         text = pattern.sub(r"\1", text)
     return text
 
 
 def _unquote(text: str) -> str:
-    """Without a pair of quotation marks around all of it; where others of the kind stand inside, they are of the words."""
+    """The text without a pair of quotation marks around all of it; unless there are more inside, which belong to it."""
     closing = _QUOTES.get(text[:1])
     if closing is None or len(text) < 3 or not text.endswith(closing):
         return text
@@ -134,7 +134,7 @@ def _prompt_of_json(text: str) -> str:
 
 
 def load_json(text: str, **options) -> object:
-    """The value of a JSON text, or None where it is invalid or nested too deeply. options: of `json.loads`."""
+    """The value of a JSON text, or None if it is invalid or nested too deeply. options: for `json.loads`."""
     try:
         return json.loads(text, **options)
     except (ValueError, RecursionError):
@@ -144,13 +144,13 @@ def load_json(text: str, **options) -> object:
 # ── whose words ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _FENCES = re.compile(r"[`~]{3,}(?:json|xml|text|html)?", re.IGNORECASE)
-# The last words before a verdict that say no more than that it follows.
+# Last words before a verdict that only announce it.
 _OWN_LABEL = re.compile(
     r"\W*(?:(?:so|thus|therefore|okay|ok|sure)\W{1,3})?(?:here(?:['’]s)?\s+)?(?:(?:my|the|is|are|a|final|overall|json|own)\s+){0,4}"
     r"(?:json|answer|scores?|verdict|evaluation|ratings?|results?|judge?ment|critique|output|response|assessment)\W{0,4}",
     re.IGNORECASE,
 )
-# Words that announce a quotation: of a sign in the image, of a text in the instruction.
+# Words that announce a quotation of a sign in the image or of a text in the instruction.
 _REPORT = re.compile(
     r"\b(?:say(?:s|ing)?|said|reads?|reading|stat(?:es?|ed|ing)|writ(?:e|es|ing|ten)|wrote|print(?:s|ed)|quot\w*|signs?|"
     r"signboard|posters?|labels?|captions?|watermarks?|banners?|texts?|words?|messages?|notes?|lettering|claims?|tells|"
@@ -158,7 +158,7 @@ _REPORT = re.compile(
     r"steht|lautet|schild|dice|cartel|letrero|dit|écrit|panneau)\b|写着|写道|文字|标语|标志|書|看板",
     re.IGNORECASE,
 )
-# Words that no sentence ends with: what follows is their object.
+# Words that cannot end a sentence: what follows is their object.
 _DANGLING = re.compile(
     r"\w\W+(?:say|saying|read|reading|show|state|contain|containing|include|including|display|quote|write|print|output|answer|"
     r"reply|respond|give|see|has|have|is|are|was|with|to|of|by|that|this|as|like|and|or|the|a|an|for|told|into)s?\Z",
@@ -169,11 +169,11 @@ _OPENING = "“„«‹「『‘"
 
 
 def is_quoted(before: str, after: str, *, reasoned: bool) -> bool:
-    """Whether a verdict between these two texts may be a quotation, of a sign in the image or of the instruction, by a model
-    that gives no verdict of its own.
+    """Whether a verdict between these two texts may be quoted from a sign in the image or from the instruction, by a
+    model that gives no verdict of its own.
 
-    reasoned: whether `before` is closed reasoning, so that what follows is the answer. Otherwise a verdict is the model's
-    own only if a complete sentence that announces no quotation, or a label, comes before it and nothing after it.
+    reasoned: whether `before` is closed reasoning, so that what follows is the answer. Otherwise a verdict is the
+    model's own only if nothing follows it, and a label or a complete sentence that announces no quotation precedes it.
     """
     before, after = _FENCES.sub("", before).rstrip(" \t"), _FENCES.sub("", after).strip()
     lead, own_line = before.rstrip().rstrip("*_#"), before.endswith("\n")
@@ -203,7 +203,7 @@ def _last_sentences(text: str, count: int) -> str:
 
 
 def _quotation_open(lead: str) -> bool:
-    """Whether a quotation is still open where the lead ends; straight marks do not tell, and mean inches too."""
+    """Whether a quotation is still open at the end of the lead. Straight marks cannot tell, and mean inches too."""
     pairs = (("“", "”"), ("«", "»"), ("「", "」"), ("『", "』"))
     return lead.endswith("„") or any(lead.rfind(opening) > lead.rfind(closing) for opening, closing in pairs)
 

@@ -1,4 +1,4 @@
-"""Asking a thinker many small questions: with retries, answers read as JSON, refusals recognized, several at once."""
+"""Asks a thinker many small questions: with retries, answers read as JSON, refusals detected, several at once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from .protocol import Chat, Messages, OnToken
 
 # chat(messages, images, *, max_tokens, seed, temperature) → the answer; images: IMAGE [1, H, W, 3] each. A message is
-# {"role", "content": [{"type": "text", "text"} or {"type": "image"}, …]}: the n-th image part is the n-th image.
+# {"role", "content": [{"type": "text", "text"} or {"type": "image"}, …]}; the n-th image part is the n-th image.
 ChatFn = Callable[..., str]
-# map_fn(function, jobs) → its result for each job, in their order, as `map` gives them
+# map_fn(function, jobs) → its result for each job, in their order, like `map`
 MapFn = Callable[[Callable, Iterable], Iterable]
 
 MAX_ATTEMPTS = 3  # at a usable answer
@@ -44,7 +44,7 @@ REFUSALS = (
 
 
 def chat_fn(chat: Chat, max_tokens: int, on_token: OnToken | None = None) -> ChatFn:
-    """A chat as `ask` calls it, but with the user's own `max_tokens`."""
+    """A chat as `ask` calls it, but with the user's `max_tokens`."""
 
     def ask_chat(messages: Messages, images: Sequence[Tensor], *, seed: int, temperature: float, **_: int) -> str:
         options: dict[str, Any] = {"seed": seed, "temperature": temperature, "on_token": on_token}
@@ -61,8 +61,8 @@ def message(role: str, text: str, images: int = 0) -> dict:
 def ask(chat: ChatFn, messages, images, seed: int, read: Callable[[str], Any], attempts: int = MAX_ATTEMPTS) -> Any:
     """The result of `read` on the first answer that it accepts; every attempt has its own seed.
 
-    read: raises RethinkError with the reason for an answer that is no use. Raises RethinkError with the last reason;
-    ThinkerUnavailable where the chat itself failed.
+    read: raises RethinkError with the reason for an unusable answer. Raises RethinkError with the last reason, or
+    ThinkerUnavailable if the chat itself failed.
     """
     from .answer_text import clean_answer
 
@@ -70,7 +70,7 @@ def ask(chat: ChatFn, messages, images, seed: int, read: Callable[[str], Any], a
     for attempt in range(attempts):
         try:
             answer = chat(messages, images, max_tokens=MAX_TOKENS, seed=seed + attempt, temperature=TEMPERATURE)
-        except Exception as error:  # a backend may raise anything; a run of days must not end by it
+        except Exception as error:  # a backend may raise anything, which must not end a run of days
             reason = ThinkerUnavailable(f"the thinker failed: {describe_error(error)}")
             continue
         try:
@@ -81,11 +81,11 @@ def ask(chat: ChatFn, messages, images, seed: int, read: Callable[[str], Any], a
 
 
 class ThinkerUnavailable(RethinkError):
-    """The last attempt got no answer at all; a later run may."""
+    """The last attempt got no answer at all; a later run may get one."""
 
 
 class FailureStreak:
-    """Ends a run with a RethinkError when the thinker fails MAX_CONSECUTIVE_FAILURES times in a row, since everything
+    """Ends a run with a RethinkError if the thinker fails MAX_CONSECUTIVE_FAILURES times in a row, since everything
     after that would be skipped too."""
 
     def __init__(self):
@@ -96,12 +96,12 @@ class FailureStreak:
         self.failures = self.failures + 1 if failed else 0
         if self.failures == MAX_CONSECUTIVE_FAILURES:
             raise RethinkError(
-                f"{why} ({MAX_CONSECUTIVE_FAILURES} times in a row); run again when it answers, it goes on."
+                f"{why} ({MAX_CONSECUTIVE_FAILURES} times in a row); run again when it answers, and the run resumes."
             )
 
 
 def is_refusal(text: str) -> bool:
-    """Whether an answer begins the way models begin a refusal."""
+    """Whether an answer begins like a refusal."""
     return text.replace("’", "'").lstrip().lower().startswith(REFUSALS)
 
 
@@ -114,11 +114,11 @@ def strip_reasoning(answer: str) -> str:
 
 
 def find_json_object(answer: str) -> dict:
-    """The first JSON object in an answer, whatever surrounds it. Raises RethinkError where there is none."""
+    """The first JSON object in an answer, whatever surrounds it. Raises RethinkError if there is none."""
     for value, _, _ in find_json_values(strip_reasoning(answer), "{"):
         if isinstance(value, dict):
             return value
-    raise RethinkError(f"the thinker's answer holds no JSON object ({one_line(answer)[:80]!r})")
+    raise RethinkError(f"the thinker's answer contains no JSON object ({one_line(answer)[:80]!r})")
 
 
 def find_json_values(text: str, opening: str) -> Iterator[tuple[Any, int, int]]:
@@ -139,9 +139,9 @@ def find_json_values(text: str, opening: str) -> Iterator[tuple[Any, int, int]]:
 
 
 def thread_map(count: int) -> MapFn:
-    """Like `map`, results in the order of the jobs, but with `count` at a time: for work that waits for a server.
+    """Like `map`, with results in the order of the jobs, but `count` at a time: for work that waits for a server.
 
-    When it ends early (error, Cancel, Ctrl-C), requests in flight get GRACE seconds to finish and no more.
+    If it ends early (error, Cancel, Ctrl-C), requests in flight get GRACE seconds to finish and no more.
     """
 
     def map_in_threads(function: Callable, jobs: Iterable) -> Iterator:

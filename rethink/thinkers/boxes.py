@@ -1,4 +1,4 @@
-"""Boxes as vision-language models write them, whatever they are of: which keys hold them, and in which order."""
+"""Boxes as vision-language models write them, whatever they show: which keys hold them, and in which order."""
 
 import math
 import re
@@ -13,13 +13,15 @@ PLAIN_BOX = re.compile(r"([^()\n]{0,60})\((\d{1,4}),\s*(\d{1,4})\),\s*\((\d{1,4}
 
 
 def read_name(record: dict[str, Any]) -> str:
-    """What a box is called; "" where that is not said."""
+    """The label of a box; "" if it has none."""
     return next((record[key].strip() for key in NAME_KEYS if isinstance(record.get(key), str)), "")
 
 
 def read_edges(record: dict[str, Any]) -> Edges:
-    """The edges of a record's box in the record's own scale. Raises TypeError, KeyError, ValueError or OverflowError where it has
-    none that can be read."""
+    """The edges of a record's box in the record's own scale.
+
+    Raises TypeError, KeyError, ValueError or OverflowError if it has none that can be read.
+    """
     key = next((key for key in BOX_KEYS if record.get(key)), "box")
     box = record[key]
     is_named = isinstance(box, dict)

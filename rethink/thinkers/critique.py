@@ -1,4 +1,4 @@
-"""What a thinker is asked about an edit, and the Critique that comes back. Knows no backend.
+"""What a thinker is asked about an edit, and the Critique that comes back. Independent of backends.
 
 The roles are EditThinker's (arXiv 2512.05965, section 3): one model judges the result, reasons about what went wrong and
 rewrites the instruction for an editor that always starts again from the source. The wording is Rethink's own.
@@ -84,7 +84,7 @@ What the user wants: {instruction}
 """
 
 MAX_ITEMS = 12
-_OTHER_SEED = 0x2AAAAAAA  # differs in bits that are left of a seed however few a backend takes, 31 or 64
+_OTHER_SEED = 0x2AAAAAAA  # differs in bits that every backend keeps, whether it takes 31 or 64 bits of a seed
 _FORM = "<checklist>For every numbered statement a line with its number, a colon, and yes or no: is it true now?</checklist>\n"
 IMAGE_SLOTS = ("source", "edited")
 _SLOT = re.compile(r"\{(source|edited|instruction|prompt|demands|demands_form)\}")
@@ -94,7 +94,7 @@ _SLOT = re.compile(r"\{(source|edited|instruction|prompt|demands|demands_form)\}
 class Thinker:
     """A model and how it is asked.
 
-    template: the prompt of a critique, with {source} and {edited} in place of the images, {instruction} and {prompt}; other
+    template: the critique prompt, with {source} and {edited} in place of the images, {instruction} and {prompt}; other
     braces are literal. A model that was trained on another prompt gets that one.
     """
 
@@ -112,12 +112,12 @@ class Thinker:
 
 
 def check_template(template: str) -> None:
-    """Raises RethinkError for a wording that does not say where the images and the instruction go."""
+    """Raise RethinkError for a template that does not say where the images and the instruction go."""
     slots = set(_SLOT.findall(template))
     missing = [slot for slot in (*IMAGE_SLOTS, "instruction") if slot not in slots]
     if missing:
         named = ", ".join(f"{{{slot}}}" for slot in missing)
-        raise RethinkError(f"template: does not say where {named} goes; put it there.")
+        raise RethinkError(f"template: does not say where {named} goes; add it.")
 
 
 def critique_messages(
@@ -125,7 +125,7 @@ def critique_messages(
 ) -> Messages:
     """The messages of one critique: the template's text with image parts at its {source} and {edited}, in its order.
 
-    regions: with the question for boxes at its end.
+    regions: add the question for boxes at the end.
     """
     from .regions import ASK
 
@@ -152,12 +152,12 @@ def critique_messages(
 
 
 def image_slots(template: str) -> list[str]:
-    """The image of each image part of `critique_messages`, in order: "source" or "edited"."""
+    """The image in each image part of `critique_messages`, in order: "source" or "edited"."""
     return [slot for slot in _SLOT.findall(template) if slot in IMAGE_SLOTS]
 
 
 def lists_checklist(template: str) -> bool:
-    """Whether a wording has a place for the statements to check."""
+    """Whether a template has a place for the statements to check."""
     return "demands" in _SLOT.findall(template)
 
 
@@ -173,15 +173,14 @@ def critique(  # more than eight: what is asked about, and how
     regions: bool = False,
     on_token: OnToken | None = None,
 ) -> list[Critique]:
-    """One Critique for every image of `edited` (IMAGE [1, H, W, 3] each), held as one batch.
+    """One Critique for every image of `edited` (IMAGE [1, H, W, 3] each), asked as one batch.
 
-    source: IMAGE [1, H, W, 3]. prompts, seeds: of each image. regions: ask for boxes too. Where an answer has no scores, it asks once more with
-    another seed. Raises nothing of the thinker's: what it could not answer is a Critique that failed and says why.
+    source: IMAGE [1, H, W, 3]. prompts, seeds: of each image. regions: ask for boxes too. If an answer has no scores,
+    it asks once more with another seed. Raises no error of the thinker: a question without an answer gives a failed
+    Critique that says why.
     """
     if checklist and not lists_checklist(thinker.template):
-        raise RethinkError(
-            "checklist: the thinker's template has no {demands}; put it there, or switch the checklist off."
-        )
+        raise RethinkError("checklist: the thinker's template has no {demands}; add it, or turn the checklist off.")
     small = resize_for_vlm(source)
     order = image_slots(thinker.template)
     requests = []
@@ -193,7 +192,7 @@ def critique(  # more than eight: what is asked about, and how
     found = _ask(thinker, requests, checklist, thinker.temperature, on_token, regions)
     again = [index for index, first in enumerate(found) if first.status == "unparsed"]
     if again:
-        # At temperature 0 another seed alone would bring the same answer.
+        # At temperature 0, another seed alone would give the same answer.
         retries = [replace(requests[index], seed=requests[index].seed ^ _OTHER_SEED) for index in again]
         second = _ask(thinker, retries, checklist, max(thinker.temperature, 0.7), on_token, regions)
         for index, better in zip(again, second):
@@ -206,9 +205,9 @@ def critique(  # more than eight: what is asked about, and how
 def polish_instruction(
     thinker: Thinker, source: Tensor, instruction: str, seed: int, on_token: OnToken | None = None
 ) -> str:
-    """The instruction as a prompt that leaves nothing to infer; unchanged where the thinker writes none.
+    """The instruction as a prompt that leaves nothing to infer; unchanged if the thinker writes none.
 
-    Raises ThinkerError when it does not answer.
+    Raises ThinkerError if it does not answer.
     """
     from .critique_format import parse_text
 
@@ -218,9 +217,10 @@ def polish_instruction(
 def split_instruction(
     thinker: Thinker, source: Tensor, instruction: str, seed: int, on_token: OnToken | None = None
 ) -> tuple[str, ...]:
-    """The instruction as atomic statements, each to be verified by looking; the instruction itself where it writes none.
+    """The instruction as atomic statements, each verifiable by looking; the instruction itself if the thinker writes
+    none.
 
-    Raises ThinkerError when it does not answer.
+    Raises ThinkerError if it does not answer.
     """
     from .critique_format import parse_list
 
@@ -249,7 +249,10 @@ def _ask(
 
 
 def _read(answer: str, checklist: Sequence[str], model: str, shown: Request | None) -> Critique:
-    """The Critique in an answer. shown: the request, where boxes were asked for; its last image is the edit as it was seen."""
+    """The Critique in an answer.
+
+    shown: the request, if boxes were asked for; its last image is the edit as it was seen.
+    """
     from .critique_format import parse_critique
     from .regions import parse_regions, split_boxes
 

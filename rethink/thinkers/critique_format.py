@@ -1,7 +1,7 @@
-"""From a thinker's answer to what it clearly means. Nothing is guessed: a score that is not there is not there.
+"""Reads what a thinker's answer clearly means. Nothing is guessed: a missing score stays missing.
 
-The requested shape is EditThinker's (arXiv 2512.05965): `<think>reasoning</think><score>{"semantic": 0-10, "quality":
-0-10}</score><answer>next prompt</answer>`, with `<checklist>` before the score where demands are to be verified.
+The requested format is EditThinker's (arXiv 2512.05965): `<think>reasoning</think><score>{"semantic": 0-10, "quality":
+0-10}</score><answer>next prompt</answer>`, with `<checklist>` before the score if there are demands to verify.
 Whatever the answer, reading it takes time linear in its length and raises nothing.
 """
 
@@ -33,7 +33,7 @@ _VERDICT = re.compile(r"^[ \t]{0,8}([0-9]{1,3})[ \t]{0,4}[.:)–-]?[ \t]{0,4}(ye
 
 @dataclass
 class _Repairs:
-    """What was out of shape, in the order in which it was met."""
+    """What was malformed, in the order in which it was found."""
 
     items: list[str] = field(default_factory=list)
 
@@ -45,7 +45,7 @@ class _Repairs:
 def parse_critique(answer: str, checklist: Sequence[str] = ()) -> Critique:
     """The Critique in an answer: ok, repaired, or unparsed. checklist: the statements to verify.
 
-    Repaired means that the format was wrong but the meaning clear. Contradicting scores, and scores that are out of range,
+    Repaired means that the format was wrong but the meaning clear. Scores that contradict each other, are out of range,
     in words, cut off, or quoted in the reasoning do not count.
     """
     notes = _Repairs()
@@ -63,9 +63,9 @@ def parse_critique(answer: str, checklist: Sequence[str] = ()) -> Critique:
         scores = _score_block(verdict, notes)
         prompt = _block(verdict, "answer", notes)
         if (scores is not None or prompt) and _quoted(thoughts, verdict, closed=_UNCLOSED not in notes.items):
-            notes.add("a verdict within prose")  # a quotation, for all that one can tell
+            notes.add("a verdict within prose")  # it may be a quotation
             scores, prompt = None, ""
-        reasoning = reasoning or _TAG.split(verdict, 1)[0].strip()  # told in the open
+        reasoning = reasoning or _TAG.split(verdict, 1)[0].strip()  # given outside the tags
     items = _checklist(verdict, checklist, notes)
     _check_order(verdict, notes)
     prompt = _prompt(prompt, notes)
@@ -84,7 +84,7 @@ def read_score(value: object) -> float | None:
 
 
 def format_critique(critique: Critique) -> str:
-    """A scored critique as the answer that `parse` reads it from: what a thinker is taught to say."""
+    """A scored critique as an answer that `parse_critique` can read: what a thinker is trained to say."""
     marks = {True: "yes", False: "no", None: "unknown"}
     lines = "\n".join(f"{number}: {marks[item.passed]}" for number, item in enumerate(critique.checklist, 1))
     checklist = f"<checklist>\n{lines}\n</checklist>\n" if lines else ""
@@ -93,7 +93,7 @@ def format_critique(critique: Critique) -> str:
 
 
 def parse_text(answer: str) -> str:
-    """The prompt in an answer, if it has exactly one, else ""."""
+    """The prompt in an answer if it has exactly one, else ""."""
     answer = clean_answer(answer[:LONGEST_ANSWER])
     return _prompt(_block(_split(answer, _Repairs())[1], "answer", _Repairs()), _Repairs())
 
@@ -113,7 +113,7 @@ def _split(answer: str, notes: _Repairs) -> tuple[list[str], str]:
     lower = answer.lower() if len(answer.lower()) == len(answer) else answer  # a few letters grow when lowered
     reasoning, verdict, at = [], [], 0
     end = lower.find("</think>")
-    if end >= 0 and "<think>" not in lower[:end]:  # a chat template may open the reasoning itself
+    if end >= 0 and "<think>" not in lower[:end]:  # a chat template may open the reasoning by itself
         reasoning.append(answer[:end])
         at = end + len("</think>")
     while (start := lower.find("<think>", at)) >= 0:
@@ -139,7 +139,7 @@ def _split(answer: str, notes: _Repairs) -> tuple[list[str], str]:
 
 
 def _unclosed(rest: str, before: str, reasoning: list[str]) -> tuple[list[str], str]:
-    """Reasoning that never ends is believed to end at a verdict that is whole, the only one, and the last thing said."""
+    """Reasoning that is never closed ends at a verdict if that is complete, the only one, and the last thing said."""
     lower = rest.lower()
     start = lower.find("<score>")
     whole = (
@@ -159,7 +159,7 @@ def _unclosed(rest: str, before: str, reasoning: list[str]) -> tuple[list[str], 
 
 
 def _quoted(thoughts: Sequence[str], verdict: str, *, closed: bool) -> bool:
-    """Whether the verdict may be only quoted, judging by the text before, between and after its tags."""
+    """Whether the verdict may be a mere quotation, judging by the text before, between and after its tags."""
     tags = list(_VERDICT_TAG.finditer(verdict))
     before, after = verdict[: tags[0].start()], ""
     for tag, next_tag in zip(tags, [*tags[1:], None]):
@@ -168,16 +168,16 @@ def _quoted(thoughts: Sequence[str], verdict: str, *, closed: bool) -> bool:
     if re.search(r"\w|[\"“„«「『>]", before):
         return is_quoted(before, after, reasoned=False)
     reasoning = "\n".join(thoughts)
-    if nested := re.search("<think>", reasoning, re.IGNORECASE):  # within reasoning: of an answer that was quoted in it
+    if nested := re.search("<think>", reasoning, re.IGNORECASE):  # within reasoning: from a quoted answer
         return is_quoted(reasoning[: nested.start()], after, reasoned=False)
-    *first, last = thoughts or [""]  # what follows the first may be an answer that is quoted together with its thoughts
+    *first, last = thoughts or [""]  # what follows the first may be an answer quoted with its reasoning
     if any(reports_words(thought) or is_quoted(thought, after, reasoned=True) for thought in first if thought):
         return True
     return is_quoted(last, after, reasoned=closed and bool(last))
 
 
 def _block(text: str, tag: str, notes: _Repairs) -> str:
-    """The text between a pair of tags; "" for none, for one that is cut off, and for two that differ."""
+    """The text between a pair of tags; "" if there is none, if it is cut off, or if there are two that differ."""
     blocks = [block.strip() for block in _blocks(text, tag)]
     if not blocks:
         notes.add(f"no whole <{tag}>")
@@ -201,7 +201,7 @@ def _count(text: str, tag: str) -> tuple[int, int]:
 
 
 def _score_block(verdict: str, notes: _Repairs) -> tuple[float, float] | None:
-    """The scores in the verdict's `<score>` blocks, when all of them say the same."""
+    """The scores in the verdict's `<score>` blocks, if they all agree."""
     pieces = [piece for piece in re.split("<score>", verdict, flags=re.IGNORECASE)[1:] if piece.strip()]
     if not 0 < len(pieces) < 10:
         notes.add("no <score>" if not pieces else "far too many <score>")
@@ -216,7 +216,7 @@ def _score_block(verdict: str, notes: _Repairs) -> tuple[float, float] | None:
 
 
 def _until_closed(piece: str) -> str:
-    """What a `<score>` holds: up to its closing tag, or where that is missing, to the brace or bracket that ends it."""
+    """The content of a `<score>`: up to its closing tag or, without one, to the brace or bracket that ends it."""
     close = re.search("</score>", piece, re.IGNORECASE)
     if close:
         return piece[: close.start()]
@@ -225,7 +225,7 @@ def _until_closed(piece: str) -> str:
 
 
 def _scores(text: str, notes: _Repairs) -> tuple[float, float] | None:
-    """(semantic, quality) from the text in the place of the scores, or None."""
+    """(semantic, quality) from the text in place of the scores, or None."""
     if len(text) > LONGEST_SCORE:
         notes.add("scores lost in text")
         return None
@@ -255,7 +255,7 @@ def _is_score(value: object) -> TypeGuard[int | float]:
 
 
 def _whole_json(verdict: str) -> dict | None:
-    """An answer that is one JSON object with scores and nothing else, which some models always give."""
+    """An answer that is one JSON object with scores and nothing else, as some models always write."""
     text = verdict.strip()
     if text.startswith("```") and text.endswith("```"):
         text = text.strip("`").removeprefix("json").strip()

@@ -1,4 +1,4 @@
-"""A critique as the mean of several answers at temperature, as EditScore (arXiv 2509.23909) averages its passes."""
+"""A critique as the mean of several sampled answers, as EditScore (arXiv 2509.23909) averages its passes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,9 +11,9 @@ from ..options import MAX_SEED
 from ..steps import ChecklistItem, Critique
 from .critique import Thinker, critique
 
-TEMPERATURE = 0.7  # at least: at 0 every answer would be the same
-AT_ONCE = 8  # answers that a model here writes as one batch, which takes up its memory
-_STRIDE = 0x5DEECE66D  # between the seeds of draws, so that they meet those of no other candidate or turn
+TEMPERATURE = 0.7  # at least; at 0 every answer would be the same
+AT_ONCE = 8  # answers that a local model writes as one batch, which takes memory
+_STRIDE = 0x5DEECE66D  # between the seeds of draws, so that they do not collide with those of other candidates or turns
 
 
 def critique_draws(
@@ -26,7 +26,7 @@ def critique_draws(
     draws: int,
     **options: Any,  # more than eight parameters: those of `critique`, and how often
 ) -> list[Critique]:
-    """`critique` with every image judged `draws` times, its scores the means. options: of `critique`."""
+    """`critique` with every image judged `draws` times and mean scores. options: for `critique`."""
     if draws == 1:
         return critique(thinker, source, edited, instruction, prompts, seeds, **options)
     thinker = replace(thinker, temperature=max(thinker.temperature, TEMPERATURE))
@@ -44,8 +44,8 @@ def critique_draws(
 
 
 def mean_critique(found: Sequence[Critique]) -> Critique:
-    """Several critiques of one image as one: mean scores, the words of the one that is nearest to them, each item of a
-    checklist as most say. Without scores it is the first of those that say most. There must be one."""
+    """Combine several critiques of one image: mean scores, the text of the critique nearest to them, and the majority
+    for each checklist item. Without scores, it is the first of those that say most. There must be at least one."""
     scored = [each for each in found if each.semantic is not None and each.quality is not None]
     if not scored:
         return next((each for each in found if each.status == "unparsed"), found[0])
@@ -61,6 +61,6 @@ def mean_critique(found: Sequence[Critique]) -> Critique:
 
 
 def _majority(items: Sequence[ChecklistItem]) -> ChecklistItem:
-    """One item as most critiques verified it; None where as many say yes as no."""
+    """One item as most critiques verified it; None if there is a tie."""
     votes = sum({True: 1, False: -1, None: 0}[item.passed] for item in items)
     return ChecklistItem(items[0].text, None if votes == 0 else votes > 0)

@@ -21,7 +21,7 @@ from ..servers.trust import Trust
 from ..threads import DaemonThreads
 from .protocol import NO_USAGE, Messages, OnToken, Placement, Request, ThinkerError, TokenUsage, resize_for_vlm
 
-# What some models refuse, and what they want instead.
+# Parameters that some models reject, and what they want instead.
 _UNSUPPORTED = {"max_tokens": "max_completion_tokens", "temperature": None, "seed": None}
 _MARK = re.compile(r"</?think>", re.IGNORECASE)
 
@@ -30,9 +30,10 @@ class OpenAIChat:
     """See `protocol.Chat`.
 
     base_url: up to and including "/v1", or what the server has instead. key_variable: the NAME of the environment variable
-    with the key, "" for a server that needs none. timeout: seconds for one answer, from looking up the server's name to
-    the last byte. retries: after the first try, for temporary faults. concurrency: how many requests at once. trust:
-    which servers may be sent images and keys; by default those in the settings file of this machine's owner.
+    with the key, "" for a server that needs none. timeout: seconds for one answer, from the DNS lookup to the last
+    byte.
+    retries: after the first attempt, for temporary faults. concurrency: how many requests at once. trust: which servers
+    may be sent images and keys; by default those in the settings file of this machine's owner.
     """
 
     placement: Placement = "elsewhere"
@@ -52,7 +53,7 @@ class OpenAIChat:
         self._server = ServerClient(
             base_url, model, key_variable, timeout=timeout, retries=retries, concurrency=concurrency, trust=trust
         )
-        self._param_overrides: dict[str, str | None] = {}  # what this model has refused
+        self._param_overrides: dict[str, str | None] = {}  # what this model has rejected
         self.usage, self._counting = NO_USAGE, threading.Lock()
 
     def chat(
@@ -67,7 +68,8 @@ class OpenAIChat:
     ) -> str:
         request = Request(messages, images, seed)
         if on_token is None and threading.current_thread() is not threading.main_thread():
-            # Nobody looks in while it waits, and Ctrl-C comes to another thread: this one can wait by itself.
+            # Nothing has to be polled while it waits, and Ctrl-C goes to another thread: this thread can do the
+            # waiting.
             answer = self._answer(self._server.key(), request, max_tokens, temperature, threading.Event())
         else:
             (answer,) = self.chat_all([request], max_tokens=max_tokens, temperature=temperature, on_token=on_token)
@@ -76,9 +78,10 @@ class OpenAIChat:
         return answer
 
     def encode_images(self, images: Sequence[Tensor], files: Sequence[bytes | None] = ()) -> Sequence[Tensor]:
-        """The same images for `chat`, with what takes time about sending them already done.
+        """The same images for `chat`, already encoded for sending.
 
-        files: what each was read from, None where it has other pixels by now. A PNG is sent as it is, without its metadata.
+        files: what each was read from, None if its pixels have changed since. A PNG is sent as is, without its
+        metadata.
         """
         return EncodedImages(images, files or [None] * len(images))
 
@@ -103,14 +106,17 @@ class OpenAIChat:
     def _answer(
         self, key: str, request: Request, max_tokens: int, temperature: float, over: threading.Event
     ) -> str | ThinkerError:
-        """over: set when nobody is waiting for the answer any longer, so that there are no more retries."""
+        """over: set when nobody is waiting for the answer any longer, to end the retries."""
         body = {"model": self.name, "messages": _with_images(request), "max_tokens": max_tokens}
         body |= {"temperature": temperature, "seed": request.seed % 2**31}
         result = self._server.ask(lambda limit: self._try(key, body, limit), key, over)
         return ThinkerError(f"thinker: {result.why}") if isinstance(result, Fault) else redact(key, result)
 
     def _try(self, key: str, body: dict[str, Any], limit: Limit) -> str | Fault:
-        """One try. What the model refuses is left out and asked again at once, which counts as none."""
+        """One attempt.
+
+        If the model rejects a parameter, ask again at once without it, which does not count as an attempt.
+        """
         while True:
             renamed = ((self._param_overrides.get(name, name), value) for name, value in body.items())
             sent = {name: value for name, value in renamed if name is not None}
@@ -128,7 +134,7 @@ class OpenAIChat:
 
 
 def _unsupported_param(status: int, why: str, sent: dict[str, Any]) -> str | None:
-    """Which of the parameters that were sent a model refuses, where that is what the error says."""
+    """Which of the sent parameters a model rejects, if that is what the error says."""
     if status not in (400, 422):
         return None
     return next((name for name in _UNSUPPORTED if name in sent and re.search(rf"\b{name}\b", why)), None)
@@ -143,14 +149,14 @@ def _text_in(reply: Reply, max_tokens: int) -> str | Fault:
         return fault
     message, reason = (choice.get("message"), choice.get("finish_reason")) if isinstance(choice, dict) else (None, None)
     if not isinstance(message, dict) or (content := _content_of(message)) is None:
-        return Fault("the answer is no chat completion (a web page, or cut off); check the address", retryable=True)
+        return Fault("the answer is not a chat completion (a web page, or cut off); check the address", retryable=True)
     if reason == "length" and not content.strip():
-        return Fault(f"reasoned until max_tokens ({max_tokens}) were used up; raise max_tokens")
+        return Fault(f"used up max_tokens ({max_tokens}) on reasoning; raise max_tokens")
     return _whole(_text_of(content, message))
 
 
 def _usage_in(reply: Reply) -> TokenUsage:
-    """What a chat completion says that it has taken; nothing where it does not say so in whole numbers."""
+    """The token usage that a chat completion reports; empty if it does not report whole numbers."""
     record = read_json(reply.data)
     usage = record.get("usage") if isinstance(record, dict) else None
     if not isinstance(usage, dict):
@@ -173,10 +179,10 @@ def _content_of(message: dict[str, Any]) -> str | None:
 
 
 def _text_of(content: str, message: dict[str, Any]) -> str:
-    """An answer with the reasoning that the server took apart put back before it.
+    """An answer with the reasoning that the server separated from it put back in front.
 
-    Where there is nothing but reasoning, the model may have said all of it there: it is left open, as a model does that
-    never ends its thinking, or as the model itself has closed it. Else no mark within it ends it early.
+    If there is nothing but reasoning, the whole answer may be in it: it stays unclosed, as from a model that never
+    stops thinking, or as the model itself closed it. Otherwise no tag within it may end it early.
     """
     fields = (message.get(name) for name in ("reasoning_content", "reasoning"))
     reasoning = next((text for text in fields if isinstance(text, str) and text.strip()), "")
@@ -188,7 +194,7 @@ def _text_of(content: str, message: dict[str, Any]) -> str:
 
 
 def _whole(text: str) -> str:
-    """The text without halves of characters, as servers cut emoji: those can be neither written nor sent."""
+    """The text without half characters, which cannot be written or sent; servers leave them when they cut an emoji."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

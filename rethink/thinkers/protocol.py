@@ -1,4 +1,4 @@
-"""What every backend promises: messages and images in, text out."""
+"""The interface of every backend: messages and images in, text out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,30 +10,30 @@ from torch import Tensor
 from ..errors import RethinkError
 from ..images import as_image
 
-# [{"role": "user", "content": [{"type": "text", "text": "…"}, {"type": "image"}, …]}, …]: the n-th image part stands for
-# the n-th image. What stays the same from one chat to the next comes first: backends remember it.
+# [{"role": "user", "content": [{"type": "text", "text": "…"}, {"type": "image"}, …]}, …]: the n-th image part is the
+# n-th image. Whatever stays the same from one chat to the next comes first, since backends cache it.
 Messages = list[dict[str, Any]]
 
-# (tokens so far, at most). What it raises ends the chat; the backend stays usable.
+# (tokens so far, maximum). Anything it raises ends the chat; the backend stays usable.
 OnToken = Callable[[int, int], None]
 
 # Where the weights of a chat are, for a host that shares the device with other models. movable: the chat has a `module`
-# that may be moved to where it computes and back; fixed: its `module` stays where it was loaded; elsewhere: nothing here
-# takes up the device, or something else already manages it.
+# that may be moved to the device and back; fixed: its `module` stays where it was loaded; elsewhere: it takes up no
+# memory on this device, or something else already manages it.
 Placement = Literal["movable", "fixed", "elsewhere"]
 
 MAX_PIXELS = 2**20  # of an image as a thinker sees it, as EditThinker was trained (arXiv 2512.05965)
-MAX_ASPECT = 200  # times as long as wide: processors of Qwen-VL's kind refuse more
-MIN_SIDE = 32  # pixels: a cell of their grid, of which older ones refuse less
+MAX_ASPECT = 200  # length over width; processors like Qwen-VL's reject more
+MIN_SIDE = 32  # pixels: one cell of their grid; older ones reject less
 
 
 class ThinkerError(RethinkError):
-    """A thinker could not answer: its server is gone, refuses, or sends garbage. No image is lost over it."""
+    """A thinker could not answer: its server is gone, refuses, or sends garbage. No image is lost because of it."""
 
 
 @dataclass(frozen=True)
 class TokenUsage:
-    """What a server says that answers have taken. answers: how many it said so of; read, written: tokens."""
+    """The token usage that a server reports. answers: how many answers it covers; read, written: tokens."""
 
     answers: int = 0
     read: int = 0
@@ -50,10 +50,14 @@ NO_USAGE = TokenUsage()
 
 
 class Chat(Protocol):
-    """A vision-language model. One that answers several requests at once also has `chat_all`, see `chat_all`; one that may
-    be asked from several threads has `concurrency`, how many, and maybe `encode_images`, for what can be done with images, and with
-    the files that they were read from, before it is their turn; one that remembers conversations has `clear_cache`; one that is told what its answers take has `usage`, a TokenUsage
-    of all so far."""
+    """A vision-language model. Some models also have:
+
+    - `chat_all`, if they answer several requests at once; see `chat_all`.
+    - `concurrency`, the number of threads that may ask at once, and maybe `encode_images`, which prepares images (and
+      the files that they were read from) before it is their turn.
+    - `clear_cache`, if they remember conversations.
+    - `usage`, the TokenUsage of all answers so far, if they are told.
+    """
 
     name: str
     placement: Placement
@@ -70,15 +74,16 @@ class Chat(Protocol):
     ) -> str:
         """The answer to a conversation. images: IMAGE [1, H, W, 3], of any sizes.
 
-        The same arguments give the same answer where the backend can promise it; temperature 0 is the likeliest one.
-        Raises ThinkerError when there is no answer.
+        The same arguments give the same answer if the backend can guarantee it; temperature 0 gives the most likely
+        one.
+        Raises ThinkerError if there is no answer.
         """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """One conversation among several that are held at once."""
+    """One of several conversations that run at once."""
 
     messages: Messages
     images: Sequence[Tensor]
@@ -88,9 +93,9 @@ class Request:
 def chat_all(
     chat: Chat, requests: Sequence[Request], *, max_tokens: int, temperature: float, on_token: OnToken | None = None
 ) -> list[str | ThinkerError]:
-    """Every request's answer, or what went wrong with it: one that fails takes no other with it.
+    """Every request's answer, or what went wrong with it; a failed request does not affect the others.
 
-    A backend with a method of this name and these arguments (but the first) answers all at once, others one by one.
+    A backend with a method of this name and these arguments (except the first) answers all at once, others one by one.
     """
     options = {"max_tokens": max_tokens, "temperature": temperature, "on_token": on_token}
     several = getattr(chat, "chat_all", None)
@@ -106,13 +111,16 @@ def chat_all(
 
 
 def clear_cache(chat: Chat) -> None:
-    """Give back what a chat remembers of conversations, where it does."""
+    """Free what a chat remembers of conversations, if it does."""
     getattr(chat, "clear_cache", lambda: None)()
 
 
 def resize_for_vlm(image: Tensor) -> Tensor:
-    """IMAGE [1, H, W, 3] at the size that a thinker sees: at most MAX_PIXELS, no side below MIN_SIDE, with its aspect. One that
-    is longer than MAX_ASPECT times its width is stretched to that, which keeps positions as fractions."""
+    """IMAGE [1, H, W, 3] at the size that a thinker sees: at most MAX_PIXELS, no side below MIN_SIDE, same aspect
+    ratio.
+
+    An image that is longer than MAX_ASPECT times its width is stretched to that, which keeps positions as fractions.
+    """
     image = as_image(image)
     size = _shown_size(*image.shape[1:3])
     if size == image.shape[1:3]:

@@ -1,7 +1,7 @@
-"""Where in an image: the optional part of a critique that points at what is wrong, and at where the edit belongs.
+"""Regions: the optional part of a critique that points at what is wrong, and at where the edit belongs.
 
-It is asked for at the end of a critique's prompt, whatever the prompt, and cut out of the answer before that is read: so it can
-spoil nothing. What cannot be read is no box.
+The question is appended to any critique prompt, and its answer is cut out before the rest is read, so that it cannot
+spoil anything. Boxes that cannot be read are dropped.
 """
 
 import re
@@ -19,24 +19,25 @@ One JSON list, at most {MAX_REGIONS // 2} boxes, [] for none; coordinates in tho
 <boxes>[{{"bbox_2d": [left, top, right, bottom], "kind": "wrong" or "changed" or "place", "label": "two to five words"}}]</boxes>
 """
 THOUSANDTHS = 1000
-SMALLEST = 0.002  # side of a box as a share of the image's: what is smaller is empty
+SMALLEST = 0.002  # side of a box as a share of the image's; anything smaller is empty
 LONGEST_BLOCK = 100_000  # characters that are looked at
 LONGEST_LABEL = 80
-# Models that answer in pixels of the image as they see it, whatever they are asked for.
+# Models that answer in pixels of the image as they see it, no matter what they are asked for.
 _IN_PIXELS = re.compile(r"qwen[-_ ]?2[._]5[-_ ]?vl", re.IGNORECASE)
 _OPEN, _CLOSE = re.compile("<boxes>", re.IGNORECASE), re.compile("</boxes>", re.IGNORECASE)
-# Where an answer goes on after a block that is not closed, as it is when the reasoning only speaks of one.
+# Where an answer continues after a block that is not closed, as when the reasoning only mentions one.
 _NEXT_PART = re.compile("</boxes>|</think>|<(?:score|checklist|answer)>", re.IGNORECASE)
 _LAST_PART = re.compile("</answer>", re.IGNORECASE)
 _BARE = re.compile(r"\s*(?:(?:```(?:json)?|<\w+>)\s*)?(?P<list>\[.*\])\s*(?:(?:```|</\w+>)\s*)?", re.DOTALL)
 
 
 def split_boxes(answer: str) -> tuple[str, str]:
-    """(the answer, cleaned, without its block of boxes, the block): the last one, "" for none.
+    """(the cleaned answer without its block of boxes, the block): the last block, "" for none.
 
-    Boxes without these tags, in a fence, in other tags or bare, count where nothing else stands behind the answer's end.
-    One that is not closed ends where the answer goes on; after the next prompt, with which an answer ends, nothing does. Tags that
-    are left, as in reasoning that speaks of the block, become words: after a tag, a verdict would pass for a quotation.
+    Boxes without these tags (in a fence, in other tags or bare) count if nothing else follows the end of the answer.
+    A block that is not closed ends where the answer continues; after the next prompt, which ends an answer, nothing
+    does. Remaining tags, as in reasoning that mentions the block, become words: after a tag, a verdict would pass for
+    a quotation.
     """
     from .answer_text import clean_answer
 
@@ -49,7 +50,7 @@ def split_boxes(answer: str) -> tuple[str, str]:
 
 
 def _cut_bare(answer: str) -> tuple[str, str]:
-    """(the answer, a list of boxes behind its end), as models write it that were trained to point in a form of their own."""
+    """(the answer, a list of boxes after its end), as written by models with their own format for pointing."""
     end = max((tag.end() for tag in _LAST_PART.finditer(answer)), default=len(answer))
     found = _BARE.fullmatch(answer[end : end + LONGEST_BLOCK])
     if found is None or not any(record.keys() & {*BOX_KEYS} for record in _read_records(found["list"])):
@@ -58,7 +59,7 @@ def _cut_bare(answer: str) -> tuple[str, str]:
 
 
 def _cut(answer: str, opened: re.Match[str]) -> tuple[str, str]:
-    """(the answer without the block that is opened there, the block)."""
+    """(the answer without the block opened there, the block)."""
     before, rest = answer[: opened.start()], answer[opened.end() :]
     end = (_CLOSE if _LAST_PART.search(before) else _NEXT_PART).search(rest)
     if end is None:
@@ -72,9 +73,9 @@ def _cut(answer: str, opened: re.Match[str]) -> tuple[str, str]:
 def parse_regions(block: str, size: tuple[int, int], model: str = "") -> tuple[Region, ...]:
     """The regions in a block of boxes, at most MAX_REGIONS, without duplicates.
 
-    block: of `split_boxes`. size: (width, height) of the image that the model was shown. model: its name, which says whether it
-    counts in pixels.
-    Boxes beyond the image are cut, swapped edges mended, empty boxes and those that cannot be read left out.
+    block: from `split_boxes`. size: (width, height) of the image that the model was shown. model: its name, which tells
+    whether it counts in pixels.
+    Boxes that reach beyond the image are cropped, swapped edges fixed, and empty or unreadable boxes left out.
     """
     found: list[tuple[dict[str, Any], Edges]] = []
     for record in _read_records(block[:LONGEST_BLOCK]):
@@ -99,7 +100,7 @@ def _read_records(text: str) -> list[dict[str, Any]]:
     try:
         for value, _, _ in find_json_values(text, "{["):
             records += _flatten(value)
-    except RethinkError:  # nested too deeply: what came before counts
+    except RethinkError:  # nested too deeply: what came before it counts
         pass
     return records or [{"label": label.strip(), "box": box} for label, *box in PLAIN_BOX.findall(text)]
 
@@ -122,7 +123,7 @@ def _flatten(value: Any) -> list[dict[str, Any]]:
 
 
 def _kind_of(record: dict[str, Any]) -> RegionKind:
-    """Wrong, where it does not say: that is what a critique points at."""
+    """The kind of a box; "wrong" if it does not say, since that is what a critique points at."""
     for said in (record.get("kind"), record.get("type"), read_name(record)):
         for kind in get_args(RegionKind):
             if isinstance(said, str) and said.strip().lower() == kind:
@@ -131,7 +132,7 @@ def _kind_of(record: dict[str, Any]) -> RegionKind:
 
 
 def _scale_of(boxes: list[Edges], size: tuple[int, int], model: str) -> tuple[float, float]:
-    """What is 1 across and down in all boxes of an answer: 1, thousandths, or the image's pixels."""
+    """The scale (across, down) of all boxes of an answer: fractions, thousandths, or the image's pixels."""
     furthest = max((max(edges) for edges in boxes), default=0.0)
     if furthest <= 1.5:
         return 1.0, 1.0
@@ -142,7 +143,7 @@ def _scale_of(boxes: list[Edges], size: tuple[int, int], model: str) -> tuple[fl
 
 
 def _within(edges: Edges, scale: tuple[float, float]) -> Edges | None:
-    """A box as fractions of the image, its edges in order and cut to it; None where nothing is left."""
+    """A box as fractions of the image, its edges in order and cropped to it; None if nothing is left."""
     across = sorted(min(1.0, max(0.0, edge / scale[0])) for edge in (edges[0], edges[2]))
     down = sorted(min(1.0, max(0.0, edge / scale[1])) for edge in (edges[1], edges[3]))
     if across[1] - across[0] < SMALLEST or down[1] - down[0] < SMALLEST:

@@ -1,4 +1,4 @@
-"""Which of two edits is better, asked in both orders: models prefer the first or the second place, whatever is there."""
+"""Asks which of two edits is better, in both orders, since models tend to prefer the first or second position."""
 
 import re
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _CHOICE = re.compile(r"\W*(?:(?:picture|image|edit|option)\W+)?(a|b|same)\W*", r
 
 
 def can_compare(thinker: Thinker) -> bool:
-    """Whether a thinker can be shown two edits: not where it was trained on the critique alone."""
+    """Whether a thinker can be shown two edits: not if it was trained on the critique alone."""
     return not is_critic(thinker)
 
 
@@ -39,7 +39,7 @@ def compare_edits(
 ) -> Comparison:
     """Show two edits, which have their images, in both orders, as one batch. source: IMAGE [1, H, W, 3].
 
-    Raises nothing of the thinker's: what it could not answer is "" among the answers, and the note says why.
+    Raises no error of the thinker: a question without an answer gives "", and the note says why.
     """
     from .answer_text import clean_answer
 
@@ -69,7 +69,7 @@ def compare_edits(
 
 
 def parse_choice(answer: str) -> str:
-    """ "a", "b" or "same" where an answer says that and nothing else; else ""."""
+    """ "a", "b" or "same" if an answer says that and nothing else; else ""."""
     from .critique_format import LONGEST_ANSWER, parse_text
 
     text = parse_text(answer) or strip_reasoning(answer[:LONGEST_ANSWER])

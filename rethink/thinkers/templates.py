@@ -1,5 +1,5 @@
-"""Renders a conversation with a model's own chat template: a foreign program, which jinja keeps in a sandbox, and which is
-limited here in time and length."""
+"""Renders a conversation with a model's own chat template: a foreign program, which jinja runs in a sandbox, and whose
+time and length are limited here."""
 
 import sys
 import time
@@ -14,15 +14,16 @@ from ..model_files import read_json
 from ..weights import shortened
 from .protocol import Messages, ThinkerError
 
-SECONDS = 10  # to write a conversation, which takes milliseconds
-LONGEST = 2**22  # characters of a conversation: more than any model reads
-LARGEST = 2**20  # characters of a template: a hundred times those of today
+SECONDS = 10  # to render a conversation, which normally takes milliseconds
+LONGEST = 2**22  # characters of a conversation; more than any model reads
+LARGEST = 2**20  # characters of a template; a hundred times today's
 
 
 def find_template(folder: Path, tokenizer: Any) -> str:
-    """The chat template of a model whose processor is not opened: its tokenizer's, or where processors keep theirs.
+    """The chat template of a model whose processor is not opened: its tokenizer's, or the file where processors keep
+    theirs.
 
-    Raises RethinkError where there is none.
+    Raises RethinkError if there is none.
     """
     template = tokenizer.chat_template
     if isinstance(template, dict):  # several, by name
@@ -37,7 +38,7 @@ def find_template(folder: Path, tokenizer: Any) -> str:
 
 
 def check_template(folder: Path, template: Any) -> None:
-    """Raise RethinkError for a template that cannot be one, or computes powers, which nothing can stop."""
+    """Raise RethinkError for an invalid template, or one that computes powers, which nothing can interrupt."""
     for text in template.values() if isinstance(template, dict) else [template]:
         if not isinstance(text, str):
             continue
@@ -49,13 +50,13 @@ def check_template(folder: Path, template: Any) -> None:
         except jinja2.TemplateError as error:
             raise RethinkError(f"thinker: the chat template of {folder} is damaged: {shortened(error)}") from error
         if powers:
-            raise RethinkError(f"thinker: the chat template of {folder} computes powers (**), which none needs.")
+            raise RethinkError(f"thinker: the chat template of {folder} computes powers (**), which no template needs.")
 
 
 def as_text(reader: Any, messages: Messages, template: str | None = None) -> str:
-    """The conversation as `reader`, a tokenizer or a processor, writes it by `template`, or by its own.
+    """The conversation as rendered by `reader`, a tokenizer or a processor, with `template` or its own.
 
-    Words that steer the model are taken out of what users wrote. Raises ThinkerError for a template that fails.
+    Special tokens are removed from what users wrote. Raises ThinkerError for a template that fails.
     """
     tokenizer = reader if hasattr(reader, "all_special_tokens") else reader.tokenizer
     reserved = [token for token in tokenizer.all_special_tokens if token]
@@ -79,20 +80,21 @@ def as_text(reader: Any, messages: Messages, template: str | None = None) -> str
         ) from error
     if len(text) > LONGEST:
         raise ThinkerError(
-            f"thinker: the model's chat template makes {len(text)} characters of a conversation; choose another model."
+            f"thinker: the model's chat template expands a conversation to {len(text)} characters; choose another "
+            "model."
         )
     return text
 
 
 @contextmanager
 def _within(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError in templates that run longer: at their next line, or the next call of anything."""
+    """Raise TimeoutError in templates that run longer: at their next line or call."""
     end = time.monotonic() + seconds
 
     def look(frame: FrameType, event: str, argument: Any) -> Any:
         if time.monotonic() > end:
             raise TimeoutError(f"it took longer than {seconds} seconds")
-        return look if frame.f_code.co_filename == "<template>" else None  # as jinja calls what it compiles
+        return look if frame.f_code.co_filename == "<template>" else None  # jinja's name for what it compiles
 
     before = sys.gettrace()
     sys.settrace(look)

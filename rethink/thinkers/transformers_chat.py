@@ -1,9 +1,9 @@
-"""A Chat over a local transformers folder, with one memory: the prefix of a conversation is computed once.
+"""A Chat over a local transformers folder with a prefix cache: the prefix of a conversation is computed once.
 
 Everything before the last image of a conversation is its prefix: in a critique, the fixed text, the source image and
 the instruction. Its keys and values serve every turn and every candidate; only the last image and what follows it
 are computed for each. The split is at the same position whether the prefix is cached or not, so that the cache
-changes no answer.
+never changes an answer.
 """
 
 import copy
@@ -26,8 +26,8 @@ from .templates import as_text
 class Encoded:
     """A conversation as a model takes it.
 
-    tokens: int64 [n], an image being as many placeholders as the model sees of it. prefix: how many come before the
-    last image, 0 where nothing can be remembered. inputs: what belongs to the images, by the model's own names.
+    tokens: int64 [n], with one placeholder for each token that the model sees of an image. prefix: how many come before
+    the last image, 0 if nothing can be cached. inputs: the image inputs, by the model's own names.
     """
 
     tokens: Tensor
@@ -49,7 +49,7 @@ class TransformersChat:
     ):
         self.name = name
         self.placement: Placement = placement
-        self.only_critiques = False  # whether it was taught no other question
+        self.only_critiques = False  # whether it was trained on no other question
         self.module = model
         self.reader = reader
         self.tokenizer = tokenizer
@@ -60,7 +60,7 @@ class TransformersChat:
         return cast(torch.device, self.module.device)
 
     def clear_cache(self) -> None:
-        """Give back the memory that the prefix takes."""
+        """Free the memory that the prefix takes."""
         self._remembered = None
 
     def chat(
@@ -93,7 +93,7 @@ class TransformersChat:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        self.clear_cache()  # the error has gone by here, and with its traceback the tensors it held
+        self.clear_cache()  # the error is gone by now, and with its traceback the tensors that it held
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         raise OutOfMemoryError(
@@ -111,7 +111,7 @@ class TransformersChat:
         inputs = {} if batch[0].prefix else {k: v.to(self.device) for k, v in batch[0].inputs.items()}
         if batch[0].prefix:
             inputs[_cache_parameter(self.module)] = self._prefill(batch, tokens)
-        model: Any = self.module  # what generates has more than a module's attributes
+        model: Any = self.module  # generation needs more than a module's attributes
         stop = model.generation_config.eos_token_id
         generated = model.generate(
             input_ids=tokens,
@@ -119,7 +119,7 @@ class TransformersChat:
             **inputs,
             generation_config=GenerationConfig(
                 max_new_tokens=max_tokens,
-                do_sample=False,  # a row draws from its own seed, see _Draw
+                do_sample=False,  # each row draws from its own seed, see _Draw
                 eos_token_id=self.tokenizer.eos_token_id if stop is None else stop,
                 pad_token_id=self.tokenizer.pad_token_id or 0,
             ),
@@ -148,7 +148,7 @@ class TransformersChat:
             use_cache=True,
             **{_cache_parameter(model): cache},
         )
-        model.rope_deltas = deltas  # where the model itself keeps how far positions lag behind the count of tokens
+        model.rope_deltas = deltas  # where the model itself keeps how far positions lag behind the token count
         return cache
 
     def _prefix(self, row: Encoded, tokens: Tensor, where: Tensor, grid: Tensor) -> Any:
@@ -172,14 +172,14 @@ class TransformersChat:
 
 
 def _cache_parameter(model: Any) -> str:
-    """By which name a model takes keys and values that are there already; it has changed in transformers 5."""
+    """The name of a model's argument for cached keys and values, which changed in transformers 5."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 class QwenVLEncoder:
-    """Reads conversations for the models of Qwen-VL's kind: patches in a grid, positions in three dimensions.
+    """Encodes conversations for models like Qwen-VL: patches in a grid, positions in three dimensions.
 
-    Made of tokenizer and image processor alone: their joint processor also wants a video processor, and with it
+    Built from tokenizer and image processor alone: their joint processor also needs a video processor, and with it
     torchvision, which is not needed here.
     """
 
@@ -191,11 +191,11 @@ class QwenVLEncoder:
         return self.encode(self.as_text(messages), images)
 
     def as_text(self, messages: Messages) -> str:
-        """A conversation as the model is asked it, with one placeholder for each image."""
+        """A conversation as the model gets it, with one placeholder for each image."""
         return as_text(self._tokenizer, messages, self._template)
 
     def encode(self, text: str, images: Sequence[Tensor]) -> Encoded:
-        """What `as_text` has written, with its images."""
+        """Encode the output of `as_text` with its images."""
         tokens = self._tokenizer(text, add_special_tokens=False).input_ids
         if tokens.count(self.image_token) != len(images):
             raise ThinkerError(
@@ -218,7 +218,7 @@ class QwenVLEncoder:
 
 
 class ProcessorEncoder:
-    """Reads conversations for every other image-text-to-text model, by its own processor. Nothing is remembered."""
+    """Encodes conversations for every other image-text-to-text model with its own processor. Nothing is cached."""
 
     def __init__(self, processor: Any):
         self.processor = processor
@@ -234,7 +234,7 @@ class ProcessorEncoder:
 
 
 class _Draw:
-    """Makes the likeliest token a draw at `temperature`, each row by its own seed (the Gumbel-max trick).
+    """Turns the most likely token into a draw at `temperature`, each row by its own seed (the Gumbel-max trick).
 
     Noise comes from the CPU, so that a row's answer depends neither on the other rows nor on the device.
     """
@@ -249,7 +249,7 @@ class _Draw:
 
 
 class _ProgressCriteria:
-    """Tells after every token how many there are; what the listener raises ends the answer."""
+    """Reports the number of tokens after every token; anything the listener raises ends the answer."""
 
     def __init__(self, length: int, most: int, on_token: OnToken):
         self._length, self._most, self._on_token = length, most, on_token
@@ -260,7 +260,7 @@ class _ProgressCriteria:
 
 
 def _groups(encoded: list[Encoded]) -> list[list[int]]:
-    """Rows that can be one batch: the same prefix and the same length, so that no row needs padding."""
+    """Groups of rows that can be one batch: same prefix and same length, so that no row needs padding."""
     groups: dict[Any, list[int]] = {}
     for row, one in enumerate(encoded):
         key = (len(one.tokens), one.tokens[: one.prefix].numpy().tobytes(), _patches(one, -1)) if one.prefix else row
@@ -276,19 +276,19 @@ def _same_prefix_pictures(a: Encoded, b: Encoded) -> bool:
 
 
 def _patches(row: Encoded, images: int) -> int:
-    """How many patches the images before the last one have."""
+    """The number of patches in the images before the last one."""
     return int(row.inputs["image_grid_thw"][:images].prod(-1).sum())
 
 
 def takes_token_types(model: Any) -> bool:
-    """Whether a decoder of Qwen-VL's kind is told which tokens are images: since transformers 5."""
+    """Whether a decoder like Qwen-VL's is told which tokens are images, as since transformers 5."""
     return "mm_token_type_ids" in inspect.signature(model.get_rope_index).parameters
 
 
 def positions(model: Any, tokens: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """The model's own three-dimensional positions [3, 1, n], and how far they lag behind the count of tokens [1, 1].
+    """The model's own three-dimensional positions [3, 1, n], and how far they lag behind the token count [1, 1].
 
-    model: what has `get_rope_index`, as the decoders of Qwen-VL's kind do.
+    model: anything with `get_rope_index`, as decoders like Qwen-VL's have.
     """
     arguments = {"input_ids": tokens, "image_grid_thw": grid}
     if takes_token_types(model):

@@ -76,8 +76,8 @@ def test_what_starts_a_program_or_is_no_image_is_never_opened(tmp_path, monkeypa
         ("layers.png", b"8BPS\0\1", "Photoshop"),
         ("drawing.png", b'<?xml version="1.0"?><svg/>', "XML"),
         ("deep.png", b"\x76\x2f\x31\x01\2\0\0\0", "OpenEXR"),
-        ("film.jpg", b"\0\0\0\x18ftypisom\0\0\2\0isomiso2mp41", "no format"),
-        ("empty.png", b"", "no format"),
+        ("film.jpg", b"\0\0\0\x18ftypisom\0\0\2\0isomiso2mp41", "its format is unknown"),
+        ("empty.png", b"", "its format is unknown"),
     ):
         (tmp_path / name).write_bytes(data)
         for reader in (load_image, read_pixels, load_mask):
@@ -89,7 +89,7 @@ def test_what_starts_a_program_or_is_no_image_is_never_opened(tmp_path, monkeypa
 def test_pipes_folders_and_missing_files_are_named_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     for place, why in (
-        (tmp_path / "pipe.png", "no file"),
+        (tmp_path / "pipe.png", "not a file"),
         (tmp_path, "a folder"),
         (tmp_path / "gone.png", "it does not exist"),
     ):

@@ -195,14 +195,14 @@ def test_where_no_image_can_be_written_is_said_before_it_is_made(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.png").mkdir()
     for path, size, why in (
-        (tmp_path / "a.psd", (8, 8), "ending"),
-        (tmp_path / "a.gif", (8, 8), "ending"),
+        (tmp_path / "a.psd", (8, 8), "extension"),
+        (tmp_path / "a.gif", (8, 8), "extension"),
         (tmp_path / "folder.png", (8, 8), "a folder"),
         (tmp_path / "file" / "a.png", (8, 8), "cannot be written"),
         (tmp_path / f"{'a' * 300}.png", (8, 8), "cannot be written"),
         (tmp_path / "a\0.png", (8, 8), "not a file name"),
-        (tmp_path / "a.jpg", (1, 70000), "no room for 70000×1"),
-        (tmp_path / "a.webp", (20000, 8), "no room"),
+        (tmp_path / "a.jpg", (1, 70000), "cannot store 70000×1"),
+        (tmp_path / "a.webp", (20000, 8), "cannot store"),
         ("/dev/null", (8, 8), "not a file"),
     ):
         with pytest.raises(RethinkError, match=f"^-o: .*{why}"):

@@ -1,1 +1,1 @@
-"""The backends of thinkers, one a module, each a row of the table in `loading`."""
+"""The backends of thinkers, one per module, each a row of the table in `loading`."""

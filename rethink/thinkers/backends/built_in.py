@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 def _open(config: ThinkerConfig, trust: Trust | None) -> TransformersChat:
     chat = open_folder(replace(config, where=str(THINKER_FOLDER)), trust)
-    chat.name = BUILT_IN  # as it is chosen, in records
+    chat.name = BUILT_IN  # the name by which it is chosen, for records
     return chat
 
 
 BACKEND = Backend(
     name=BUILT_IN,
-    help="a small one, for the images of Built-in Scene",
+    help="a small model for the images of Built-in Scene",
     recognizes=lambda where: where == BUILT_IN,
     open=_open,
     folder=THINKER_FOLDER,

@@ -1,4 +1,4 @@
-"""From a transformers folder to a Chat: what is there is checked first, and nothing is ever downloaded or run."""
+"""Opens a transformers folder as a Chat: its files are checked first, and nothing is ever downloaded or run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...servers.trust import Trust
     from ..transformers_chat import ProcessorEncoder, QwenVLEncoder, TransformersChat
 
-MARK = "rethink-training.json"  # in every folder of a thinker that Rethink has trained
+MARK = "rethink-training.json"  # in the folder of every thinker that Rethink has trained
 DTYPES = {"auto": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -34,9 +34,9 @@ def load_thinker(
 ) -> TransformersChat:
     """Open a folder with an image-text-to-text model: Qwen3-VL, Qwen2.5-VL, EditThinker-8B, Gemma, …
 
-    dtype: a key of DTYPES; "auto" is fp32 on the CPU, elsewhere bf16 where the device has it and fp16 where not.
+    dtype: a key of DTYPES; "auto" is fp32 on the CPU, elsewhere bf16 if the device supports it, else fp16.
     quantization: 8 and 4 bits need the package bitsandbytes.
-    Raises RethinkError for everything that is missing, broken, unsafe, or no model that sees.
+    Raises RethinkError for anything that is missing, broken, unsafe, or not a vision-language model.
     """
     from ..transformers_chat import TransformersChat
 
@@ -54,13 +54,13 @@ def load_thinker(
         lazy_import("accelerate")
         options["quantization_config"] = transformers.BitsAndBytesConfig(**{f"load_in_{quantization}": True})
         options["device_map"] = {"": device}
-    auto, what = transformers.AutoModelForImageTextToText, f"model that sees ({kind})"
+    auto, what = transformers.AutoModelForImageTextToText, f"vision-language model ({kind})"
     model = open_model("thinker", folder, "transformers", auto, weights, what=what, **options).eval()
     try:
         reader, tokenizer = _reader(folder, model)
     except RethinkError:
         raise
-    except Exception as error:  # what a damaged folder makes of the libraries can be anything
+    except Exception as error:  # a damaged folder can make the libraries raise anything
         raise RethinkError(f"thinker: {folder} cannot be opened as a {what}: {shortened(error)}") from error
     if quantization == "none":
         model.to(device)
@@ -71,7 +71,7 @@ def load_thinker(
 
 
 def knows_critiques_alone(folder: Path) -> bool:
-    """Whether the thinker in a folder was taught no other question: the built-in one, and what was trained from it."""
+    """Whether the thinker in a folder was trained on critiques alone: the built-in one, and any trained from it."""
     if folder.resolve() == THINKER_FOLDER.resolve():
         return True
     try:
@@ -99,11 +99,11 @@ def _reader(folder: Path, model: Any) -> tuple[QwenVLEncoder | ProcessorEncoder,
 
 
 def _check_folder(folder: Path) -> dict[str, Any]:
-    """The folder's config.json, when everything that the model consists of is there and safe."""
+    """The folder's config.json, provided that all parts of the model are present and safe."""
     if not folder.is_dir():
-        raise RethinkError(f"thinker: {folder} is no folder; choose a transformers folder with config.json in it.")
+        raise RethinkError(f"thinker: {folder} is not a folder; choose a transformers folder with a config.json.")
     if not (folder / "config.json").is_file():
-        raise RethinkError(f"thinker: {folder / 'config.json'} is missing; {folder.name} is no transformers folder.")
+        raise RethinkError(f"thinker: {folder / 'config.json'} is missing; {folder.name} is not a transformers folder.")
     config = read_json("thinker", folder / "config.json")
     check_data("thinker", folder)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
@@ -129,7 +129,9 @@ BACKEND = Backend(
     recognizes=None,
     open=open_folder,
     location=Location(
-        "model folder", "folder", "A model that sees, in models/LLM: EditThinker-8B, Qwen3-VL, Qwen2.5-VL, or another."
+        "model folder",
+        "folder",
+        "A vision-language model in models/LLM: EditThinker-8B, Qwen3-VL, Qwen2.5-VL, or another.",
     ),
     options=("dtype", "device", "quantization"),
     has_templates=True,

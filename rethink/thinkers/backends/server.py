@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's language, here or elsewhere."""
+"""A server with an OpenAI-compatible API, here or elsewhere."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def _open(config: ThinkerConfig, trust: Trust | None) -> OpenAIChat:
 
 BACKEND = Backend(
     name="server",
-    help="any address that speaks OpenAI's language, here or elsewhere",
+    help="any OpenAI-compatible server, here or elsewhere",
     recognizes=None,
     open=_open,
     location=Location(
         "text",
         "base_url",
-        "Up to /v1. Ollama: http://127.0.0.1:11434/v1. OpenAI: https://api.openai.com/v1. Gemini: "
-        "https://generativelanguage.googleapis.com/v1beta/openai. Before your images go to another machine for the first "
-        "time, you are asked.",
+        "The address of the server, up to /v1. Ollama: http://127.0.0.1:11434/v1. OpenAI: https://api.openai.com/v1. "
+        "Gemini: https://generativelanguage.googleapis.com/v1beta/openai. You are asked before your images are sent to "
+        "another machine for the first time.",
         "http://127.0.0.1:8000/v1",
     ),
     options=("model", "key_variable", "timeout", "retries", "concurrency"),

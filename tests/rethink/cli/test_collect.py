@@ -79,4 +79,4 @@ def test_a_mistake_is_one_sentence(capfd, tmp_path, monkeypatch, arguments, why)
 def test_a_judge_that_is_not_there_is_called_so(runs, capfd, monkeypatch, command):
     monkeypatch.chdir(runs.parent)
     code, _, errors = run_here(capfd, *command, "--judge", "gone")
-    assert code == 2 and "judge: gone is no folder" in errors[-1]
+    assert code == 2 and "judge: gone is not a folder" in errors[-1]

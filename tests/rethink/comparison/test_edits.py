@@ -45,7 +45,7 @@ def test_what_an_edit_left_out_is_not_said_of_it(tmp_path):
     picky = Brush("picky")
     picky.sent_settings = lambda settings: replace(settings, steps=0 if picky.calls else settings.steps)
     edits = make_edits(tasks(1), [variant("picky", picky, Settings(steps=8))], tmp_path).found
-    assert {edit.settings for edit in edits.values()} == {"as many steps as the server takes · text guidance 7.5"}
+    assert {edit.settings for edit in edits.values()} == {"the server's own number of steps · text guidance 7.5"}
 
 
 def test_a_file_that_is_gone_is_made_again(tmp_path):

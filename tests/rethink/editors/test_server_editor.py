@@ -66,7 +66,7 @@ def test_what_is_left_open_is_not_sent(server, editor):
         "seed",
     }
     assert used_settings(editor, Settings()) == {"sampler": "default"}
-    assert summarize_settings(used_settings(editor, Settings())) == "as many steps as the server takes"
+    assert summarize_settings(used_settings(editor, Settings())) == "the server's own number of steps"
 
 
 def test_rows_are_requests_a_few_at_once_each_with_its_own_seed_and_image(server):
@@ -199,7 +199,7 @@ def trusting(server, variable):
         ((200, json.dumps({"data": [{"b64_json": "!"}]}), {}), "the edited image"),
         ((200, json.dumps({"error": {"message": "the safety system"}}), {}), "error: the safety system"),
         (refusal(400, "Your request was rejected by the safety system."), "error 400: Your request was rejected"),
-        (refusal(401, "no key"), r"wants a key \(401: no key\)"),
+        (refusal(401, "no key"), r"needs a key \(401: no key\)"),
     ],
 )
 def test_what_is_no_edit_is_an_error_in_the_servers_own_words(server, editor, reply, why):

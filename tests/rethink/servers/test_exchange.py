@@ -142,7 +142,7 @@ def test_a_packed_answer_is_read(server, encoding):
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip"])
 def test_an_answer_packed_in_a_way_that_cannot_be_read_is_said(server, encoding):
     server.replies = [(200, completion("no gzip"), {"Content-Encoding": encoding})]
-    with pytest.raises(ThinkerError, match="the answer is packed in a way"):
+    with pytest.raises(ThinkerError, match="the answer (is compressed in a way|has an unsupported encoding)"):
         talk(server.url)
 
 
@@ -206,7 +206,7 @@ def test_a_connection_that_is_aborted_while_sending_still_says_why(server, pause
 
 def test_what_is_no_web_server_is_said(pauses):
     with listening(lambda c: c.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")) as port:
-        with pytest.raises(ThinkerError, match="cannot be reached|does not answer as a web server"):
+        with pytest.raises(ThinkerError, match="cannot be reached|does not answer like a web server"):
             talk(f"http://127.0.0.1:{port}/v1")
         with pytest.raises(ThinkerError, match="cannot be reached"):
             talk(f"https://127.0.0.1:{port}/v1")

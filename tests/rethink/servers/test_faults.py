@@ -168,8 +168,8 @@ def test_where_money_is_missing_another_try_makes_no_sense():
 
 def test_a_key_is_to_blame_only_where_one_was_sent():
     with_key, without = (fault_of(words("no"), status=401, has_key=has_key).why for has_key in (True, False))
-    assert "refuses the key (401: no); check the environment variable" in with_key
-    assert "wants a key (401: no); name the environment variable" in without
+    assert "rejects the key (401: no); check the environment variable" in with_key
+    assert "needs a key (401: no); name the environment variable" in without
 
 
 def test_an_excerpt_is_short_and_on_one_line_without_markup():

@@ -47,7 +47,7 @@ def test_a_server_on_this_machine_is_asked_without_a_proxy(server, proxies, host
 def test_a_proxy_that_cannot_be_used_is_said_before_anything_is_edited(proxies, owner, proxy):
     allow(owner, "http://llm.test")
     proxies(all_proxy=proxy)
-    with pytest.raises(RethinkError, match="through the proxy that all_proxy names; use one") as told:
+    with pytest.raises(RethinkError, match="through the proxy in all_proxy; use one") as told:
         OpenAIChat("http://llm.test/v1", "m")
     assert "secret" not in str(told.value)
     proxies(no_proxy="llm.test")

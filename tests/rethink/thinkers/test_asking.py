@@ -26,7 +26,7 @@ def test_json_and_thoughts():
     assert find_json_object('x {"no": } y {"a": {"b": "}"}} z') == {"a": {"b": "}"}}
     assert strip_reasoning("<think>a</think>b") == strip_reasoning("a</think>b") == "b"
     assert strip_reasoning("<think>never ends") == ""
-    with pytest.raises(RethinkError, match="holds no JSON object"):
+    with pytest.raises(RethinkError, match="contains no JSON object"):
         find_json_object("[1, 2]")
 
 

@@ -64,9 +64,9 @@ def test_nothing_is_no_thinker():
 
 def test_a_thinker_that_is_missing_is_called_what_it_is_to_be(tmp_path):
     gone = ThinkerConfig(str(tmp_path / "gone"))
-    with pytest.raises(RethinkError, match=r"^thinker: .*gone is no folder"):
+    with pytest.raises(RethinkError, match=r"^thinker: .*gone is not a folder"):
         open_thinker(gone)
-    with pytest.raises(RethinkError, match=r"^judge: .*gone is no folder"):
+    with pytest.raises(RethinkError, match=r"^judge: .*gone is not a folder"):
         open_thinker(gone, role="judge")
 
 

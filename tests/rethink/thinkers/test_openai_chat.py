@@ -134,7 +134,7 @@ def test_a_charset_that_nobody_knows_is_no_matter(server, talk, charset):
     ("code", "sentence"),
     [
         (400, "error 400: no such thing"),
-        (401, r"wants a key \(401: no such thing\); name the environment variable"),
+        (401, r"needs a key \(401: no such thing\); name the environment variable"),
         (403, "error 403: no such thing"),
         (404, "error 404: no such thing"),
         (501, "error 501: no such thing"),
@@ -150,7 +150,7 @@ def test_what_will_not_pass_is_said_at_once(server, talk, pauses, code, sentence
 def test_a_key_that_is_refused_is_checked_and_one_that_is_not_to_blame_is_not_blamed(server, pauses, monkeypatch):
     monkeypatch.setenv("RETHINK_TEST_KEY", KEY)
     for code, sentence in (
-        (401, r"refuses the key \(401: .*\); check the environment"),
+        (401, r"rejects the key \(401: .*\); check the environment"),
         (403, "error 403: not in Mars"),
     ):
         server.replies = [(code, json.dumps({"error": {"message": "not in Mars"}}), {})]
@@ -177,7 +177,7 @@ def test_a_server_that_hangs_is_given_up(server, talk):
 def test_a_server_that_is_not_there(talk, pauses, owner, address):
     owner.parent.mkdir(exist_ok=True)
     owner.write_text('{"hosts": ["http://no-such-host.invalid"]}')
-    words = r"cannot be reached \(.*\); start the server, or check the address(\.| \(after)"
+    words = r"cannot be reached \(.*\); start the server or check the address(\.| \(after)"
     with held_port() as port, pytest.raises(ThinkerError, match=words):
         talk(base_url=address.format(port=port), retries=2)
     assert pauses == [1.0, 2.0]
@@ -200,7 +200,7 @@ def test_what_nobody_could_answer_is_said(server, talk):
     body = json.loads(completion("", reasoning_content="Hm. Hm."))
     body["choices"][0]["finish_reason"] = "length"
     server.replies = [(200, json.dumps(body), {})]
-    with pytest.raises(ThinkerError, match=r"reasoned until max_tokens \(99\) were used up; raise max_tokens\.$"):
+    with pytest.raises(ThinkerError, match=r"used up max_tokens \(99\) on reasoning; raise max_tokens\.$"):
         talk()
 
 
@@ -236,7 +236,7 @@ def test_a_key_that_is_missing_or_damaged_is_missed_before_anything_is_edited(se
     with pytest.raises(RethinkError, match="key_variable: no environment variable"):
         OpenAIChat(server.url, "m", "RETHINK_UNSET")
     monkeypatch.setenv("RETHINK_TEST_KEY", f"{KEY}\u200b")  # as web pages give it
-    with pytest.raises(RethinkError, match="key_variable: what it names holds a character") as told:
+    with pytest.raises(RethinkError, match="key_variable: the variable contains a character") as told:
         OpenAIChat(server.url, "m", "RETHINK_TEST_KEY")
     assert KEY not in str(told.value)
 
@@ -350,11 +350,11 @@ def test_everything_made_before_the_server_went_is_kept(server, tmp_path):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"base_url": "127.0.0.1:8000"}, "base_url: is no address"),
-        ({"base_url": "http://host:port/v1"}, "base_url: is no address"),
-        ({"base_url": "file:///etc/passwd"}, "base_url: is no address"),
-        ({"base_url": f"http://me:{KEY}@host/v1"}, "base_url: no key"),
-        ({"base_url": f"http://host/v1?key={KEY}"}, "base_url: no key"),
+        ({"base_url": "127.0.0.1:8000"}, "base_url: is not an address"),
+        ({"base_url": "http://host:port/v1"}, "base_url: is not an address"),
+        ({"base_url": "file:///etc/passwd"}, "base_url: is not an address"),
+        ({"base_url": f"http://me:{KEY}@host/v1"}, "base_url: a key"),
+        ({"base_url": f"http://host/v1?key={KEY}"}, "base_url: a key"),
         ({"key_variable": KEY}, "key_variable: give the NAME"),
         ({"key_variable": "RETHINK_UNSET"}, "key_variable: no environment variable"),
         ({"model": " "}, "model: is empty"),

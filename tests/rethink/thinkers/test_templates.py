@@ -60,7 +60,7 @@ def test_templates_that_never_end_do(tokenizer, monkeypatch):
             as_text(tokenizer, MESSAGES, loops)
         assert time.monotonic() - began < 30
     monkeypatch.setattr(templates, "LONGEST", 1000)
-    with pytest.raises(ThinkerError, match="makes 2000 characters of a conversation"):
+    with pytest.raises(ThinkerError, match="expands a conversation to 2000 characters"):
         as_text(tokenizer, MESSAGES, "{{ 'ab' * 1000 }}")
 
 

@@ -201,7 +201,7 @@ def test_an_editor_whose_server_is_gone_ends_the_run_which_goes_on_where_the_ser
     with PairStore(tmp_path / "s").writing() as store:
         with edit_server() as server:
             server.replies = [edit, edit, refusal(503, "it is gone")]
-            with pytest.raises(RethinkError, match=r"503: it is gone\. \(20 times in a row\); .*it goes on"):
+            with pytest.raises(RethinkError, match=r"503: it is gone\. \(20 times in a row\); .*the run resumes"):
                 make(ServerEditor(server.url, "painter", retries=0))
         assert len(list(store)) == 2
         with edit_server() as server:
@@ -271,7 +271,7 @@ def test_a_store_among_the_pictures_is_none_of_them(folder, tmp_path):
 def test_a_thinker_that_is_away_ends_the_run_which_goes_on(folder, tmp_path, scripted, monkeypatch):
     monkeypatch.setattr("rethink.thinkers.asking.MAX_CONSECUTIVE_FAILURES", 3)
     answers = [ConnectionError("gone")] * 6 + ['{"description": "It is red."}'] + [ConnectionError("gone")] * 9
-    with pytest.raises(RethinkError, match="gone.*3 times in a row.*goes on"):
+    with pytest.raises(RethinkError, match="gone.*3 times in a row.*the run resumes"):
         run_synthesis(
             tmp_path / "s", ImageFolder(folder), SynthesisConfig(("cover",)), InstructionWriter(scripted(*answers))
         )

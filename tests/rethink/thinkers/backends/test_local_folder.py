@@ -23,7 +23,10 @@ def cut(file):
         (lambda f: (f / "config.json").unlink(), "config.json is missing"),
         (lambda f: (f / "config.json").write_text("{"), "cannot be read"),
         (lambda f: (f / "config.json").write_text("[]"), "JSON object"),
-        (lambda f: (f / "config.json").write_text('{"model_type": "nobody"}'), "cannot be opened as a model that sees"),
+        (
+            lambda f: (f / "config.json").write_text('{"model_type": "nobody"}'),
+            "cannot be opened as a vision-language model",
+        ),
         (lambda f: (f / "config.json").write_text('{"auto_map": {"AutoModel": "a.B"}}'), "code of its own"),
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda f: cut(f / "model.safetensors"), "damaged or incomplete"),
@@ -31,7 +34,7 @@ def cut(file):
         (lambda f: (f / "model.safetensors").rename(f / "model.safetensors.index.json"), "index.json cannot be read"),
         (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json is missing"),
         (lambda f: (f / "preprocessor_config.json").unlink(), "cannot be opened"),
-        (shutil.rmtree, "is no folder"),
+        (shutil.rmtree, "is not a folder"),
     ],
 )
 def test_a_folder_that_is_broken_is_told_so(copy, spoil, sentence):
