@@ -1,1 +1,1 @@
-"""Editors: an image and an instruction in, the edited image out, whatever the model behind."""
+"""Editors: an image and an instruction in, the edited image out, whatever the model behind it."""

@@ -1,5 +1,5 @@
-"""What every editor does around its sampling: check the request, remember the source, survive a lack of memory, put the
-source's pixels back outside the mask."""
+"""What every editor does around its sampling: check the request, cache the source, recover from running out of memory,
+and restore the source's pixels outside the mask."""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ T = TypeVar("T")
 class EditBatch:
     """The arguments of one `Editor.edit`, rows grouped by image.
 
-    settings: nothing of them is left open once `run_edit` has checked them; mask: then [len(prepared), H, W] on the CPU.
+    settings: fully resolved once `run_edit` has checked them; mask: then [len(prepared), H, W] on the CPU.
     """
 
     prepared: Prepared
@@ -42,7 +42,7 @@ class EditBatch:
 
 
 class _SamplingEditor(Protocol):
-    """What `run_edit` needs to know of an editor."""
+    """What `run_edit` needs to know about an editor."""
 
     name: str
     defaults: Settings
@@ -56,7 +56,7 @@ class _SamplingEditor(Protocol):
 
 @dataclass(frozen=True)
 class Remedies:
-    """What to do about the two ways in which sampling fails, as the end of a sentence.
+    """What to do about the two ways in which sampling can fail, as the end of a sentence.
 
     out_of_memory: after “… ran out of memory on cuda:0;”. nan: after “… produced NaN”.
     """
@@ -73,18 +73,18 @@ def run_edit(
     remedies: Remedies,
     release: Callable[[], None],
 ) -> Tensor:
-    """`Editor.edit` around an editor's own sampling.
+    """Implement `Editor.edit` around an editor's own sampling.
 
     Args:
         plan: How the source was fitted to the working size.
         sample: The checked batch → pixels [rows, h, w, 3] at the working size, on the CPU.
-        release: Gives back what sampling took; called in any case.
+        release: Frees what sampling used; always called.
 
     Returns:
-        IMAGE [rows, H, W, 3] at the source's size, the source's own pixels where the mask is 0.
+        IMAGE [rows, H, W, 3] at the source's size, with the source's own pixels where the mask is 0.
 
     Raises:
-        RethinkError: For whatever the user can fix, including OutOfMemoryError.
+        RethinkError: For anything the user can fix, including OutOfMemoryError.
     """
     batch = _check_batch(editor, batch)
     pixels = run_with_oom_guard(lambda: sample(batch), release, editor, remedies.out_of_memory)
@@ -94,7 +94,7 @@ def run_edit(
 
 
 def _check_batch(editor: _SamplingEditor, batch: EditBatch) -> EditBatch:
-    """The batch with settings resolved and the mask on the CPU. Raises RethinkError for what the editor cannot do."""
+    """The batch with resolved settings and the mask on the CPU. Raises RethinkError for what the editor cannot do."""
     _check_rows(len(batch.prepared), batch.instructions, batch.seeds)
     settings = batch.settings.resolved(editor.defaults)
     if settings.negative_prompt and not editor.family.takes_negative_prompt:
@@ -113,7 +113,7 @@ def _check_rows(images: int, instructions: Sequence[str], seeds: Sequence[int]) 
         raise RethinkError(f"instruction: {rows} instruction(s) but {len(seeds)} seed(s); give one seed for each.")
     if rows % images:
         raise RethinkError(
-            f"instruction: {rows} instruction(s) cannot be shared out evenly among {images} images; "
+            f"instruction: {rows} instruction(s) cannot be divided evenly among {images} images; "
             "give the same number for every image."
         )
 
@@ -121,7 +121,7 @@ def _check_rows(images: int, instructions: Sequence[str], seeds: Sequence[int]) 
 def run_with_oom_guard(work: Callable[[], T], release: Callable[[], None], editor: _SamplingEditor, remedy: str) -> T:
     """The result of `work`; running out of memory becomes OutOfMemoryError with `remedy`, after memory is freed.
 
-    release: called in any case, when the work is over.
+    release: always called when the work is over.
     """
     try:
         with torch.inference_mode():
@@ -131,35 +131,35 @@ def run_with_oom_guard(work: Callable[[], T], release: Callable[[], None], edito
             raise
     finally:
         release()
-    # The error has gone by here, and with its traceback the tensors it held.
+    # The error is gone by now, and with its traceback the tensors that it held.
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     raise OutOfMemoryError(f"editor: {editor.name} ran out of memory on {editor.device}; {remedy}.")
 
 
 class SourceCache:
-    """What was computed of the last source, found again by the very tensors it came from; it keeps none of them alive."""
+    """Caches what was computed from the last source, keyed by the tensors it came from, without keeping them alive."""
 
     def __init__(self):
         self._tensors: tuple[tuple[weakref.ref, int], ...] = ()
         self._value: Any = None
 
     def get(self, tensors: Sequence[Any], compute: Callable[[], T]) -> T:
-        """The result of `compute` for these tensors, cached for the last ones unless they were modified."""
+        """The result of `compute` for these tensors; cached if they are the last ones and unmodified."""
         if not all(isinstance(t, Tensor) for t in tensors):
             return compute()
         known = len(tensors) == len(self._tensors) and all(
             ref() is tensor and version == _version(tensor) for (ref, version), tensor in zip(self._tensors, tensors)
         )
         if not known:
-            self._tensors = ()  # whatever happens in `compute`, the old is gone
+            self._tensors = ()  # whatever happens in `compute`, the old result is gone
             self._value = compute()
             self._tensors = tuple((weakref.ref(tensor), _version(tensor)) for tensor in tensors)
         return self._value
 
 
 def _version(tensor: Tensor) -> int:
-    """Changes when the tensor is written to; inference tensors keep no count."""
+    """A count that changes when the tensor is written to; inference tensors have none."""
     return 0 if tensor.is_inference() else tensor._version
 
 
@@ -174,16 +174,17 @@ def composite_masked(edited: Tensor, source: Tensor, mask: Tensor | None) -> Ten
 
 
 def check_area(area: int, multiple: int) -> None:
-    """Raise RethinkError for an area to work on that has no room for two `multiple`s of pixels a side."""
+    """Raise RethinkError if an area is too small for two `multiple`s of pixels per side."""
     least = (2 * multiple) ** 2
     if area < least:
         raise RethinkError(
-            f"megapixels: expected {least / 2**20:.4f} or more for this editor, got {area / 2**20:g}; 0 is its own size."
+            f"megapixels: expected {least / 2**20:.4f} or more for this editor, got {area / 2**20:g}; 0 means its "
+            "own size."
         )
 
 
 def latent_edit_mask(mask: Tensor, plan: Fit, size: tuple[int, int]) -> Tensor:
-    """Masks [B, H, W] of the source → bool [B, 1, h, w] of latents of `size`: those that touch what may change."""
+    """Masks [B, H, W] of the source → bool [B, 1, h, w] for latents of `size`: those that touch what may change."""
     fitted = fit(mask[..., None], plan).movedim(-1, 1)
     return F.adaptive_max_pool2d(fitted, size) > 0.01  # resizing leaves specks
 

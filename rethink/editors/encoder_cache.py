@@ -1,4 +1,4 @@
-"""Encoders that remember: whatever a pipeline encodes again, the same texts and images, it gets back at once."""
+"""A cache for encoders: a pipeline that encodes the same texts and images again gets the result at once."""
 
 import hashlib
 from collections import OrderedDict
@@ -11,14 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MAX_ENTRIES = 32  # results: of texts and images
+MAX_ENTRIES = 32  # results, of texts and images
 
 _MISSING = object()
 
 
 class EncoderCache:
-    """The last `MAX_ENTRIES` results of encoders, by a digest of their arguments; returned as shallow copies, which share the
-    tensors."""
+    """The last `MAX_ENTRIES` results of encoders, keyed by a digest of their arguments.
+
+    They are returned as shallow copies, which share the tensors.
+    """
 
     def __init__(self):
         self._results: OrderedDict[bytes, Any] = OrderedDict()
@@ -36,7 +38,7 @@ class EncoderCache:
 def cached_encoders(
     pipeline: Any, encoders: Sequence[str], cache: EncoderCache, on_result: Callable[[str, Any], None]
 ) -> Iterator[None]:
-    """Cache the results of a pipeline's methods `encoders`, given by their attribute paths, in `cache`.
+    """Cache the results of a pipeline's methods `encoders` (attribute paths) in `cache`.
 
     on_result: called with an encoder's path and its result, cached or not.
     """

@@ -1,4 +1,4 @@
-"""The kinds of editor as rows of data. A new kind is a new row and, if need be, a small function."""
+"""The editor families as rows of data. To add a family, add a row and, if necessary, a small function."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from .settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """One run of the model in a step: its weight for each row [rows], and what it sees."""
+    """One forward pass of the model in a step: its weight for each row [rows], and what it sees."""
 
     weight: Tensor
     sees_image: bool
@@ -27,8 +27,8 @@ Guidance = Callable[[Tensor, Tensor], tuple[Pass, ...]]
 def dual_cfg_passes(text: Tensor, image: Tensor) -> tuple[Pass, ...]:
     """InstructPix2Pix (arXiv 2211.09800), section 3.2.1, equation 3, sorted by pass.
 
-    ε(∅,∅) + s_I [ε(I,∅) − ε(∅,∅)] + s_T [ε(I,T) − ε(I,∅)] = (1 − s_I) ε(∅,∅) + (s_I − s_T) ε(I,∅) + s_T ε(I,T):
-    written so, it shows which passes a choice of scales does without.
+    ε(∅,∅) + s_I [ε(I,∅) − ε(∅,∅)] + s_T [ε(I,T) − ε(I,∅)] = (1 − s_I) ε(∅,∅) + (s_I − s_T) ε(I,∅) + s_T ε(I,T).
+    Written this way, it shows which passes are unnecessary for a choice of scales.
     """
     return (
         Pass(1 - image, sees_image=False, sees_text=False),
@@ -48,7 +48,7 @@ class DenoisingLoop:
 
     Attributes:
         guidance: The passes of a step.
-        source_channels: The model takes the source's latents as further input channels; otherwise it starts from them.
+        source_channels: The model takes the source's latents as extra input channels; otherwise it starts from them.
     """
 
     guidance: Guidance
@@ -60,13 +60,13 @@ class DenoisingLoop:
         return self.guidance is dual_cfg_passes
 
     def input_channels(self, latent_channels: int) -> int:
-        """How many channels the UNet takes."""
+        """The number of input channels of the UNet."""
         return latent_channels * (2 if self.source_channels else 1)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Folders whose model_index.json has `value` for `entry`: their defaults, and options to open them with."""
+    """Folders whose model_index.json has `value` for `entry`: their defaults and loading options."""
 
     entry: str
     value: Any
@@ -80,15 +80,15 @@ class Family:
 
     Attributes:
         id: Its name in records.
-        title: Its name for people.
+        title: Its display name.
         pipelines: The diffusers classes whose folders hold it.
-        defaults: What it recommends.
+        defaults: The recommended settings.
         engine: What runs it: our own loop, or its diffusers pipeline, called as the adapter says.
         lora_targets: The names of the layers that an edit LoRA adapts.
-        references: How many further images it can look at.
-        half: The half-precision format it was trained in, which it does not overflow.
-        variants: Folders of the family that are special.
-        opened_as: The pipeline that edits, where it is not the folder's own class but works with the same parts.
+        references: How many more images it can look at.
+        half: The half-precision format that it was trained in and does not overflow in.
+        variants: Special folders of the family.
+        opened_as: The pipeline that edits, if it is not the folder's own class but works with the same parts.
     """
 
     id: str
@@ -108,7 +108,7 @@ class Family:
 
     @property
     def guides_by_image(self) -> bool:
-        """Whether image guidance plays a part."""
+        """Whether the family uses image guidance."""
         return self.engine.guides_by_image
 
 

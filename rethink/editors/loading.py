@@ -1,4 +1,4 @@
-"""From a path to an Editor: what is there is checked before anything is loaded, and nothing is ever downloaded."""
+"""Opens an Editor from a path: the files are checked before anything is loaded, and nothing is ever downloaded."""
 
 from os import PathLike
 from pathlib import Path
@@ -21,7 +21,7 @@ from .settings import Offload, Settings
 from .single_file import open_checkpoint
 from .stable_diffusion import StableDiffusionEditor
 
-# "half" is what the family was trained in.
+# "half" is the half-precision format that the family was trained in.
 DTYPES = {"auto": None, "half": None, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # What runs a family of each kind of engine.
 ENGINES: dict[type, type[StableDiffusionEditor] | type[PipelineEditor]] = {
@@ -41,18 +41,18 @@ def load_editor(
 ) -> Editor:
     """Open a diffusers folder of any family, or a single .safetensors checkpoint (original Stable Diffusion 1 layout).
 
-    dtype: a key of DTYPES; "auto" is fp32 on the CPU and where `is_best_in_full`, and "half" elsewhere.
-    device: where it computes. offload: "model" and "sequential" keep the weights in main memory and bring them to
-        `device` part by part or layer by layer (diffusers' own; needs accelerate; nothing to do on the CPU).
-    quantize: a key of quantization.QUANTIZERS: the large parts are brought to 8 or 4 bits while they load.
+    dtype: a key of DTYPES; "auto" is fp32 on the CPU and if `is_best_in_full`, and "half" otherwise.
+    device: where it computes. offload: "model" and "sequential" keep the weights in main memory and move them to
+        `device` part by part or layer by layer (diffusers' own offloading; needs accelerate; no effect on the CPU).
+    quantize: a key of quantization.QUANTIZERS: the large parts are quantized to 8 or 4 bits while they load.
     tokenizer: a folder with CLIP's vocab.json and merges.txt, for single files, which have none.
     The family follows from the folder's pipeline class or the checkpoint's input channels. A file `rethink.json` in
-    the folder ({"steps": 4, …}, fields of Settings) holds the defaults that its maker recommends.
-    Raises RethinkError for everything that is missing, broken, unsafe or unknown.
+    the folder ({"steps": 4, …}, fields of Settings) holds the defaults that its author recommends.
+    Raises RethinkError for anything that is missing, broken, unsafe or unknown.
     """
     if is_address(str(path)):
         raise RethinkError(
-            f"editor: {path} is the address of a server, and no file; open it with ServerEditor, and its model's name."
+            f"editor: {path} is a server address, not a file; open it with ServerEditor and the model's name."
         )
     path = snapshot_of(Path(path))
     device = resolve_device(device)
@@ -77,7 +77,7 @@ def load_editor(
     elif path.suffix.lower() != ".safetensors":
         raise RethinkError(f"editor: {path} is neither a diffusers folder nor a .safetensors file.")
     elif quantize != "none":
-        raise RethinkError(f"quantize: {path} is a single file, which is not quantized; choose none.")
+        raise RethinkError(f"quantize: {path} is a single file, which cannot be quantized; choose none.")
     else:
         check_weights("editor", path)
         pipeline, family = open_checkpoint(path, DTYPES[dtype] or torch.float16, tokenizer)
@@ -86,7 +86,7 @@ def load_editor(
         _check_channels(pipeline, family.engine, path, family.title)
     if hasattr(pipeline, "unet"):
         for part in (pipeline.unet, pipeline.vae):
-            part.to(memory_format=torch.channels_last)  # the convolutions' own order: measured, 2 to 40% less time
+            part.to(memory_format=torch.channels_last)  # the native order of convolutions: measured, 2 to 40% less time
     pipeline.set_progress_bar_config(disable=True)
 
     name = model_name(path) if path.is_dir() else path.stem
@@ -100,33 +100,33 @@ def load_editor(
             pipeline.enable_model_cpu_offload(device=device)
         else:
             pipeline.enable_sequential_cpu_offload(device=device)
-    except (ValueError, RuntimeError, NotImplementedError) as error:  # not everything quantized can be moved
-        raise RethinkError(f"offload: {path} does not take “{offload}”: {error}") from error
+    except (ValueError, RuntimeError, NotImplementedError) as error:  # not every quantized model can be moved
+        raise RethinkError(f"offload: {path} does not support “{offload}”: {error}") from error
     return editor_class(pipeline, family, defaults, name, device)
 
 
 def is_best_in_full(path: Path) -> bool:
-    """Whether the dtype “auto” is fp32 on every device: the built-in editor is so small that it costs nothing, and it can be
-    trained."""
+    """Whether the dtype “auto” is fp32 on every device, as for the built-in editor: it is so small that fp32 costs
+    nothing, and it can be trained."""
     return path.resolve() == EDITOR_FOLDER.resolve()
 
 
 def edit_with(pipeline: Any, name: str) -> Editor:
-    """An editor that runs a pipeline of diffusers as it is, on its device. Raises RethinkError for a class of no family."""
+    """An editor that runs a diffusers pipeline as is, on its device. Raises RethinkError for an unsupported class."""
     family = _family_of(name, type(pipeline).__name__)
     pipeline.set_progress_bar_config(disable=True)
     return ENGINES[type(family.engine)](pipeline, family, family.defaults, name)
 
 
 def add_lora(editor: Editor, path: str | PathLike, strength: float) -> tuple[Editor, LoraReport]:
-    """`Editor.with_lora`, with a name that tells, so that a run of one is not resumed with the other.
+    """`Editor.with_lora`, under a name that includes the LoRA, so that no run is resumed with the other editor.
 
-    `lora_files` of the new editor tells its LoRAs from files that have the same names at another time.
+    `lora_files` of the new editor tells its LoRAs from later files of the same names.
     """
     changed, report = editor.with_lora(path, strength)
     changed.name = name_with_lora(editor.name, report.name, strength)
     files = (*getattr(editor, "lora_files", ()), fingerprint_files(Path(path)))
-    changed.lora_files = files  # pyright: ignore[reportAttributeAccessIssue]  # only editors with LoRAs have it
+    changed.lora_files = files  # pyright: ignore[reportAttributeAccessIssue]  # only on editors with LoRAs
     return changed, report
 
 
@@ -142,7 +142,7 @@ def _open_folder(folder: Path, dtype: str, quantize: QuantizerName) -> tuple[Any
     family = _family_of(folder, class_name)
     pipeline_class = getattr(lazy_import("diffusers"), family.opened_as or class_name, None)
     if pipeline_class is None:
-        raise RethinkError(f"editor: {folder} is a {class_name}, which is newer than the diffusers here; update it.")
+        raise RethinkError(f"editor: {folder} is a {class_name}, which needs a newer diffusers; update it.")
     variant = next((v for v in family.variants if index.get(v.entry) == v.value), None)
     weights, options = DTYPES[dtype] or DTYPES[family.half], variant.options if variant else {}
     pipeline = open_pipeline("editor", folder, index, pipeline_class, weights, quantize, options)
@@ -163,7 +163,7 @@ def _recommended(file: Path) -> Settings:
     try:
         return Settings.from_inputs(read_json("editor", file))
     except TypeError as error:
-        raise RethinkError(f"editor: {file} should hold fields of Settings: {error}") from error
+        raise RethinkError(f"editor: {file} must contain fields of Settings: {error}") from error
 
 
 def _check_channels(pipeline: Any, engine: DenoisingLoop, path: Path, title: str) -> None:

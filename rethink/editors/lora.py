@@ -1,4 +1,4 @@
-"""LoRA files applied to an editor's layers while it edits, without ever changing the weights."""
+"""Applies LoRA files to an editor's layers while it edits, without ever changing the weights."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,20 +17,22 @@ from .lora_formats import Change, LoraFile, Misfit, change_of, is_embedding, kin
 from .lora_names import DENOISERS, Piece, has_diffusers_name, module_aliases, resolve_layer, shape_of
 from .protocol import LoraReport
 
-MIN_MATCHED = 0.9  # of a file's layers must fit: less is a LoRA of another family with a few names in common
-MAX_STRENGTH = 100.0  # of a strength
+MIN_MATCHED = (
+    0.9  # share of a file's layers that must fit; below it, a LoRA of another family has a few names in common
+)
+MAX_STRENGTH = 100.0  # absolute value
 
 
 @dataclass(frozen=True, eq=False)
 class Lora:
-    """The changes of a LoRA file by module name, at a strength."""
+    """The changes in a LoRA file by module name, at a strength."""
 
     layers: Mapping[str, Change]
     strength: float
 
 
 def read_lora(path: str | PathLike, strength: float, module: nn.ModuleDict, title: str) -> tuple[Lora, LoraReport]:
-    """A .safetensors LoRA file of any trainer that ComfyUI or diffusers reads, matched with the layers of `module`.
+    """Read a .safetensors LoRA from any trainer that ComfyUI or diffusers supports, matched to the layers of `module`.
 
     title: the family, for messages.
     Raises RethinkError for a file that is not a LoRA, is broken, has NaN or wrong shapes, or fits another family.
@@ -50,12 +52,12 @@ def read_lora(path: str | PathLike, strength: float, module: nn.ModuleDict, titl
     if total - len(foreign) < MIN_MATCHED * total:
         raise RethinkError(
             f"lora: {total - len(foreign)} of {total} layers of {path} fit {title}; it was made for {file.made_for} "
-            f"(this {kinds_of(file.layers)} has for example {foreign[0]})."
+            f"(this {kinds_of(file.layers)} has, for example, {foreign[0]})."
         )
     matched = {name: pieces for name, pieces in layers.items() if pieces}
     changes, unused = _changes(file, matched, modules, path, title)
     if not changes:
-        raise RethinkError(f"lora: {path} changes nothing: it has only {', '.join(unused[:3])}.")
+        raise RethinkError(f"lora: {path} changes nothing: it only has {', '.join(unused[:3])}.")
     _check_weights(changes, modules, path)
     return Lora(changes, strength), LoraReport(path.stem, len(changes), (*unmatched, *file.others, *unused))
 
@@ -64,7 +66,7 @@ def read_lora(path: str | PathLike, strength: float, module: nn.ModuleDict, titl
 def lora_applied(module: nn.ModuleDict, loras: Sequence[Lora]) -> Iterator[None]:
     """Apply the LoRAs to the layers of `module`, in order.
 
-    Those that add to a layer's output do so; those that depend on its weight replace the weight while the layer computes,
+    Additive ones add to a layer's output; those that depend on its weight replace the weight while the layer computes,
     so that no second copy of the model is kept.
     """
     changes: dict[str, list[tuple[Change, float]]] = {}
@@ -89,7 +91,7 @@ def _output_hook(layer: nn.Module, stacked: Sequence[tuple[Change, float]]) -> l
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         nonlocal adapters, bias, placement
         x = inputs[0]
-        if placement != (x.device, x.dtype):  # once a run: the hook goes with it
+        if placement != (x.device, x.dtype):  # once per run: the hook ends with it
             placement = x.device, x.dtype
             adapters = [adapter.to(*placement) for adapter in adapters]
             bias = None if bias is None else bias.to(*placement)
@@ -139,12 +141,12 @@ def _shifted(layer: nn.Module, output: Tensor, bias: Tensor) -> Tensor:
 def _changes(
     file: LoraFile, places: Mapping[str, Sequence[Piece]], modules: Mapping[str, nn.Module], path: Path, title: str
 ) -> tuple[dict[str, Change], list[str]]:
-    """(what changes by the names of the modules, names of tensors and layers that have no use)."""
+    """(changes by module name, names of unused tensors and layers)."""
     found: dict[str, Change] = {}
     unused: list[str] = []
     for stem in sorted(
         places, key=lambda stem: not has_diffusers_name(stem, places[stem])
-    ):  # where a layer is named twice
+    ):  # if a layer is named twice
         pieces = places[stem]
         try:
             change, left = change_of(file.layers[stem], _shape(pieces, modules), pieces[0].place, file.strengths)
@@ -156,8 +158,8 @@ def _changes(
             ) from error
         except Inseparable as error:
             raise RethinkError(
-                f"lora: {path} is of the kind {change.kind} and lies over {stem}, which {title} has in parts here that it "
-                "cannot be shared out among; use it with Editor From Model."
+                f"lora: {path} is of the kind {change.kind} and changes {stem}, which {title} splits into parts here "
+                "that it cannot be divided among; use it with Editor From Model."
             ) from error
         if change.weight is None and change.bias is None:
             unused.append(stem)
@@ -187,12 +189,12 @@ def _is_additive(layer: nn.Module, change: Change) -> bool:
 
 
 def _check_weights(layers: Mapping[str, Change], modules: Mapping[str, nn.Module], path: Path) -> None:
-    """Raises RethinkError where a change needs the weight itself, and that is quantized or elsewhere."""
+    """Raise RethinkError if a change needs the weight itself, and that is quantized or offloaded."""
     for place, change in layers.items():
         weight = modules[place].weight
         plain = type(weight) is nn.Parameter and weight.is_floating_point() and not weight.is_meta
         if not plain and not _is_additive(modules[place], change):
             raise RethinkError(
                 f"lora: {path} is of the kind {change.kind}, which needs the weights themselves, but those of {place} are "
-                "quantized or brought in one by one; load the editor without quantizing and sequential offload."
+                "quantized or loaded layer by layer; load the editor without quantization or sequential offload."
             )

@@ -1,9 +1,9 @@
-"""What a LoRA does to one layer: the kinds of adapter as changes of its weight, and as what they add to its output.
+"""What a LoRA does to one layer: the kinds of adapters, as changes of its weight and as additions to its output.
 
-Weights here are [out, in, …kernel], the kernel for convolutions alone. Sources: LoRA (arXiv 2106.09685), LoHa (FedPara,
+Weights are [out, in, …kernel], the kernel only for convolutions. Sources: LoRA (arXiv 2106.09685), LoHa (FedPara,
 arXiv 2108.06098) and LoKr as in LyCORIS (arXiv 2309.14859), DoRA (arXiv 2402.09353), OFT (arXiv 2306.07280), BOFT
-(arXiv 2311.06243), GLoRA (arXiv 2306.07967). Where implementations differ, each does what the loader does that reads
-its files: PEFT for PEFT's names, ComfyUI for LyCORIS's.
+(arXiv 2311.06243), GLoRA (arXiv 2306.07967). Where implementations differ, each follows the loader that reads its
+files: PEFT for PEFT's names, ComfyUI for LyCORIS's.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -19,12 +19,12 @@ B = TypeVar("B", bound="Additive")
 
 
 class Inseparable(Exception):
-    """This kind of adapter changes a fused layer as a whole; it cannot be shared out among the parts."""
+    """This kind of adapter changes a fused layer as a whole; it cannot be divided among the parts."""
 
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """kind: what it is called. `merged`: the weight [out, in, …] in float32, changed at a strength."""
+    """kind: its name. `merged`: the weight [out, in, …] in float32, changed at a strength."""
 
     kind = "LoRA"
 
@@ -32,7 +32,7 @@ class Adapter:
         raise NotImplementedError
 
     def of_rows(self: A, rows: Tensor) -> A:
-        """The adapter for a layer that has only these rows of this one's. Raises Inseparable."""
+        """The adapter for a layer that has only these rows of this layer. Raises Inseparable."""
         raise Inseparable
 
     def to(self: A, device: torch.device, dtype: torch.dtype) -> A:
@@ -47,7 +47,7 @@ class Adapter:
 
 
 class Additive(Adapter):
-    """A change that does not depend on the weight: it can be added to what the layer says, whatever holds its weight."""
+    """A change independent of the weight: it can be added to the layer's output, however the weight is stored."""
 
     scale: float
 
@@ -88,7 +88,7 @@ class Product(Additive):
 
 @dataclass(frozen=True, eq=False)
 class Hadamard(Additive):
-    """LoHa: scale · (up₁ down₁) ∘ (up₂ down₂), which is a product of rank r₁ r₂ itself."""
+    """LoHa: scale · (up₁ down₁) ∘ (up₂ down₂), itself a product of rank r₁ r₂."""
 
     kind = "LoHa"
 
@@ -119,7 +119,7 @@ class Hadamard(Additive):
 
 @dataclass(frozen=True, eq=False)
 class Kronecker(Additive):
-    """LoKr: scale · left ⊗ right, left [o₁, i₁], right [o₂, i₂, …kernel]; of its o₁ o₂ rows these `rows`, or all."""
+    """LoKr: scale · left ⊗ right, left [o₁, i₁], right [o₂, i₂, …kernel]; only these `rows` of its o₁ o₂, or all."""
 
     kind = "LoKr"
 
@@ -177,7 +177,7 @@ class Decomposed(Adapter):
 
     def merged(self, weight: Tensor, strength: float) -> Tensor:
         changed = self.inner.merged(weight, 1.0)
-        if self._by_output(len(weight)):  # the norm is the unchanged weight's, as ComfyUI has it
+        if self._by_output(len(weight)):  # the norm is the unchanged weight's, as in ComfyUI
             norm = _norm(weight, dim=tuple(range(1, weight.ndim)))
         else:
             norm = _norm(changed, dim=(0, *range(2, weight.ndim)))
@@ -195,7 +195,7 @@ class Decomposed(Adapter):
 
 @dataclass(frozen=True, eq=False)
 class Normalized(Adapter):
-    """DoRA as PEFT saves it (lora_magnitude_vector) and applies it: every row of the changed weight gets its length."""
+    """DoRA as PEFT saves (lora_magnitude_vector) and applies it: every row of the changed weight gets its length."""
 
     kind = "DoRA"
 
@@ -215,7 +215,7 @@ class Normalized(Adapter):
 class Rotated(Adapter):
     """OFT: every block of n rows is turned by its own orthogonal matrix; rotations [blocks, n, n].
 
-    ComfyUI multiplies by the strength twice, so a LoRA of this kind acts alike in both places.
+    Multiplies by the strength twice, like ComfyUI, so that a LoRA of this kind has the same effect in both.
     """
 
     kind = "OFT"
@@ -294,7 +294,7 @@ def _is_conv(layer: nn.Module) -> TypeGuard[nn.Conv1d | nn.Conv2d | nn.Conv3d]:
 
 
 def _through(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
-    """What `layer` would say with another weight, and no bias."""
+    """The output of `layer` with another weight and no bias."""
     return layer._conv_forward(x, weight, None) if _is_conv(layer) else F.linear(x, weight)
 
 

@@ -1,4 +1,4 @@
-"""How LoRA files are written: which tensors belong to a layer, of which kind they are, and how strongly they act."""
+"""The formats of LoRA files: which tensors belong to a layer, of which kind they are, and how strongly they act."""
 
 import json
 import math
@@ -29,8 +29,8 @@ from .lora_adapters import (
 )
 from .lora_origin import describe_origin
 
-# What stands after a layer's name → which of its tensors it is: in PEFT (with the adapter's name or without), in
-# diffusers before it, in kohya's and XLabs' trainers, and in LyCORIS.
+# Suffix after a layer's name → which of its tensors it is: in PEFT (with or without the adapter's name), in diffusers
+# before PEFT, in kohya's and XLabs' trainers, and in LyCORIS.
 _PEFT_END = r"(?:\.(?!weight$|bias$)\w+)?"
 _ENDINGS = (
     (
@@ -55,7 +55,7 @@ _ENDINGS = (
 )
 _ENDING = re.compile("|".join(f"(?P<x{i}>{ending})$" for i, (ending, _) in enumerate(_ENDINGS)))
 
-# Kinds that no loader applies to these models, by their tensors' names.
+# Kinds that no loader can apply to these models, by their tensors' names.
 _FOREIGN = (
     (r"\.on_input$|\bia3_l\b", "(IA)³"),
     (r"\.boft_[RS]\b", "PEFT's BOFT"),
@@ -72,7 +72,7 @@ _EMBEDDINGS = re.compile(r"^(?:bundle_emb|emb_params|clip_[lg]$|string_to_param)
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What a file changes of one layer: its weight, and what is added to its bias."""
+    """What a file changes in one layer: its weight, and what it adds to its bias."""
 
     weight: Adapter | None = None
     bias: Tensor | None = None
@@ -89,14 +89,14 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class Strengths:
-    """PEFT's settings of each part of the pipeline, which diffusers writes into a file's metadata."""
+    """PEFT's settings for each part of the pipeline, which diffusers writes into a file's metadata."""
 
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def of(self, place: str, rank: int | None) -> float:
-        """alpha / rank of the module at `place`, as PEFT works it out; rank: of its tensors, None where they have none.
+        """alpha / rank of the module at `place`, as PEFT computes it; rank: of its tensors, None if they have none.
 
-        Raises Misfit where the settings say another rank.
+        Raises Misfit if the settings say another rank.
         """
         part, _, name = place.partition(".")
         settings = self.parts.get(part)
@@ -112,12 +112,12 @@ class Strengths:
 
 
 class Misfit(Exception):
-    """The tensors of one layer do not go together; says how."""
+    """The tensors of one layer do not fit together; says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class LoraFile:
-    """layers: a layer's name → which of its tensors → the tensor. others: names of no layer. made_for: see `describe_origin`."""
+    """layers: layer name → which of its tensors → the tensor. others: other names. made_for: see `describe_origin`."""
 
     layers: Mapping[str, Mapping[str, Tensor]]
     others: tuple[str, ...]
@@ -126,18 +126,18 @@ class LoraFile:
 
 
 def read_file(path: Path, parts: Sequence[str]) -> LoraFile:
-    """A .safetensors LoRA. parts: those of the pipeline, the denoiser first. Raises RethinkError."""
+    """Read a .safetensors LoRA. parts: those of the pipeline, the denoiser first. Raises RethinkError."""
     if path.suffix.lower() != ".safetensors" or not path.is_file():
-        what = "is no .safetensors file" if path.exists() else "does not exist"
+        what = "is not a .safetensors file" if path.exists() else "does not exist"
         raise RethinkError(f"lora: {path} {what}; choose a LoRA in that format.")
     check_weights("lora", path)
     with lazy_import("safetensors").safe_open(path, framework="pt") as file:
-        # Copies: on Windows a file that tensors are still mapped from is not replaced by a training of its name.
+        # Copies: on Windows, a training run cannot replace a file that tensors are still mapped from.
         weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
     for name, weight in weights.items():
         if not torch.isfinite(weight.float()).all():
-            raise RethinkError(f"lora: {path} has NaN or infinite values in {name}; it is broken, take another one.")
+            raise RethinkError(f"lora: {path} has NaN or infinite values in {name}; use another file.")
     return lora_file(weights, metadata, parts, path)
 
 
@@ -146,18 +146,18 @@ def lora_file(weights: Mapping[str, Tensor], metadata: Mapping[str, str], parts:
     for name in weights:
         kind = next((kind for pattern, kind in _FOREIGN if re.search(pattern, name)), None)
         if kind is not None:
-            raise RethinkError(f"lora: {path} is of the kind {kind}, which cannot be applied; take another one.")
+            raise RethinkError(f"lora: {path} is of the kind {kind}, which cannot be applied; use another one.")
     layers, others = _by_layer(weights)
     return LoraFile(layers, others, _strengths(metadata, parts, path), describe_origin(metadata))
 
 
 def is_embedding(name: str) -> bool:
-    """Whether a tensor is a learned word, which trainers put into the same file."""
+    """Whether a tensor is a learned embedding, which trainers put into the same file."""
     return _EMBEDDINGS.match(name) is not None
 
 
 def kinds_of(layers: Mapping[str, Mapping[str, Tensor]]) -> str:
-    """What kind of file it is, for messages."""
+    """The kind of a file, for messages."""
     slots = {slot for tensors in layers.values() for slot in tensors}
     marks = (
         ("lokr_", "LoKr"),
@@ -173,10 +173,10 @@ def kinds_of(layers: Mapping[str, Mapping[str, Tensor]]) -> str:
 def change_of(
     tensors: Mapping[str, Tensor], shape: Sequence[int], place: str, strengths: Strengths
 ) -> tuple[Change, tuple[str, ...]]:
-    """(what the tensors of one layer change, those of them that have no use).
+    """(what the tensors of one layer change, the unused ones).
 
-    shape: of the layer's weight [out, in, …kernel]; of a fused layer, of all its parts together. place: the module, or
-    the first of its parts. Raises Misfit for tensors that do not go together or are not for this shape.
+    shape: of the layer's weight [out, in, …kernel]; of a fused layer, that of all its parts together. place: the
+    module, or the first of its parts. Raises Misfit for tensors that do not fit together or do not fit this shape.
     """
     left = dict(tensors)
     alpha = _alpha(left.pop("alpha", None))
@@ -193,7 +193,7 @@ def change_of(
 def _adapter(
     left: dict[str, Tensor], shape: tuple[int, ...], alpha: float | None, place: str, strengths: Strengths
 ) -> Adapter | None:
-    """The adapter that the tensors are, which are taken out of `left`."""
+    """The adapter that the tensors form; they are removed from `left`."""
 
     def scale(rank: int | None) -> float:
         if alpha is None:
@@ -221,7 +221,7 @@ def _adapter(
         raise Misfit("lengths of a DoRA without its factors")
     if magnitude is not None:
         return Normalized(adapter, _sized(magnitude.flatten(), shape[0], "lengths"))
-    assert dora is not None  # one of the two is there
+    assert dora is not None  # one of the two is present
     if dora.numel() not in (shape[0], shape[1]):
         raise Misfit(f"{dora.numel()} lengths of a DoRA for {shape[0]} outputs and {shape[1]} inputs")
     return Decomposed(adapter, dora)
@@ -297,7 +297,7 @@ def _generalized(left: dict[str, Tensor], shape: tuple[int, ...], scale: Any) ->
     older = b2.shape[1] == b1.shape[0] == a1.shape[0] == a2.shape[1]
     if b2.shape[0] == b1.shape[1] == a1.shape[1] == a2.shape[0]:
         older = older and a2.shape[0] == shape[0] == shape[1]
-    if older:  # LyCORIS turned the names round once
+    if older:  # LyCORIS once swapped the names
         a1, a2, b1, b2 = a2, a1, b2, b1
     rank, inputs = a2.shape[0], shape[1]
     strength = scale(rank)
@@ -322,8 +322,8 @@ def _columns(up: Tensor) -> int:
 
 
 def _shaped(tensor: Tensor, shape: tuple[int, ...], kind: str) -> Tensor:
-    """The tensor in a shape of as many numbers with as many rows: 1 × 1 convolutions and linear layers stand for each
-    other."""
+    """The tensor in a shape with the same size and number of rows: 1 × 1 convolutions and linear layers are
+    interchangeable."""
     if tensor.ndim == 0 or tensor.shape[0] != shape[0] or tensor.numel() != math.prod(shape):
         raise Misfit(f"{kind} of {' × '.join(map(str, tensor.shape))} instead of {' × '.join(map(str, shape))}")
     return tensor.reshape(shape)
@@ -368,10 +368,10 @@ def _strengths(metadata: Mapping[str, str], parts: Sequence[str], path: Path) ->
         config = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise RethinkError(
-            f"lora: the metadata of {path} cannot be read ({error}); take the file from its source."
+            f"lora: the metadata of {path} cannot be read ({error}); download the file again."
         ) from error
     if not isinstance(config, dict):
-        raise RethinkError(f"lora: the metadata of {path} should be a JSON object with r and lora_alpha.")
+        raise RethinkError(f"lora: the metadata of {path} must be a JSON object with r and lora_alpha.")
     found: dict[str, dict[str, Any]] = {}
     for key, value in config.items():
         part = next((part for part in parts if key.startswith(f"{part}.")), None)
@@ -380,21 +380,21 @@ def _strengths(metadata: Mapping[str, str], parts: Sequence[str], path: Path) ->
 
 
 def _for_layer(settings: Mapping[str, Any], pattern: str, name: str, default: Any) -> Any:
-    """The value of a layer in PEFT's rank_pattern or alpha_pattern, whose keys are ends of names or expressions."""
+    """The value of a layer in PEFT's rank_pattern or alpha_pattern, whose keys are name suffixes or expressions."""
     patterns = settings.get(pattern) or {}
     if not isinstance(patterns, dict):
-        raise Misfit(f"{pattern} in the file's metadata that is no object")
+        raise Misfit(f"{pattern} in the file's metadata, which is not an object")
     for key, value in patterns.items():
-        for spelling in (name, f"text_model.{name}"):  # transformers has taken this word away
+        for spelling in (name, f"text_model.{name}"):  # transformers has removed this word
             try:
                 if re.match(rf"(?:.*\.)?(?:{key})$", spelling):
                     return value
             except re.error as error:
-                raise Misfit(f"{pattern} in the file's metadata that is no expression ({error})") from error
+                raise Misfit(f"{pattern} in the file's metadata, which is not a valid expression ({error})") from error
     return default
 
 
 def _number(value: Any, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise Misfit(f"{what} {value!r} in the file's metadata, which is no number")
+        raise Misfit(f"{what} {value!r} in the file's metadata, which is not a number")
     return value

@@ -1,6 +1,6 @@
-"""What a layer may be called in a LoRA: by diffusers, by the model's own authors, by kohya's and other trainers.
+"""The names of a layer in LoRA files: diffusers', the model authors', kohya's and those of other trainers.
 
-Dots and underscores are one here, since half of the trainers write names with the one and half with the other.
+Dots and underscores are treated as the same, since half of the trainers use one and half the other.
 """
 
 import re
@@ -16,8 +16,8 @@ from .lora_adapters import CONVOLUTIONS
 DENOISERS = ("transformer", "unet")
 _ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 
-# How trainers call the parts of a model; a text encoder that a pipeline lacks is the one before: T5 of FLUX is its
-# second here and kohya's third.
+# The trainers' names for the parts of a model. A text encoder that a pipeline lacks is the previous one: FLUX's T5 is
+# the second one here and kohya's third.
 _PARTS = (
     (re.compile(r"lora_te3_|text_encoder_3\."), _ENCODERS[::-1]),
     (re.compile(r"lora_te2_|text_encoder_2\.|text_encoders\.(?:clip_g|t5xxl)\.transformer\."), _ENCODERS[1:2]),
@@ -34,30 +34,30 @@ _WRAPPERS = re.compile(r"base_model\.model\.|model\.diffusion_model\.|diffusion_
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A part of a named layer: the module, and which rows of the named layer it has (None: all)."""
+    """Part of a named layer: the module, and which rows of the named layer it has (None: all)."""
 
     place: str
     rows: Tensor | None = None
 
 
 def resolve_layer(stem: str, known: Mapping[str, Mapping[str, tuple[Piece, ...]]]) -> tuple[Piece, ...] | None:
-    """The pieces of the layer `stem` of a file; `known` comes from `module_aliases`."""
+    """The pieces of the layer `stem` of a file; `known`: from `module_aliases`."""
     parts, rest = _split(stem)
     rest = _plain(rest.replace(".processor.", "."))
     for part in parts:
-        for name in (rest, f"{rest}_0"):  # the output projection of diffusers' attention was called without its index
+        for name in (rest, f"{rest}_0"):  # diffusers' attention used to name its output projection without the index
             if name in known.get(part, ()):
                 return known[part][name]
     return None
 
 
 def has_diffusers_name(stem: str, pieces: Sequence[Piece]) -> bool:
-    """Whether a file calls the layer by diffusers' own name for it."""
+    """Whether a file uses diffusers' own name for the layer."""
     return len(pieces) == 1 and _plain(_split(stem)[1]) == _plain(pieces[0].place.partition(".")[2])
 
 
 def module_aliases(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, tuple[Piece, ...]]]:
-    """By part of the pipeline, every name of its layers → their pieces. modules: by their full names."""
+    """Part of the pipeline → every name of its layers → their pieces. modules: by full name."""
     parts: dict[str, dict[str, nn.Module]] = {}
     for place, layer in modules.items():
         part, _, name = place.partition(".")
@@ -66,7 +66,7 @@ def module_aliases(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, tupl
 
 
 def shape_of(layer: nn.Module) -> tuple[int, ...]:
-    """Of the weight [out, in, …kernel], whatever a quantized layer packs it into; (): it has none."""
+    """The shape of the weight, [out, in, …kernel], however a quantized layer packs it; () if it has none."""
     if hasattr(layer, "in_features") and hasattr(layer, "out_features"):
         return cast(int, layer.out_features), cast(int, layer.in_features)
     if isinstance(layer, CONVOLUTIONS):
@@ -76,7 +76,7 @@ def shape_of(layer: nn.Module) -> tuple[int, ...]:
 
 
 def _split(stem: str) -> tuple[Sequence[str], str]:
-    """(the parts that a name may belong to, the name within them)."""
+    """(the parts that a name may belong to, the name in them)."""
     parts: Sequence[str] = DENOISERS
     seen = False
     while True:
@@ -107,7 +107,7 @@ def _name_variants(part: str, layers: Mapping[str, nn.Module]) -> Iterator[tuple
             yield from ((other, (name,)) for other in _encoder_names(name))
         return
     for holder in (name.removesuffix("to_q") for name in layers if name.endswith("to_q")):
-        for whole, parts in _FUSED.items():  # diffusers' own fuse_qkv_projections, with which some train
+        for whole, parts in _FUSED.items():  # diffusers' fuse_qkv_projections, which some use for training
             yield f"{holder}{whole}", tuple(f"{holder}{one}" for one in parts)
     if part == "unet":
         yield from ((original, (name,)) for name, original in _sgm_names(layers))
@@ -116,7 +116,7 @@ def _name_variants(part: str, layers: Mapping[str, nn.Module]) -> Iterator[tuple
 
 
 def _encoder_names(name: str) -> Iterator[str]:
-    """transformers has moved the layers of CLIP and of Qwen-VL about; diffusers gave CLIP's its own names for a while."""
+    """transformers has moved layers of CLIP and Qwen-VL around; diffusers had its own names for CLIP's for a while."""
     bare = re.sub(r"^(?:text_model|model\.language_model|language_model\.model|model)\.", "", name)
     for prefix in ("", "text_model.", "model.", "model.language_model."):
         yield prefix + bare
@@ -151,7 +151,7 @@ _MIDDLE = re.compile(r"mid_block\.(resnets|attentions)\.(\d+)\.(.+)")
 def _sgm_names(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, str]]:
     """(diffusers' name, the original one)."""
     found = [match for match in map(_BLOCK.match, layers) if match]
-    resnets: dict[tuple[str, int], int] = {}  # of a side's block
+    resnets: dict[tuple[str, int], int] = {}  # per side and block
     for side, block, kind, index, _ in (match.groups() for match in found):
         if kind == "resnets":
             resnets[side, int(block)] = max(resnets.get((side, int(block)), 0), int(index) + 1)
@@ -244,7 +244,7 @@ def _flux_names(layers: Mapping[str, nn.Module]) -> Iterator[tuple[str, tuple[st
                     yield f"{original}.{number}.{name}", tuple(f"{block}.{number}.{one}" for one in choice)
     for name, choices in _FLUX_OUTER.items():
         yield from ((name, (choice,)) for choice in choices)
-    for name in layers:  # as some files were saved
+    for name in layers:  # as in some files
         if name.startswith("transformer_blocks."):
             yield name.removeprefix("tran"), (name,)
 
@@ -258,7 +258,7 @@ def _pieces(part: str, own: Sequence[str], layers: Mapping[str, nn.Module]) -> t
 
 
 def _swapped(place: str, layer: nn.Module) -> Piece:
-    """The last modulation gives shift before scale in the original, and scale before shift in diffusers."""
+    """The last modulation has shift before scale in the original, and scale before shift in diffusers."""
     shift, scale = torch.arange(shape_of(layer)[0]).chunk(2)
     return Piece(place, torch.cat([scale, shift]))
 

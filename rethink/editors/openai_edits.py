@@ -1,7 +1,7 @@
-"""What goes to OpenAI's image edits endpoint (POST …/images/edits), and what comes back.
+"""Requests to OpenAI's image edits endpoint (POST …/images/edits), and their replies.
 
-Open servers take the same form and more of it, under the names of diffusers' arguments: SGLang's diffusion server and vLLM-Omni
-(docs.vllm.ai, Image Edit API) both. OpenAI's own refuses what it does not know, and says what that was.
+Open servers accept the same form, plus fields named after diffusers' arguments: both SGLang's diffusion server and
+vLLM-Omni (docs.vllm.ai, Image Edit API) do. OpenAI's own rejects unknown fields, and names them.
 """
 
 import base64
@@ -24,7 +24,7 @@ from ..servers.address import Origin, parse_origin
 from ..servers.exchange import Reply
 from ..servers.faults import Fault, find_fault, make_excerpt, read_fault, read_json
 
-# The fields that a server may do without.
+# The fields that may be left out.
 OPTIONAL = (
     "n",
     "size",
@@ -36,9 +36,9 @@ OPTIONAL = (
     "true_cfg_scale",
     "negative_prompt",
 )
-# Of them, those whose values are not the user's.
+# Those of them whose values are not the user's choice.
 _OURS = ("n", "size", "response_format", "output_format")
-MIN_SIDE, MAX_SIDE = 64, 4096  # pixels of what is asked for; a larger answer is scaled down as it is read
+MIN_SIDE, MAX_SIDE = 64, 4096  # pixels of a requested image; a larger answer is scaled down when it is read
 _REFUSAL = re.compile(
     r"unknown|unrecogni[sz]ed|unexpected|unsupported|not supported|not permitted|\bextra\b|does not (?:support|accept)"
     r"|invalid (?:parameter|field|argument|option)",
@@ -63,12 +63,12 @@ Size = tuple[int, int]  # height, width
 
 
 def format_size(size: Size) -> str:
-    """A size as servers take it, the width first."""
+    """A size in the servers' notation, width first."""
     return f"{size[1]}x{size[0]}"
 
 
 def encode_form(fields: Mapping[str, str], images: Sequence[bytes]) -> tuple[bytes, str]:
-    """(body, Content-Type) of a multipart form (RFC 7578) with these fields and PNGs: the image to edit, and then references."""
+    """(body, Content-Type) of a multipart form (RFC 7578) with these fields and PNGs, the image to edit first."""
     boundary = secrets.token_hex(16)
     name = "image" if len(images) == 1 else "image[]"
     parts = [(f'name="{field}"', value.encode(errors="replace")) for field, value in fields.items()]
@@ -82,8 +82,10 @@ def encode_form(fields: Mapping[str, str], images: Sequence[bytes]) -> tuple[byt
 
 
 def find_refused(reply: Reply, why: str, sent: Mapping[str, str]) -> str | None:
-    """Which of the optional fields that were sent a server does not take, where that is what its error says. A value that it does not
-    take is its user's to know of, but for the size, which was not their choice. why: that error in words.
+    """Which of the sent optional fields a server does not support, if that is what its error says.
+
+    A rejected value is not such a field, since the user has to know about it, except the size, which was not the user's
+    choice. why: the text of the error.
     """
     if reply.status not in (400, 422):
         return None
@@ -117,12 +119,12 @@ def _named(record: Any) -> str | None:
 
 
 def _names(why: str, name: str) -> bool:
-    """Whether a sentence speaks of a field. Those that are words as well must stand in quotation marks, or before a colon."""
+    """Whether a sentence mentions a field. One that is also a word must be in quotation marks or before a colon."""
     return bool(re.search(rf"\b{name}\b" if "_" in name else rf"['\"`“]{name}['\"`”]|\b{name}:", why))
 
 
 def find_sizes(why: str, asked: Size) -> tuple[Size, ...]:
-    """The sizes that an error offers in place of the one that was asked for, where it lists them; of sides that can be sent."""
+    """The sizes that an error lists in place of the requested one, if any, with sides that can be sent."""
     if _LIMIT.search(why) or not _OFFER.search(_NO_OFFER.sub("", why)):
         return ()
     found = ((int(height), int(width)) for width, height in _SIZE.findall(why))
@@ -133,24 +135,25 @@ def find_sizes(why: str, asked: Size) -> tuple[Size, ...]:
 
 @dataclass(frozen=True)
 class EditedFile:
-    """Where on the server itself an edited image lies."""
+    """Where an edited image is on the server itself."""
 
     path: str
 
 
 def read_edit(reply: Reply, origin: Origin) -> Tensor | EditedFile | Fault:
-    """The image [1, h, w, 3] in an answer, or where it is to be fetched from, or why there is none.
+    """The image [1, h, w, 3] in an answer, or where to fetch it, or why there is none.
 
-    An address on any server but the one at `origin` is not followed: whoever edits is trusted with images and a key, and nobody whom it
-    names. To try again makes sense where the answer has not come whole, and no other time: it may have been paid for.
+    An address on any server except the one at `origin` is not followed: the editing server is trusted with images and a
+    key, but not the servers that it names. A retry makes sense only if the answer is incomplete, since it may have been
+    paid for.
     """
     record = read_json(reply.data)
     if record is None:
-        return Fault("the answer holds no image (a web page, or cut off); check the address", retryable=True)
+        return Fault("the answer contains no image (a web page, or cut off); check the address", retryable=True)
     items = record.get("data") if isinstance(record, dict) else None
     item = items[0] if isinstance(items, list) and items else None
     if not isinstance(item, dict):
-        return find_fault(record, None) or Fault(f"the answer holds no image: {make_excerpt(record)}")
+        return find_fault(record, None) or Fault(f"the answer contains no image: {make_excerpt(record)}")
     return _image_of(item, origin)
 
 
@@ -178,21 +181,21 @@ def _image_of(item: Mapping[str, Any], origin: Origin) -> Tensor | EditedFile | 
         try:
             data = base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text)
         except (binascii.Error, ValueError):
-            return Fault("the edited image is no base64")
+            return Fault("the edited image is not base64")
         return _decode(data)
     if not (isinstance(url, str) and url):
-        return Fault("the answer holds no image, neither b64_json nor url; maybe the model does not edit")
+        return Fault("the answer contains no image, neither b64_json nor url; the model may not be an editor")
     path = _path_on(origin, url)
     if path is None:
         return Fault(
-            "its edited image lies on another server, which is not followed; have it answer with b64_json, or with addresses that "
-            f"begin with {origin}"
+            "its edited image is on another server, which is not followed; configure it to answer with b64_json, or "
+            f"with addresses that begin with {origin}"
         )
     return EditedFile(path)
 
 
 def _path_on(origin: Origin, url: str) -> str | None:
-    """The path, with its query, of an address on that server; None where it is on another."""
+    """The path, with its query, of an address on that server; None if it is on another one."""
     try:
         parts = urlsplit(urljoin(f"{origin}/", url))
         if parse_origin(f"{parts.scheme}://{parts.netloc}") != origin:
@@ -204,5 +207,5 @@ def _path_on(origin: Origin, url: str) -> str | None:
 
 
 def drop_refused(fields: Mapping[str, Any], refused: Container[str]) -> dict[str, str]:
-    """The fields of a form as texts, without those that are None and those that this server has refused."""
+    """The fields of a form as texts, without those that are None or that this server has rejected."""
     return {name: str(value) for name, value in fields.items() if value is not None and name not in refused}

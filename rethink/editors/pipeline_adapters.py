@@ -1,4 +1,4 @@
-"""How a family's diffusers pipeline is called: its arguments, its sizes, and the layout of its latents."""
+"""How to call a family's diffusers pipeline: its arguments, its sizes, and the layout of its latents."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]  # (height, width)
 
-# What is computed once for an image and a text: methods of the pipeline, by their path from it.
+# Methods of the pipeline, by attribute path, whose results are computed once for an image and a text.
 ENCODERS = ("vae.encode", "encode_prompt")
-VISION_TOWER = "text_encoder.model.visual.forward"  # of a vision-language model, so that a new text only costs the text
+VISION_TOWER = "text_encoder.model.visual.forward"  # of a VLM, so that a new text only costs the text
 
 
 # ── where the latents are ────────────────────────────────────────────────────────────────────────────────────────────
@@ -26,7 +26,7 @@ VISION_TOWER = "text_encoder.model.visual.forward"  # of a vision-language model
 
 @dataclass(frozen=True, eq=False)
 class StepInputs:
-    """What a step worked on: the solver's latents, the denoiser's input, and the source's VAE latents, unscaled, where the
+    """What a step worked on: the solver's latents, the denoiser's input, and the source's VAE latents, unscaled, if the
     pipeline's VAE encoded it."""
 
     sample: Tensor
@@ -39,9 +39,9 @@ class StepInputs:
 class Layout:
     """Where the image is in a pipeline's latents as a grid [1, c, h, w].
 
-    target: (latents of the solver, (h, w)) → a view of those of the result.
+    target: (latents of the solver, (h, w)) → a view of the result's latents.
     source: what the step worked on → the clean latents of the source in the same form.
-    patch_size: pipeline → the side of one cell of the grid in pixels.
+    patch_size: pipeline → the side of one grid cell in pixels.
     """
 
     patch_size: Callable[[Any], int]
@@ -68,9 +68,9 @@ def _scaled(inputs: StepInputs) -> Tensor:
     return (inputs.encoded - shift) * inputs.vae_config.scaling_factor
 
 
-# Latents as the VAE makes them.
+# Latents as they come from the VAE.
 CHANNELS = Layout(_latent, lambda latents, size: latents, lambda inputs, size: _scaled(inputs))
-# Patches in a row; the denoiser sees the source's after those of the result.
+# Patches in a row; the denoiser sees the source's after the result's.
 TOKENS = Layout(_patch, _grid, lambda inputs, size: _grid(inputs.model_input[:1, size[0] * size[1] :], size))
 # Patches of 2 × 2 in a row, which start from the source.
 NOISED_TOKENS = Layout(_patch, _grid, lambda inputs, size: F.pixel_unshuffle(_scaled(inputs), 2))
@@ -92,10 +92,10 @@ PATCHES = Layout(
 
 MEGAPIXEL = 1024 * 1024
 _KONTEXT = "diffusers.pipelines.flux.pipeline_flux_kontext"
-# Of modules whose pipelines resize their images themselves: the function that says to what, and what it rounds to at most.
+# Modules whose pipelines resize their images themselves: the function that decides the size, and its largest rounding.
 _RESIZING_RULE = "calculate_dimensions"
 _RESIZING_MULTIPLE = 32
-# (pipeline, height, width of the source, pixels to work on or 0) → the size the pipeline works at for such an image
+# (pipeline, height, width of the source, pixels to work on or 0) → the pipeline's working size for such an image
 SizeRule = Callable[[Any, int, int, int], Size]
 
 
@@ -108,7 +108,10 @@ def size_by_area(pipeline: Any, height: int, width: int, area: int) -> Size:
 
 
 def size_by_pipeline(pipeline: Any, height: int, width: int, area: int) -> Size:
-    """The size to which the pipeline itself would resize the source, and which it would not resize again. See `resizing_to`."""
+    """The size to which the pipeline itself would resize the source, and which it would leave as is.
+
+    See `resizing_to`.
+    """
     rule = sys.modules[type(pipeline).__module__].calculate_dimensions
     size = height, width
     for _ in range(16):  # it rounds: its result may be resized once more before it stays
@@ -120,7 +123,7 @@ def size_by_pipeline(pipeline: Any, height: int, width: int, area: int) -> Size:
 
 
 def nearest_trained_size(pipeline: Any, height: int, width: int, area: int) -> Size:
-    """Of the sizes that the model was trained on, the one whose aspect is nearest; at another area scaled to it."""
+    """The training size of the model with the nearest aspect ratio, scaled to another area if one is given."""
     size = min(_trained_sizes(), key=lambda size: abs(size[1] / size[0] - width / height))
     if not area:
         return size
@@ -133,11 +136,11 @@ def _trained_sizes() -> list[Size]:
 
 
 def size_by_bucket(processor: str) -> SizeRule:
-    """The bucket that the image processor of that name puts such an image into."""
+    """A rule that picks the bucket that the image processor of that name uses for an image."""
 
     def size(pipeline: Any, height: int, width: int, area: int) -> Size:
         if area:
-            raise RethinkError("megapixels: this editor works at sizes of its own; leave it at 0.")
+            raise RethinkError("megapixels: this editor has fixed working sizes; leave it at 0.")
         return getattr(pipeline, processor).get_default_height_width(None, height, width)
 
     return size
@@ -145,10 +148,11 @@ def size_by_bucket(processor: str) -> SizeRule:
 
 @contextmanager
 def resizing_to(pipeline: Any, area: int) -> Iterator[None]:
-    """Within it a pipeline that brings its images to a megapixel by itself brings them to `area` pixels; 0: to a megapixel.
+    """Within it, a pipeline that resizes its images to a megapixel by itself resizes them to `area` pixels; 0: no
+    change.
 
-    Such pipelines have no argument for that: the size stands in the code that calls their rule. What only the text encoder
-    looks at, they bring to another size, which stays.
+    Such pipelines have no argument for that: the size is in the code that calls their rule. Images for the text encoder
+    alone are resized to another size, which stays the same.
     """
     module = sys.modules[type(pipeline).__module__]
     rule = getattr(module, _RESIZING_RULE, None)
@@ -181,7 +185,7 @@ def all_images_sized(images: list["Image"], size: Size) -> Mapping[str, Any]:
 
 
 def kontext_image(images: list["Image"], size: Size) -> Mapping[str, Any]:
-    own_size = size in _trained_sizes()  # to which the pipeline would bring any other
+    own_size = size in _trained_sizes()  # the pipeline would resize any other to one of these
     return {**one_image_sized(images, size), "max_area": size[0] * size[1], "_auto_resize": own_size}
 
 
@@ -195,9 +199,9 @@ class PipelineAdapter:
 
     Attributes:
         image_arguments, layout, size: See above.
-        text_scale, image_scale: The names of the arguments for the two guidances; "" is none.
-        takes_negative_prompt: Whether it takes one.
-        empty_negative: Passed in place of an empty one.
+        text_scale, image_scale: The argument names of the two guidance scales; "" for none.
+        takes_negative_prompt: Whether it takes a negative prompt.
+        empty_negative: Passed in place of an empty negative prompt.
         encoders: Methods whose results are cached.
     """
 
@@ -215,5 +219,5 @@ class PipelineAdapter:
         return bool(self.image_scale)
 
     def multiple(self, pipeline: Any) -> int:
-        """Of the sides of what it works on, in pixels."""
+        """The multiple that the sides of the working size must have, in pixels."""
         return _RESIZING_MULTIPLE if self.size is size_by_pipeline else self.layout.patch_size(pipeline)

@@ -35,20 +35,20 @@ from .settings import DEFAULT_SETTINGS, Settings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_WIDEST = 4  # aspect of a working size: no model knows ribbons, they are padded
+_WIDEST = 4  # aspect ratio of a working size: no model was trained on ribbons, so they are padded
 
-# (latents after a step, the clean ones they lead to, index of the step among the solver's timesteps), both
-# [1, c, h, w], the first to be written to
+# (latents after a step, the clean latents they lead to, index of the step among the solver's timesteps), both
+# [1, c, h, w]; the first may be written to
 OnSolverStep = Callable[[Tensor, Tensor, int], None]
 
 
 class _InputsSeen(Exception):
-    """Ends a pipeline's call: what its denoiser is called with is known."""
+    """Ends a pipeline's call once the denoiser's inputs are known."""
 
 
 @dataclass(frozen=True, eq=False)
 class FittedImages:
-    """Sources fitted to the working size, each with the references after it. Their latents are found by content."""
+    """Sources fitted to the working size, each followed by the references. Their latents are cached by content."""
 
     images: list[list["Image"]]
     plan: Fit
@@ -56,9 +56,10 @@ class FittedImages:
 
 @dataclass(eq=False)
 class EditState:
-    """One edit in progress and what was captured of it: the encoded source, the denoiser's input, the source's latents.
+    """One edit in progress and what was captured from it: the encoded source, the denoiser's input, the source's
+    latents.
 
-    noise_seed: of the noise that holds the source outside a mask.
+    noise_seed: of the noise for the source outside a mask.
     """
 
     noise_seed: int
@@ -83,8 +84,8 @@ class EditState:
 class PipelineEditor:
     """See `protocol.Editor`. `pipeline` is an open diffusers pipeline, whose own `__call__` samples.
 
-    Rows run one after the other: at the sizes of these models a batch is no faster, needs more memory, and several of
-    the pipelines take none. So a row's result is bit for bit the same whatever else is in the batch.
+    Rows run one after another: for models of this size a batch is no faster and needs more memory, and several of the
+    pipelines do not support it. So a row's result is bit for bit the same whatever else is in the batch.
     device: where to compute when the pipeline is offloaded; None: where the weights are.
     """
 
@@ -134,7 +135,7 @@ class PipelineEditor:
             prepared.encoded.plan,
             self._sample,
             Remedies(
-                out_of_memory="load it with offload or quantized",
+                out_of_memory="load it with offload or quantization",
                 nan=f" in {self.module[self._denoiser].dtype}; load it with another dtype",
             ),
             self._pipeline.maybe_free_model_hooks,
@@ -149,13 +150,13 @@ class PipelineEditor:
         view = copy(self)
         view._loras = (*self._loras, lora)
         if any(not layer.startswith(f"{self._denoiser}.") for layer in lora.layers):
-            view._encoder_cache = EncoderCache()  # the encoders say something else now
+            view._encoder_cache = EncoderCache()  # the encoders' results change
         return view, report
 
     def with_area(self, area: int) -> "PipelineEditor":
         """See `protocol.InspectableEditor`."""
         check_area(area, self._adapter.multiple(self._pipeline))
-        self._adapter.size(self._pipeline, 1024, 1024, area)  # not every family can
+        self._adapter.size(self._pipeline, 1024, 1024, area)  # not every family supports it
         view = copy(self)
         view._area, view._last_source = area, SourceCache()
         return view
@@ -170,7 +171,7 @@ class PipelineEditor:
         """See `protocol.InspectableEditor`."""
         denoiser, encoded, found = self.module[self._denoiser], prepared.encoded, {}
         signature = inspect.signature(denoiser.forward)
-        whole = {"strength": 1.0} if self.family.defaults.strength else {}  # at a lower one a single step is left out
+        whole = {"strength": 1.0} if self.family.defaults.strength else {}  # lower, a single step is skipped
 
         def keep_inputs(module: nn.Module, args: tuple, options: dict) -> None:
             found.update(signature.bind(*args, **options).arguments)
@@ -230,7 +231,7 @@ class PipelineEditor:
                 batch.on_step(step, total, lambda: self._preview(state, clean, encoded, image))
 
         def on_encoder_result(path: str, result: Any) -> None:
-            if path == "vae.encode" and state.encoded is None:  # the source comes before the references
+            if path == "vae.encode" and state.encoded is None:  # the source is encoded before the references
                 state.encoded = result.latent_dist.mode() if hasattr(result, "latent_dist") else result.latents
 
         seed = batch.seeds[row]
@@ -253,12 +254,12 @@ class PipelineEditor:
         return result[0].float().movedim(1, -1).cpu()
 
     def _arguments(self, settings: Settings, seed: int) -> dict[str, Any]:
-        """The settings of a row by the names of the pipeline's arguments."""
+        """The settings of a row under the names of the pipeline's arguments."""
         adapter = self._adapter
         names = (adapter.text_scale, adapter.image_scale)
         arguments: dict[str, Any] = {name: scale for name, scale in zip(names, guidance_scales(settings, seed)) if name}
         if self.family.defaults.strength:
-            arguments["strength"] = max(settings.strength, 1 / settings.steps)  # of the steps one at least
+            arguments["strength"] = max(settings.strength, 1 / settings.steps)  # at least one step
         negative = settings.negative_prompt or adapter.empty_negative
         if adapter.takes_negative_prompt and negative:
             arguments["negative_prompt"] = negative
@@ -277,7 +278,7 @@ class PipelineEditor:
     def _hooked_scheduler(self, state: EditState, plan: Fit, on_solver_step: OnSolverStep) -> Iterator[None]:
         """Have every step of the solver call `on_solver_step`, and fill `state`.
 
-        The pipelines' own callbacks differ, and not all of them have one; all of them call their solver's `step`.
+        The pipelines' own callbacks differ, and some have none, but all of them call their solver's `step`.
         """
         scheduler, layout = self._pipeline.scheduler, self._adapter.layout
         original = scheduler.step
@@ -313,7 +314,7 @@ class PipelineEditor:
             hook.remove()
 
     def _restore_unmasked(self, state: EditState, latents: Tensor, mask: Tensor, plan: Fit, index: int) -> None:
-        """Outside the mask [H, W], replace the latents by the source's, as noisy as they are after step `index`."""
+        """Outside the mask [H, W], replace the latents with the source's, at the noise level after step `index`."""
         editable = latent_edit_mask(mask[None], plan, (latents.shape[-2], latents.shape[-1])).to(latents.device)
         source = state.source_latents
         noisy = _add_noise(self._pipeline.scheduler, source, state.noise.to(source.device), index + 1)
@@ -331,7 +332,7 @@ class PipelineEditor:
 
 
 def _generator(seed: int) -> torch.Generator:
-    """On the CPU, where a seed means the same noise on every machine."""
+    """A generator on the CPU, where a seed gives the same noise on every machine."""
     return torch.Generator().manual_seed(seed % 2**64)
 
 
@@ -340,7 +341,7 @@ def _is_flow(scheduler: Any) -> bool:
 
 
 def _predict_x0(scheduler: Any, solved: Any, sample: Tensor, output: Tensor, index: int) -> Tensor:
-    """The solver's estimate of the clean latents; where it gives none, the one that follows from the velocity of the flow."""
+    """The solver's estimate of the clean latents; if it gives none, the one that follows from the flow's velocity."""
     if getattr(solved, "pred_original_sample", None) is not None:
         return solved.pred_original_sample
     if not _is_flow(scheduler):
@@ -349,7 +350,7 @@ def _predict_x0(scheduler: Any, solved: Any, sample: Tensor, output: Tensor, ind
 
 
 def _add_noise(scheduler: Any, source: Tensor, noise: Tensor, index: int) -> Tensor:
-    """Clean latents as they are at the timestep `index`; past the last one they are clean."""
+    """Clean latents noised to the timestep `index`; past the last one they are clean."""
     if index >= len(scheduler.timesteps):
         return source
     if _is_flow(scheduler):

@@ -1,4 +1,4 @@
-"""From a diffusers folder to its pipeline: every part is checked, loaded and complete before the pipeline is built."""
+"""Opens a diffusers folder as a pipeline: every part is checked, loaded and complete before the pipeline is built."""
 
 import inspect
 from collections.abc import Mapping
@@ -13,24 +13,29 @@ from ..model_files import PICKLES, check_data, check_files, read_json
 from ..weights import dtype_argument, find_weights, open_model, shortened
 from .quantization import FP8, QuantizerName, cast_to_fp8, quantization
 
-_UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")  # of pipelines, by editors
+_UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")  # parts of pipelines that editors do not use
 _LIBRARIES = ("diffusers", "transformers")
-_SAFETY = "stable_diffusion"  # where diffusers itself keeps the safety checker, which is not opened
+_SAFETY = "stable_diffusion"  # the module in diffusers with the safety checker, which is not opened
 
 
 def read_index(name: str, folder: Path) -> dict[str, Any]:
-    """A diffusers folder's model_index.json, when the folder holds, and asks for, nothing but data."""
+    """Read a diffusers folder's model_index.json, provided that the folder contains and refers to nothing but data."""
     if not (folder / "model_index.json").is_file():
         if folder.is_dir() and any(file.suffix in PICKLES for file in folder.iterdir()):
-            raise RethinkError(f"{name}: {folder} holds only pickles, which can run code; use a safetensors version.")
-        raise RethinkError(f"{name}: {folder / 'model_index.json'} is missing; {folder.name} is no diffusers folder.")
+            raise RethinkError(
+                f"{name}: {folder} contains only pickles, which can run code; use a safetensors version."
+            )
+        raise RethinkError(
+            f"{name}: {folder / 'model_index.json'} is missing; {folder.name} is not a diffusers folder."
+        )
     index = read_json(name, folder / "model_index.json")
     check_data(name, folder)
     for part, entry in index.items():
         library = entry[0] if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str) else None
         if isinstance(library, str) and library not in (*_LIBRARIES, *([_SAFETY] if part in _UNUSED_PARTS else [])):
             raise RethinkError(
-                f"{name}: {folder / 'model_index.json'} wants code of its own for {part} ({library}), which is not run."
+                f"{name}: {folder / 'model_index.json'} asks for code of its own for {part} ({library}), which is "
+                "not run."
             )
     return index
 
@@ -44,15 +49,15 @@ def open_pipeline(
     quantize: QuantizerName = "none",
     options: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The pipeline of a folder whose `read_index` is `index`, in `dtype`.
+    """Open the pipeline of a folder whose `read_index` is `index`, in `dtype`.
 
-    quantize: a key of quantization.QUANTIZERS. options: further ones of the pipeline.
-    Raises RethinkError for parts that are missing, damaged, of no use together, or not filled by their weights.
+    quantize: a key of quantization.QUANTIZERS. options: more options of the pipeline.
+    Raises RethinkError for parts that are missing, damaged, incompatible, or not filled by their weights.
     """
     parts = _parts(name, folder, index, pipeline_class)
     models = {part: kind for part, entry in parts.items() if (kind := _model_class(name, folder / part, *entry))}
     weights = {}
-    for part, (library, class_name) in parts.items():  # all of them before the first is opened, which takes long
+    for part, (library, class_name) in parts.items():  # check all of them before the first is opened, which is slow
         if part in models:
             check_files(name, folder / part / "config.json")
             weights[part] = find_weights(name, folder / part, library)
@@ -77,17 +82,17 @@ def open_pipeline(
             **(unused | dict(options or {}) | components),
             **dtype_argument("diffusers", dtype),
         )
-    except Exception as error:  # what a damaged folder makes of the libraries can be anything
+    except Exception as error:  # a damaged folder can make the libraries raise anything
         raise RethinkError(f"{name}: {folder} cannot be opened: {shortened(error)}") from error
 
 
 def _without() -> dict[str, Any]:
-    """What goes without saying for the parts of pipelines that editors do not use."""
+    """Arguments that leave out the parts of pipelines that editors do not use."""
     return {**dict.fromkeys(_UNUSED_PARTS), "requires_safety_checker": False}
 
 
 def _parts(name: str, folder: Path, index: Mapping[str, Any], pipeline_class: type) -> dict[str, tuple[str, str]]:
-    """Part → (library, class) of those that the pipeline uses, or RethinkError where the index lacks one."""
+    """Part → (library, class) of the parts that the pipeline uses. Raises RethinkError if the index lacks one."""
     takes = inspect.signature(pipeline_class.__init__).parameters
     used = [part for part in takes if part not in ("self", *_UNUSED_PARTS)]
     named = {part: tuple(index[part]) for part in used if _names_a_class(index.get(part))}
@@ -106,12 +111,14 @@ def _model_class(name: str, folder: Path, library: str, class_name: str) -> type
     """The class of a part that has weights; None for schedulers, tokenizers and processors."""
     kind = getattr(lazy_import(library), class_name, None)
     if not isinstance(kind, type) or not hasattr(kind, "from_pretrained"):
-        raise RethinkError(f"{name}: {folder} is a {class_name}, which the {library} here does not have; update it.")
+        raise RethinkError(
+            f"{name}: {folder} is a {class_name}, which the installed {library} does not have; update it."
+        )
     return kind if issubclass(kind, nn.Module) else None
 
 
 def _check_part(name: str, folder: Path, class_name: str) -> None:
-    """Raise RethinkError unless everything that a part without weights consists of is there."""
+    """Raise RethinkError unless all files of a part without weights are present."""
     if class_name.endswith("Scheduler"):
         check_files(name, folder / "scheduler_config.json")
     elif "Processor" in class_name:
@@ -121,4 +128,4 @@ def _check_part(name: str, folder: Path, class_name: str) -> None:
         if not any((folder / file).is_file() for file in ("tokenizer.json", "spiece.model")):
             check_files(name, folder / "vocab.json", folder / "merges.txt")
     else:
-        raise RethinkError(f"{name}: {folder} is a {class_name}, which is no part of an editor.")
+        raise RethinkError(f"{name}: {folder} is a {class_name}, which cannot be part of an editor.")

@@ -1,4 +1,4 @@
-"""Weights in fewer bits, by the packages that diffusers and transformers support, quantized while loading."""
+"""Quantizes weights while loading, with the packages that diffusers and transformers support."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DENOISERS = {"transformer", "unet"}
 @dataclass(frozen=True)
 class Quantizer:
     """package: what must be installed. config: the class that diffusers and transformers both have, and its options,
-    which they may spell differently. bits: of a weight."""
+    which they may spell differently. bits: per weight."""
 
     package: str
     config: str
@@ -32,7 +32,7 @@ FP8: Literal["fp8"] = "fp8"
 QuantizerName = Literal["none", "fp8", "int8 (quanto)", "int8 (torchao)", "int8 (bitsandbytes)", "nf4 (bitsandbytes)"]
 QUANTIZERS: dict[QuantizerName, Quantizer | None] = {
     "none": None,
-    FP8: None,  # cast when it has been loaded, by `cast_to_fp8`
+    FP8: None,  # cast after loading, by `cast_to_fp8`
     "int8 (quanto)": Quantizer("optimum-quanto", "QuantoConfig", {"weights_dtype": "int8"}, {"weights": "int8"}, 8),
     "int8 (torchao)": Quantizer("torchao", "TorchAoConfig", {}, {}, 8),
     "int8 (bitsandbytes)": Quantizer(
@@ -51,7 +51,7 @@ QUANTIZERS: dict[QuantizerName, Quantizer | None] = {
 def quantization(name: QuantizerName, parts: Mapping[str, str], compute: torch.dtype) -> dict[str, dict[str, Any]]:
     """Part → the options of `from_pretrained` that quantize it, for the large ones of `parts` (name → library).
 
-    compute: what they compute in. Raises RethinkError when the package is not installed.
+    compute: the dtype that they compute in. Raises RethinkError if the package is not installed.
     """
     quantizer = QUANTIZERS[name]
     if quantizer is None:
@@ -70,8 +70,11 @@ def quantization(name: QuantizerName, parts: Mapping[str, str], compute: torch.d
 
 
 def cast_to_fp8(parts: Mapping[str, Any], compute: torch.dtype) -> None:
-    """Keep the weights of the denoiser among `parts` in 8 bits; each layer casts its own to `compute` while it works. Norms and
-    embeddings stay as they are, and so do convolutions: autograd would find their weights in 8 bits on its way back."""
+    """Store the weights of the denoiser among `parts` in 8 bits; each layer casts its own to `compute` while it works.
+
+    Norms and embeddings stay as they are, and so do convolutions: in the backward pass, autograd would find their
+    weights in 8 bits.
+    """
     import torch
 
     for name in _DENOISERS & set(parts):

@@ -12,15 +12,15 @@ from ..errors import RethinkError, lazy_import
 
 @dataclass(frozen=True)
 class Sampler:
-    """scheduler: the diffusers class; options: what to set beside the model's own configuration;
-    supports_sample_prediction: whether it can be used with models that predict the clean sample."""
+    """scheduler: the diffusers class; options: what to set in addition to the model's own configuration;
+    supports_sample_prediction: whether it works with models that predict the clean sample."""
 
     scheduler: str
     options: dict[str, Any] = field(default_factory=dict)
     supports_sample_prediction: bool = True
 
 
-# "default" is the scheduler that came with the model, as it came.
+# "default" is the scheduler that came with the model, unchanged.
 SAMPLERS: dict[str, Sampler | None] = {
     "default": None,
     "ddim": Sampler("DDIMScheduler"),
@@ -31,7 +31,7 @@ SAMPLERS: dict[str, Sampler | None] = {
     "unipc": Sampler("UniPCMultistepScheduler"),
 }
 
-# For all of them: few steps must begin at full noise and end at none (arXiv 2305.08891, section 3.3).
+# For all of them: even few steps must start at full noise and end at none (arXiv 2305.08891, section 3.3).
 _ENDS = {"timestep_spacing": "trailing", "final_sigmas_type": "zero", "set_alpha_to_one": True}
 
 _PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -61,9 +61,9 @@ class Schedule:
         self._step_options = inspect.signature(self._solver.step).parameters.keys() & {"generator"}
 
     def init_latents(self, noise: Tensor, source: Tensor | None = None, strength: float = 1.0) -> tuple[Tensor, int]:
-        """The first latents [rows, c, h, w] and the index of the timestep they are at.
+        """The first latents [rows, c, h, w] and the index of the timestep that they are at.
 
-        Without `source`: pure noise. With it: the source noised so far that `strength` of the steps remain (SDEdit).
+        Without `source`: pure noise. With it: the source, noised so that `strength` of the steps remain (SDEdit).
         """
         first = 0
         if source is not None:
@@ -76,7 +76,7 @@ class Schedule:
         return self.add_noise(source, noise, first), first
 
     def add_noise(self, clean: Tensor, noise: Tensor, index: int) -> Tensor:
-        """`clean` latents as they are at the timestep `index`; past the last one they are clean."""
+        """`clean` latents noised to the timestep `index`; past the last one they are clean."""
         if index >= len(self.timesteps):
             return clean
         return self._solver.add_noise(clean, noise, self.timesteps[index : index + 1])
@@ -92,12 +92,12 @@ class Schedule:
             return output
         if self._model_predicts == "v_prediction":
             return signal * model_input - noise * output
-        return (model_input - noise * output) / max(signal, 1e-4)  # at zero signal noise tells nothing
+        return (model_input - noise * output) / max(signal, 1e-4)  # at zero signal, the noise carries no information
 
     def step(
         self, output: Tensor, model_input: Tensor, latents: Tensor, index: int, generators: list[torch.Generator]
     ) -> Tensor:
-        """The latents at the next timestep. Solvers with fresh noise take row r's from `generators[r]`."""
+        """The latents at the next timestep. Solvers that add fresh noise take row r's from `generators[r]`."""
         if self._solver.config.prediction_type != self._model_predicts:
             signal, noise = self.alpha_sigma(index)
             output = (signal * model_input - output) / noise
@@ -106,12 +106,12 @@ class Schedule:
 
     @property
     def stochastic(self) -> bool:
-        """Whether every step adds fresh noise, as much of it as DDPM's posterior has."""
+        """Whether every step adds fresh noise, as much as DDPM's posterior has."""
         return "Ancestral" in type(self._solver).__name__ or "sde" in self._solver.config.get("algorithm_type", "")
 
     def alpha_sigma(self, index: int) -> tuple[float, float]:
         """(α, σ) at the timestep `index`: the model sees α · clean + σ · noise, with α² + σ² = 1."""
-        if hasattr(self._solver, "sigmas"):  # there they are σ / α
+        if hasattr(self._solver, "sigmas"):  # here they are σ / α
             signal_power = 1 / (1 + float(self._solver.sigmas[index]) ** 2)
         else:
             signal_power = float(self._solver.alphas_cumprod[int(self.timesteps[index])])
@@ -119,9 +119,9 @@ class Schedule:
 
 
 def make_scheduler(name: str, model_scheduler: Any) -> Any:
-    """The solver called `name` for a diffusers pipeline whose own is `model_scheduler`; "default" is that one itself.
+    """The solver `name` for a diffusers pipeline whose own solver is `model_scheduler`; "default" is that one itself.
 
-    Raises RethinkError for models that only work with their own solver: rectified flows and EDM's.
+    Raises RethinkError for models that only work with their own solver: rectified flows and EDM models.
     """
     if name not in SAMPLERS:
         raise RethinkError(f"sampler: “{name}” is unknown; choose one of {', '.join(SAMPLERS)}.")
@@ -129,7 +129,7 @@ def make_scheduler(name: str, model_scheduler: Any) -> Any:
         return model_scheduler
     predicts = model_scheduler.config.get("prediction_type", "flow_prediction")
     if predicts not in ("epsilon", "v_prediction") or "sigma_data" in model_scheduler.config:
-        raise RethinkError(f"sampler: this model works with its own solver only, not with “{name}”; choose default.")
+        raise RethinkError(f"sampler: this model only works with its own solver, not with “{name}”; choose default.")
     return _make_solver(SAMPLERS[name], model_scheduler, predicts)
 
 

@@ -18,7 +18,7 @@ def make_cfg_predictor(unet: Any, passes: Sequence[Pass], text: Tensor, null: Te
     """The weighted sum of the passes, all run as one batch. A pass of weight 0 in every row is skipped.
 
     unet: a diffusers UNet2DConditionModel. text, null: embeddings of the instructions and of empty ones, each [rows, tokens, width].
-    source: latents [rows, c, h, w] for the model's further input channels, zero where a pass does not see the image.
+    source: latents [rows, c, h, w] for the model's extra input channels, zero if a pass does not see the image.
     """
     passes = [p for p in passes if p.weight.any()]
     dtype = unet.dtype
@@ -63,10 +63,10 @@ def denoise(
 
 
 def latents_to_rgb(latents: Tensor, images: Tensor) -> Callable[[Tensor], Tensor]:
-    """The linear map from latents to colors that fits one pair of them best (ridge regression), as a function.
+    """The linear map from latents to colors that best fits one pair of them (ridge regression), as a function.
 
     latents [B, c, h, w] are those of images [B, H, W, 3]. The map takes [rows, c, h, w] to an IMAGE [rows, h, w, 3]
-    of the latents' size: a preview that costs next to nothing and needs no constants for any model.
+    of the latents' size: a preview that costs almost nothing and needs no constants for any model.
     """
     colors = F.interpolate(images.movedim(-1, 1), size=latents.shape[-2:], mode="area").movedim(1, -1).reshape(-1, 3)
     known = _with_ones(latents.float().cpu()).flatten(0, 2)

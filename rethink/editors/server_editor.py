@@ -1,6 +1,6 @@
-"""An editor behind a server that speaks OpenAI's language: vLLM-Omni, SGLang, LocalAI, OpenAI.
+"""An editor on an OpenAI-compatible server: vLLM-Omni, SGLang, LocalAI, OpenAI.
 
-It is asked as thinkers are: the same trust in servers and keys, the same limits, the same retries (`servers.client`).
+It is asked like thinkers are: same trust in servers and keys, same limits, same retries (`servers.client`).
 """
 
 import io
@@ -40,7 +40,7 @@ from .openai_edits import (
 from .protocol import OnStep, Prepared, check_references
 from .settings import DEFAULT_SETTINGS, Settings
 
-AREA, MULTIPLE = 2**20, 32  # of the pixels that are sent and asked for, and of their sides: as today's editors work
+AREA, MULTIPLE = 2**20, 32  # pixels that are sent and requested, and the multiple of their sides, as in today's editors
 LONGEST_ANSWER = 64 * MIB
 PREVIEW_AREA = 2**16
 ENDPOINT = "/images/edits"
@@ -48,18 +48,20 @@ ENDPOINT = "/images/edits"
 
 @dataclass(frozen=True)
 class ServerFamily:
-    """See `protocol.EditorFamily`. Which kind of editor it is, a server does not say."""
+    """See `protocol.EditorFamily`. A server does not say which kind of editor it runs."""
 
     id: str = "server"
-    title: str = "an editor behind a server"
-    references: int = 15  # OpenAI's takes 16 images in all
+    title: str = "an editor on a server"
+    references: int = 15  # OpenAI's takes 16 images in total
     takes_negative_prompt: bool = True
     guides_by_image: bool = False
 
 
 class SentImages:
-    """The PNGs of a source and of its references at no more than AREA; it keeps no tensor of theirs alive. kept: the edits that are done
-    of a batch that is not."""
+    """The PNGs of a source and its references at no more than AREA, without keeping their tensors alive.
+
+    kept: the finished edits of an unfinished batch.
+    """
 
     def __init__(self, references: Sequence[Tensor]):
         self.kept: dict[tuple, Tensor] = {}
@@ -68,7 +70,7 @@ class SentImages:
         self._writing = threading.Lock()
 
     def files(self, images: Tensor, image: int, plan: Fit) -> list[bytes]:
-        """Those of one of the source's images, fitted so, and of the references: made once, however many rows send them."""
+        """The PNGs of a source image, fitted by `plan`, and of the references; made once for all rows."""
         with self._writing:
             if (image, plan) not in self._sources:
                 self._sources[image, plan] = _png(fit(images[image : image + 1], plan))
@@ -76,18 +78,18 @@ class SentImages:
 
 
 class ServerEditor:
-    """See `protocol.Editor`. Every row is a request of its own, `concurrency` of them at once.
+    """See `protocol.Editor`. Every row is a separate request, `concurrency` of them at once.
 
-    base_url, model, key_variable, timeout, retries, trust: see `ServerClient`; raises what that raises. The image goes scaled to
-    about a megapixel, as those of editors on this machine do, and comes back at the source's size. What of a setting is left open is
-    the server's choice, and fields that it refuses are left out from then on. An edit that takes longer than `timeout` is not asked for
-    again: the server may still be making it, and each may be paid for.
+    base_url, model, key_variable, timeout, retries, trust: see `ServerClient`; raises what that raises. The image is
+    sent at about a megapixel, as for local editors, and comes back at the source's size. Settings that are left open
+    are the server's choice, and fields that it rejects are left out from then on. An edit that takes longer than
+    `timeout` is not requested again: the server may still be making it, and each edit may cost money.
     """
 
     family = ServerFamily()
     device = torch.device("cpu")
-    placement = "elsewhere"  # as that of a thinker behind a server
-    moves_itself = True  # nothing of it takes up memory here
+    placement = "elsewhere"  # like a thinker on a server
+    moves_itself = True  # it takes up no memory here
 
     def __init__(
         self,
@@ -114,9 +116,9 @@ class ServerEditor:
         self.defaults = DEFAULT_SETTINGS
         self.module = nn.Module()
         self._refused: frozenset[str] = frozenset()  # fields of the form
-        self._sizes: tuple[Size, ...] = ()  # what it takes, where it has said so
-        self._unsized: frozenset[Size] = frozenset()  # of sizes that it does not: it chooses
-        self._learning = threading.Lock()  # rows are refused at the same time
+        self._sizes: tuple[Size, ...] = ()  # sizes that it takes, if it has said so
+        self._unsized: frozenset[Size] = frozenset()  # sizes that it rejects: then it chooses
+        self._learning = threading.Lock()  # rows may be rejected at the same time
         self._last_source = SourceCache()
 
     def prepare(self, images: Tensor, references: Sequence[Tensor] = ()) -> Prepared:
@@ -133,11 +135,11 @@ class ServerEditor:
         mask: Tensor | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """See `protocol.Editor`; `on_step` is told of rows in place of steps, again and again while they are waited for.
+        """See `protocol.Editor`; `on_step` gets rows in place of steps, repeatedly while they are waited for.
 
-        Raises EditorUnavailable where the server is gone, even after the retries; RethinkError with what it said otherwise. What other
-        rows have given by then, or by the time that `on_step` ends it, is kept for the next edit of the same `prepared`, which asks for
-        the rest alone.
+        Raises EditorUnavailable if the server is gone, even after the retries; otherwise RethinkError with its message.
+        The rows finished by then, or by the time `on_step` ends it, are kept for the next edit of the same `prepared`,
+        which only requests the rest.
         """
         size = (prepared.images.shape[1], prepared.images.shape[2])
         return run_edit(
@@ -155,7 +157,7 @@ class ServerEditor:
         return [self.sent_settings(row) for row in rows]
 
     def sent_settings(self, settings: Settings) -> Settings:
-        """What is sent of them; open stays what the server chooses, and what it has refused by now."""
+        """The settings that are sent; those that the server chooses, or has rejected so far, stay open."""
         unguided = {"guidance_scale", "true_cfg_scale"} <= self._refused
         return Settings(
             steps=0 if "num_inference_steps" in self._refused else settings.steps,
@@ -165,10 +167,8 @@ class ServerEditor:
         )
 
     def with_lora(self, path: str | PathLike, strength: float) -> NoReturn:
-        """Raises RethinkError: the weights are elsewhere."""
-        raise RethinkError(
-            f"lora: {self.name} has its weights on a server; load the LoRA there, and leave it out here."
-        )
+        """Raise RethinkError: the weights are elsewhere."""
+        raise RethinkError(f"lora: {self.name} has its weights on a server; load the LoRA there and leave it out here.")
 
     def _sample(self, batch: EditBatch) -> Tensor:
         """The edits of all rows at the source's size."""
@@ -195,8 +195,10 @@ class ServerEditor:
     def _edit_row(
         self, key: str, batch: EditBatch, row: int, over: threading.Event, gone: list[Fault]
     ) -> Tensor | Fault:
-        """The edit of a row, which is kept until those of all rows are there. gone: takes a fault that every other row would have
-        too; once one is there, no other row is asked for."""
+        """The edit of a row, which is kept until all rows are finished.
+
+        gone: receives a fault that every other row would have too; once there is one, no other row is requested.
+        """
         if gone:
             return gone[0]
         kept, name = batch.prepared.encoded.kept, _key_of(batch, row)
@@ -213,7 +215,7 @@ class ServerEditor:
         if isinstance(found, Fault):
             return found
         edited, plan = found
-        if isinstance(place := edited, EditedFile):  # it is made by now: whatever fails, it is not asked for again
+        if isinstance(place := edited, EditedFile):  # it is made: whatever fails now, it is not requested again
             edited = ask(lambda limit: self._fetch(key, place, limit), key, over)
         return edited if isinstance(edited, Fault) else unfit(_cover(edited, plan.padded), plan)
 
@@ -221,8 +223,10 @@ class ServerEditor:
         return read_fetched(self._server.get_file(place.path, key, limit), bool(key))
 
     def _request(self, key: str, batch: EditBatch, row: int, limit: Limit) -> tuple[Tensor | EditedFile, Fit] | Fault:
-        """One try: the edit, and how its source was fitted. What the server refuses is left out and asked again at once, which counts
-        as none."""
+        """One attempt: the edit, and how its source was fitted.
+
+        If the server rejects a field, ask again at once without it, which does not count as an attempt.
+        """
         image = batch.image_of(row)
         height, width = batch.prepared.images.shape[1:3]
         while True:
@@ -240,7 +244,7 @@ class ServerEditor:
             self._learn(refused, fault.why, plan.padded)
 
     def _fields(self, batch: EditBatch, row: int, size: Size) -> dict[str, str]:
-        """The form of a row, without its images. Models are guided by the one scale or by the other: both are sent."""
+        """The form of a row, without its images. Models use one guidance scale or the other, so both are sent."""
         settings, seed = batch.settings, batch.seeds[row]
         text, _ = guidance_scales(settings, seed)
         guidance = f"{text:g}" if text else None
@@ -260,8 +264,8 @@ class ServerEditor:
         return drop_refused(fields, self._refused)
 
     def _plan(self, height: int, width: int) -> Fit:
-        """How an image of this size is sent: about a megapixel with no side longer than MAX_SIDE, or of the sizes that the server takes
-        the one nearest in aspect."""
+        """How an image of this size is sent: at about a megapixel with no side longer than MAX_SIDE, or at the size
+        with the nearest aspect ratio among those that the server takes."""
         if not self._sizes:
             beside = max(MULTIPLE, MAX_SIDE * min(height, width) / max(height, width))  # a side of MAX_SIDE
             return plan_fit(height, width, area=min(AREA, int(MAX_SIDE * beside)), multiple=MULTIPLE)
@@ -274,7 +278,7 @@ class ServerEditor:
         return plan_within(height, width, min(self._sizes, key=distance))
 
     def _learn(self, refused: str, why: str, size: Size) -> None:
-        """Take note of a field that was refused: of a size, with what the server has instead where it says so."""
+        """Remember a rejected field; for a size, also the sizes that the server offers instead, if it says so."""
         with self._learning:
             if refused != "size":
                 self._refused |= {refused}
@@ -285,7 +289,7 @@ class ServerEditor:
 
 
 class _Watch:
-    """Reports how many rows are there, with a preview of each: its edit, or until then its source."""
+    """Reports how many rows are finished, with a preview of each: its edit or, until then, its source."""
 
     def __init__(self, batch: EditBatch):
         self._batch = batch
@@ -312,7 +316,7 @@ class _Watch:
 
 
 def _join(results: Sequence[Tensor | Fault]) -> Tensor:
-    """The edits of all rows, as one batch. Raises where one has failed."""
+    """The edits of all rows, as one batch. Raises if one has failed."""
     faults = [result for result in results if isinstance(result, Fault)]
     if faults:
         worst = next((fault for fault in faults if fault.retryable), faults[0])
@@ -321,28 +325,28 @@ def _join(results: Sequence[Tensor | Fault]) -> Tensor:
 
 
 def _key_of(batch: EditBatch, row: int) -> tuple:
-    """What an edit follows from, among those of one source."""
+    """What determines an edit, among those of one source."""
     return batch.image_of(row), batch.instructions[row], batch.seeds[row], batch.settings
 
 
 def _check_settings(settings: Settings) -> None:
-    """Raise RethinkError for what no server can be told."""
+    """Raise RethinkError for settings that no server accepts."""
     if settings.sampler != "default":
-        raise RethinkError(f"sampler: a server samples with its own, not “{settings.sampler}”; leave it at default.")
+        raise RethinkError(f"sampler: a server uses its own, not “{settings.sampler}”; leave it at default.")
     if settings.randomize_guidance and not settings.text_guidance:
         raise RethinkError(
-            "randomize_guidance: needs text_guidance, as the server's own is not known; set it, or turn this off."
+            "randomize_guidance: needs text_guidance, since the server's own is unknown; set it, or turn this off."
         )
 
 
 def _cover(image: Tensor, size: Size) -> Tensor:
-    """IMAGE [1, h, w, 3] scaled until it covers `size`, the rest cut off around it: a server may give another size, and nothing is
-    ever stretched."""
+    """IMAGE [1, h, w, 3] scaled to cover `size` and cropped around the center: a server may return another size, and
+    nothing is ever stretched."""
     sides = (image.shape[1], image.shape[2])
     if sides == size:
         return image
     scale = max(new / side for new, side in zip(size, sides))
-    # Cut off before it is scaled, and the rest of a pixel after: a ribbon would grow without bound.
+    # Crop before scaling (otherwise a ribbon would grow without bound), and the rest of a pixel after it.
     kept = (min(side, ceil(new / scale)) for new, side in zip(size, sides))
     rows, columns = (least + (side - least) % 2 for least, side in zip(kept, sides))
     scaled = max(size[0], round(rows * scale)), max(size[1], round(columns * scale))
@@ -350,13 +354,13 @@ def _cover(image: Tensor, size: Size) -> Tensor:
 
 
 def _middle(image: Tensor, height: int, width: int) -> Tensor:
-    """The middle [1, height, width, 3] of an image that is as large or larger."""
+    """The center [1, height, width, 3] of an image that is at least that large."""
     top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
     return image[:, top : top + height, left : left + width]
 
 
 def _scale_down(image: Tensor, area: int) -> Tensor:
-    """IMAGE [1, h, w, 3] at no more than about so many pixels."""
+    """IMAGE [1, h, w, 3] at no more than about `area` pixels."""
     height, width = image.shape[1:3]
     return fit(image, plan_fit(height, width, area=min(area, height * width), multiple=1))
 

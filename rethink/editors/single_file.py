@@ -1,7 +1,7 @@
-"""A single checkpoint in Stable Diffusion 1's original layout as a diffusers pipeline.
+"""Opens a single checkpoint in Stable Diffusion 1's original layout as a diffusers pipeline.
 
-Every component's configuration is read off the shapes of the checkpoint's own tensors; the little that shapes do not
-say (8 attention heads, the noise schedule, the VAE's scale) is Stable Diffusion 1's own.
+Every component's configuration is derived from the shapes of the checkpoint's own tensors; the little that shapes do
+not tell (8 attention heads, the noise schedule, the VAE's scale) is Stable Diffusion 1's own.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
     """A checked .safetensors file → (diffusers pipeline in `dtype`, its family).
 
     tokenizer: a folder with CLIP's vocab.json and merges.txt.
-    Raises RethinkError when the file is of another kind or incomplete, or there is no tokenizer for it.
+    Raises RethinkError if the file is of another kind or incomplete, or there is no tokenizer for it.
     """
     diffusers, transformers = lazy_import("diffusers"), lazy_import("transformers")
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
@@ -47,7 +47,7 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
         if not any(name.startswith(prefix) for name in names):
             raise RethinkError(f"editor: {path} {_what_is_wrong(names, part)}")
     if tokenizer is None:
-        raise RethinkError(f"editor: {path} has no tokenizer; give a folder with CLIP's vocab.json and merges.txt.")
+        raise RethinkError(f"editor: {path} has no tokenizer; choose a folder with CLIP's vocab.json and merges.txt.")
 
     weights = load_file(path)
     text_weights = {f"text_model.{key.removeprefix('text_model.')}": w for key, w in _under(weights, _TEXT).items()}
@@ -56,7 +56,7 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
         text = text_config(text_weights)
     except (KeyError, IndexError, StopIteration) as error:
         raise RethinkError(
-            f"editor: {path} is incomplete, {str(error) or 'a weight'} is missing; get it again."
+            f"editor: {path} is incomplete, {str(error) or 'a weight'} is missing; download it again."
         ) from error
     family = next(
         (
@@ -68,21 +68,23 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
         None,
     )
     if family is None:
-        raise RethinkError(f"editor: the UNet of {path} takes {unet['in_channels']} channels; no known editor does.")
+        raise RethinkError(
+            f"editor: the UNet of {path} takes {unet['in_channels']} channels, unlike any supported editor."
+        )
 
     text_encoder = transformers.CLIPTextModel(transformers.CLIPTextConfig(**text))
-    if not hasattr(text_encoder, "text_model"):  # newer transformers have one level less
+    if not hasattr(text_encoder, "text_model"):  # newer versions of transformers have one level less
         text_weights = {key.removeprefix("text_model."): weight for key, weight in text_weights.items()}
     unet_weights, vae_weights = convert_ldm_unet_checkpoint(weights, unet), convert_ldm_vae_checkpoint(weights, vae)
     _check_all_used(path, weights, unet_weights, vae_weights, text_weights)
-    with torch.device("meta"):  # no memory and no time for weights that are replaced at once
+    with torch.device("meta"):  # no memory or time for weights that are replaced right away
         empty_unet, empty_vae = diffusers.UNet2DConditionModel(**unet), diffusers.AutoencoderKL(**vae)
     pipeline = getattr(diffusers, family.pipelines[0])(
         unet=_fill(empty_unet, unet_weights, dtype, path),
         vae=_fill(empty_vae, vae_weights, dtype, path),
         text_encoder=_fill(text_encoder, text_weights, dtype, path),
         tokenizer=_open_tokenizer(tokenizer),
-        # The best of the general solvers at few steps.
+        # The best general solver at few steps.
         scheduler=diffusers.DPMSolverMultistepScheduler(**_BETAS, timestep_spacing="trailing"),
         safety_checker=None,
         feature_extractor=None,
@@ -93,7 +95,7 @@ def open_checkpoint(path: Path, dtype: torch.dtype, tokenizer: str | PathLike | 
 
 def unet_config(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """The UNet2DConditionModel configuration of original-layout UNet weights (names without their prefix)."""
-    channels, attends, blocks = [], [], []  # one entry a level
+    channels, attends, blocks = [], [], []  # one entry per level
     level = 0
     for i in range(1, _count(weights, "input_blocks.{}.")):
         if f"input_blocks.{i}.0.op.weight" in weights:  # the downsampler ends the level
@@ -114,7 +116,7 @@ def unet_config(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         "down_block_types": tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends),
         "up_block_types": tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
         "cross_attention_dim": cross_attention.shape[1],
-        "attention_head_dim": 8,  # what diffusers calls so is the number of heads
+        "attention_head_dim": 8,  # diffusers' name for the number of heads
     }
 
 
@@ -157,7 +159,7 @@ def _under(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
-    """How many of pattern.format(0), pattern.format(1), … begin the name of a weight."""
+    """How many of pattern.format(0), pattern.format(1), … are the start of a weight's name."""
     count = 0
     while any(key.startswith(pattern.format(count)) for key in weights):
         count += 1
@@ -174,10 +176,10 @@ def _what_is_wrong(names: list[str], part: str) -> str:
 def _fill(model: torch.nn.Module, weights: dict[str, Tensor], dtype: torch.dtype, path: Path) -> torch.nn.Module:
     try:
         missing, unused = model.load_state_dict(weights, strict=False, assign=True)
-    except RuntimeError as error:  # of another shape
-        raise RethinkError(f"editor: {path} is no whole {type(model).__name__}: {shortened(error)}") from error
+    except RuntimeError as error:  # a wrong shape
+        raise RethinkError(f"editor: {path} is not a complete {type(model).__name__}: {shortened(error)}") from error
     check_filled("editor", path, model, missing, unused)
-    return torch.nn.Module.to(model, dtype).eval()  # diffusers' own `to` warns of nothing at every cast
+    return torch.nn.Module.to(model, dtype).eval()  # diffusers' own `to` warns needlessly at every cast
 
 
 def _check_all_used(path: Path, weights: Mapping[str, Tensor], *used: Mapping[str, Tensor]) -> None:
@@ -186,14 +188,14 @@ def _check_all_used(path: Path, weights: Mapping[str, Tensor], *used: Mapping[st
     left = [key for key, w in weights.items() if w.data_ptr() not in places and not needless(key, CHECKPOINT)]
     if left:
         raise RethinkError(
-            f"editor: {path} holds {some_of(left)}, which has no place in Stable Diffusion 1; single files must be "
-            "complete Stable Diffusion 1 checkpoints and nothing else."
+            f"editor: {path} contains {some_of(left)}, which does not belong to Stable Diffusion 1; single files "
+            "must be complete Stable Diffusion 1 checkpoints and nothing else."
         )
 
 
 def _open_tokenizer(folder: str | PathLike) -> Any:
     folder = Path(folder)
     check_data("tokenizer", folder)
-    if not all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):  # else an empty one would open
-        raise RethinkError(f"tokenizer: {folder} holds no CLIP tokenizer (vocab.json and merges.txt).")
+    if not all((folder / name).is_file() for name in ("vocab.json", "merges.txt")):  # otherwise an empty one would open
+        raise RethinkError(f"tokenizer: {folder} contains no CLIP tokenizer (vocab.json and merges.txt).")
     return lazy_import("transformers").CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)

@@ -30,13 +30,13 @@ from .samplers import Schedule
 from .sampling import denoise, latents_to_rgb, make_cfg_predictor
 from .settings import DEFAULT_SETTINGS, Settings
 
-_VAE_PIXELS = 2**20  # at once in the VAE, whose activations are the peak of memory
+_VAE_PIXELS = 2**20  # at once in the VAE, whose activations determine peak memory
 _MAX_TEXTS = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A source in latents: the VAE's mode, unscaled [B, c, h, w], and how its pixels were fitted."""
+    """A source as latents: the VAE's mode, unscaled [B, c, h, w], and how its pixels were fitted."""
 
     latents: Tensor
     plan: Fit
@@ -104,14 +104,14 @@ class StableDiffusionEditor:
 
     def effective_settings(self, prepared: Prepared, seeds: Sequence[int], settings: Settings) -> list[Settings]:
         settings = settings.resolved(self.defaults)
-        generators, _ = _draw_noise(seeds, prepared.encoded.latents.shape[1:])  # the scales are drawn after the noise
+        generators, _ = _draw_noise(seeds, prepared.encoded.latents.shape[1:])  # the noise is drawn before the scales
         return settings_by_row(settings, list(zip(*(scale.tolist() for scale in _draw_scales(settings, generators)))))
 
     def with_lora(self, path: str | PathLike, strength: float) -> tuple["StableDiffusionEditor", LoraReport]:
         lora, report = read_lora(path, strength, self.module, self.family.title)
         view = copy(self)
         view._loras = (*self._loras, lora)
-        view._texts = {}  # the text encoder may say something else now
+        view._texts = {}  # the text encoder's results may change
         return view, report
 
     def with_area(self, area: int) -> "StableDiffusionEditor":
@@ -158,14 +158,14 @@ class StableDiffusionEditor:
         return torch.cat(images)
 
     def _plan(self, images: Tensor) -> Fit:
-        size = self._unet.config.sample_size or 64  # Stable Diffusion 1's, where a folder does not say
+        size = self._unet.config.sample_size or 64  # Stable Diffusion 1's, if a folder does not say
         sizes = size if isinstance(size, (list, tuple)) else (size, size)
         area = self._area or sizes[0] * sizes[1] * self._vae_scale_factor**2
         return plan_fit(*images.shape[1:3], area=area, multiple=self._multiple)
 
     @property
     def _multiple(self) -> int:
-        """Of the sides of what it works on, in pixels."""
+        """The multiple that the sides of the working size must have, in pixels."""
         return self._vae_scale_factor * 2 ** (len(self._unet.config.down_block_types) - 1)
 
     def _sample(self, batch: EditBatch) -> Tensor:
@@ -209,7 +209,7 @@ class StableDiffusionEditor:
 
     def _preview(self, prepared: Prepared) -> Callable[[Tensor], Tensor]:
         plan = prepared.encoded.plan
-        if type(self._vae).__name__ == "AutoencoderTiny":  # made for previews: decoding costs next to nothing
+        if type(self._vae).__name__ == "AutoencoderTiny":  # made for previews: decoding costs almost nothing
             return lambda clean: self._decode(clean, plan)[:, : plan.scaled[0], : plan.scaled[1]].clamp(0, 1)
         height, width = (-(-side // self._vae_scale_factor) for side in plan.scaled)
         to_rgb = None
@@ -222,7 +222,7 @@ class StableDiffusionEditor:
         return preview
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Embeddings [len(texts), tokens, width], each text computed once, and not again while it is in the cache."""
+        """Embeddings [len(texts), tokens, width]; each text is computed once and then cached."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._texts]
         if missing:
             self._texts.update(zip(missing, self._encode_texts(missing)))
@@ -249,7 +249,7 @@ class StableDiffusionEditor:
 def _draw_noise(seeds: Sequence[int], shape: torch.Size) -> tuple[list[torch.Generator], Tensor]:
     """The generator of every row and the noise [rows, c, h, w] that was drawn from it first.
 
-    On the CPU, where a seed means the same noise on every machine.
+    On the CPU, where a seed gives the same noise on every machine.
     """
     generators = [torch.Generator().manual_seed(seed % 2**64) for seed in seeds]
     return generators, torch.cat([torch.randn((1, *shape), generator=g) for g in generators])

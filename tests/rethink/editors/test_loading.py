@@ -61,7 +61,7 @@ def test_paths_that_lead_nowhere(tmp_path):
 
 
 def test_an_address_is_no_file():
-    with pytest.raises(RethinkError, match="editor: http://127.0.0.1:9/v1 is the address of a server"):
+    with pytest.raises(RethinkError, match="editor: http://127.0.0.1:9/v1 is a server address"):
         load_editor("http://127.0.0.1:9/v1")
 
 
@@ -133,7 +133,7 @@ def test_an_offload_that_diffusers_refuses(folders, monkeypatch):
         raise ValueError("these weights cannot be moved")
 
     monkeypatch.setattr(diffusers.DiffusionPipeline, "enable_sequential_cpu_offload", refuse)
-    with pytest.raises(RethinkError, match="^offload: .* does not take “sequential”: these weights cannot be moved"):
+    with pytest.raises(RethinkError, match="^offload: .* does not support “sequential”: these weights cannot be moved"):
         load_editor(folders["sdedit"], device="meta", offload="sequential")
 
 

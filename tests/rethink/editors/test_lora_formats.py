@@ -113,12 +113,12 @@ def test_an_alpha_beside_the_factors_comes_first(editor_of, tmp_path):
     [
         ("{", "metadata of .* cannot be read"),
         ("[" * 100000, "metadata of .* cannot be read"),
-        ("[1]", "metadata of .* should be a JSON object"),
-        ('{"transformer.r": "four"}', "r 'four' in the file's metadata, which is no number"),
+        ("[1]", "metadata of .* must be a JSON object"),
+        ('{"transformer.r": "four"}', "r 'four' in the file's metadata, which is not a number"),
         ('{"transformer.r": 8}', "rank 4, but 8 in the file's metadata"),
         ('{"transformer.r": 4, "transformer.lora_alpha": null}', "lora_alpha None in the file's metadata"),
-        ('{"transformer.r": 4, "transformer.alpha_pattern": {"(": 1}}', "alpha_pattern .* no expression"),
-        ('{"transformer.r": 4, "transformer.rank_pattern": [1]}', "rank_pattern .* no object"),
+        ('{"transformer.r": 4, "transformer.alpha_pattern": {"(": 1}}', "alpha_pattern .* not a valid expression"),
+        ('{"transformer.r": 4, "transformer.rank_pattern": [1]}', "rank_pattern .* not an object"),
     ],
 )
 def test_bad_metadata_is_one_sentence(editor_of, tmp_path, told, sentence):

@@ -124,7 +124,7 @@ def test_an_image_comes_as_base64_in_whatever_wrapping():
 )
 def test_only_addresses_on_the_server_itself_are_fetched(url, path):
     found = read({"url": url})
-    assert found == EditedFile(path) if path else "lies on another server" in found.why
+    assert found == EditedFile(path) if path else "on another server" in found.why
 
 
 def test_what_is_fetched_is_an_image_or_fails_for_now_or_for_good():
@@ -143,7 +143,7 @@ def test_an_error_within_an_answer_is_an_error():
 @pytest.mark.parametrize("record", [{"id": "job-1", "status": "queued"}, {"data": []}, {"data": [1]}, [], "odd", 7])
 def test_a_whole_answer_without_an_image_is_not_asked_for_again(record):
     found = read_edit(error(200, record), HERE)
-    assert found.why.startswith("the answer holds no image") and not found.retryable
+    assert found.why.startswith("the answer contains no image") and not found.retryable
 
 
 @pytest.mark.parametrize("data", [b"<html>starting</html>", b'{"data": [{"b64_json": "iVBOR', b""])

@@ -44,7 +44,7 @@ def test_another_area_keeps_the_aspect_and_the_multiples(kind, source, tmp_path)
 
 
 def test_a_family_with_sizes_of_its_own_refuses_another_area():
-    with pytest.raises(RethinkError, match="^megapixels: this editor works at sizes of its own"):
+    with pytest.raises(RethinkError, match="^megapixels: this editor has fixed working sizes"):
         size_by_bucket("image_processor")(None, 64, 64, 2**18)
 
 

@@ -319,7 +319,7 @@ def test_other_solvers_where_the_model_takes_them(editor):
 
 @pytest.mark.parametrize("kind", ["flux_kontext", "cosxl_edit"])
 def test_models_that_only_their_own_solver_fits(editor):
-    with pytest.raises(RethinkError, match="^sampler: .*own solver only"):
+    with pytest.raises(RethinkError, match="^sampler: .*only works with its own solver"):
         edit(editor, pictures(1, SIDE, SIDE), settings=Settings(steps=2, sampler="ddim"))
 
 

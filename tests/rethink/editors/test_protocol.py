@@ -17,9 +17,11 @@ IMAGE = torch.zeros(1, 4, 6, 3)
 
 def test_references_are_counted_and_come_one_by_one():
     assert len(check_references([IMAGE, IMAGE], FAMILY)) == 2
-    with pytest.raises(RethinkError, match=r"^references: got 3 images, but Tiny takes at most 2 beside the source\.$"):
+    with pytest.raises(
+        RethinkError, match=r"^references: got 3 images, but Tiny takes at most 2 besides the source\.$"
+    ):
         check_references([IMAGE] * 3, FAMILY)
-    with pytest.raises(RethinkError, match="^references: give images one by one"):
+    with pytest.raises(RethinkError, match="^references: got a batch of images; give them one by one"):
         check_references([IMAGE.repeat(2, 1, 1, 1)], FAMILY)
 
 

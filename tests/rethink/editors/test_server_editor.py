@@ -146,7 +146,7 @@ def test_an_image_at_an_address_of_the_server_itself_is_fetched_with_the_key_and
     with edit_server() as other:
         server.replies = [(200, json.dumps({"data": [{"url": f"{other.origin}/files/1.png?token=secret"}]}), {})]
         with pytest.raises(
-            RethinkError, match="lies on another server, which is not followed; have it answer with b64_json"
+            RethinkError, match="is on another server, which is not followed; configure it to answer with b64_json"
         ) as told:
             run(editor)
         assert not other.gets and "secret" not in str(told.value)
@@ -174,7 +174,7 @@ def test_an_edit_that_cannot_be_fetched_at_once_is_not_made_again(server, pauses
 
 def test_an_answer_without_an_image_is_not_asked_for_again(server, pauses):
     server.replies = [(200, json.dumps({"id": "job-1", "status": "queued"}), {})]
-    with pytest.raises(RethinkError, match="the answer holds no image: .*queued") as told:
+    with pytest.raises(RethinkError, match="the answer contains no image: .*queued") as told:
         run(ServerEditor(server.url, "painter"))
     assert len(server.requests) == 1 and not isinstance(told.value, EditorUnavailable)
 
@@ -188,11 +188,11 @@ def trusting(server, variable):
 @pytest.mark.parametrize(
     ("reply", "why"),
     [
-        ((200, "<html>hello</html>", {}), "the answer holds no image"),
-        ((200, json.dumps({"data": []}), {}), "the answer holds no image"),
+        ((200, "<html>hello</html>", {}), "the answer contains no image"),
+        ((200, json.dumps({"data": []}), {}), "the answer contains no image"),
         (
             (200, json.dumps({"data": [{"b64_json": None, "url": None}]}), {}),
-            "the answer holds no image, neither b64_json nor url",
+            "the answer contains no image, neither b64_json nor url",
         ),
         (answer(b"<!DOCTYPE html>"), "the edited image cannot be read as an image: it is a web page"),
         (answer(png((torch.rand(64, 64, 3) * 255).to(torch.uint8).numpy())[:3000]), "the edited image cannot be read"),
@@ -313,7 +313,7 @@ def test_it_is_named_by_its_model_and_its_server_and_takes_no_memory(server, edi
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        (Settings(sampler="euler"), "sampler: a server samples with its own"),
+        (Settings(sampler="euler"), "sampler: a server uses its own"),
         (Settings(randomize_guidance=True), "randomize_guidance: needs text_guidance"),
     ],
 )

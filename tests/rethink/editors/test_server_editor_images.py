@@ -37,7 +37,7 @@ def test_references_go_after_the_image_at_their_own_aspect_and_never_larger(serv
     (request,) = server.requests
     sizes = [Image.open(io.BytesIO(image)).size for image in request.images]
     assert sizes == [(1280, 864), (60, 40), (724, 1448)] and request.names == {"image[]"}
-    with pytest.raises(RethinkError, match="references: got 16 images, but an editor behind a server takes at most 15"):
+    with pytest.raises(RethinkError, match="references: got 16 images, but an editor on a server takes at most 15"):
         editor.prepare(source(), [source()] * 16)
 
 

@@ -16,7 +16,7 @@ def test_only_text_to_image_folders_are_opened(tmp_path):
     assert load_text_to_image(write_folder(tmp_path / "sd", PLAIN)).unet.config.in_channels == 4
     with pytest.raises(RethinkError, match="InstructPix2Pix"):
         load_text_to_image(write_folder(tmp_path / "ip2p", "StableDiffusionInstructPix2PixPipeline"))
-    with pytest.raises(RethinkError, match="^model: .*missing is no diffusers folder"):
+    with pytest.raises(RethinkError, match="^model: .*missing is not a diffusers folder"):
         load_text_to_image(tmp_path / "missing")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/model_index.json").write_text(json.dumps({"_class_name": PLAIN}))
