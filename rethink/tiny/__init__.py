@@ -1,4 +1,4 @@
-"""The built-in world, its exact oracle, and how the built-in models are made (`builtin.py` says where they lie)."""
+"""The built-in world, its exact oracle, and how the built-in models are made (`builtin.py` says where they are)."""
 
 from .oracle import Verdict, judge
 from .scene import Scene, SceneObject, render

@@ -1,4 +1,4 @@
-"""The untrained built-in models: their sizes, and the tokens that they read."""
+"""The untrained built-in models: their sizes and tokenizers."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def make_tokenizer(folder: Path, length: int):
     from transformers import CLIPTokenizer
 
     with main_process_first() as first:
-        if first and not (folder / "vocab.json").exists():  # weights that go on need the tokens they began with
+        if first and not (folder / "vocab.json").exists():  # resumed weights need their original tokens
             write_tokenizer(folder, length)
     return CLIPTokenizer.from_pretrained(folder, model_max_length=length)
 
 
 def write_tokenizer(folder: Path, length: int) -> None:
-    """The files of a CLIPTokenizer that has a token for every word of plain instructions."""
+    """Write the files of a CLIPTokenizer that has a token for every word of plain instructions."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     words = [*COLORS, *BACKGROUNDS, *SHAPES, *SIZES, *PLACES, "bigger", "smaller", "an", "on", "and", "nothing"]
@@ -78,8 +78,10 @@ def text_config(tokenizer, width: int, layers: int) -> dict:
 
 
 def make_vae():
-    """16× smaller each way, so that the U-Net works on 8×8 latents. Without normalization layers, an AutoencoderTiny
-    treats every place alike: it learns from single cells what it needs for whole images."""
+    """An AutoencoderTiny that is 16× smaller each way, so that the U-Net works on 8×8 latents.
+
+    Without normalization layers, it treats every place alike: single cells teach it what it needs for whole images.
+    """
     return lazy_import("diffusers").AutoencoderTiny(
         latent_channels=LATENT_CHANNELS,
         encoder_block_out_channels=(WIDTH,) * 5,

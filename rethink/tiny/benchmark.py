@@ -1,4 +1,4 @@
-"""The built-in editor by the exact oracle: `python -m rethink bench tiny`."""
+"""Scores the built-in editor with the exact oracle: `python -m rethink bench tiny`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPEN_SETTINGS = (DEFAULT_SETTINGS, Settings(steps=16, sampler="euler_ancestral")
 
 
 def run(cases: int, report=print) -> int:
-    """Prints a table of success (edit done and all else kept), and its figures as a last line of JSON."""
+    """Print a table of success rates (edit done and all else kept), and its figures as JSON on the last line."""
     warnings.filterwarnings("ignore", "instruction:", UserWarning)  # unusual ones are longer than the editor reads
     editor, figures = load_editor(EDITOR_FOLDER), {}
     report(f"{'':<22}{'success':>9}{'done':>9}{'kept':>9}{'PSNR outside':>14}")
@@ -28,7 +28,7 @@ def run(cases: int, report=print) -> int:
         success, done, kept, psnr = figures[name].values()
         report(f"{name:<22}{success:>9.1%}{done:>9.1%}{kept:>9.1%}{psnr:>11.1f} dB")
     figures["wordings"] = success_by_wording(editor, cases // 2, report)
-    report("Different right answers of 8 seeds, where the instruction leaves the place or the color open:")
+    report("Different correct answers from 8 seeds, if the instruction leaves the place or the color open:")
     figures["seeds_differ"] = {}
     for settings in OPEN_SETTINGS:
         name = f"{settings.sampler}, {settings.steps or editor.defaults.steps} steps"
@@ -45,7 +45,7 @@ def rows() -> list[tuple[str, dict]]:
 
 
 def success_by_wording(editor, cases: int, report) -> dict[str, float]:
-    """The success of every held-out wording, of `cases` tasks for each kind of edit."""
+    """The success rate of every held-out wording, from `cases` tasks for each kind of edit."""
     rates = {}
     for kind in KINDS:
         tasks = [sample_task(seed, kind=kind, wording="held_out") for seed in range(cases)]
@@ -79,7 +79,7 @@ def summarize(verdicts: list[Verdict]) -> dict[str, float]:
 
 
 def different_answers(editor, settings: Settings, cases: int, seeds: int = 8) -> float:
-    """How many different right answers eight seeds give on average, where an instruction allows at least three."""
+    """How many different correct answers eight seeds give on average, if an instruction allows at least three."""
     counts, seed = [], 0
     while len(counts) < cases:
         task, seed = sample_task(seed, kind="add"), seed + 1

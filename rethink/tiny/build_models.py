@@ -1,6 +1,7 @@
-"""Rebuilds every built-in model from nothing: `python -m rethink.tiny.build_models`.
+"""Rebuilds every built-in model from scratch: `python -m rethink.tiny.build_models`.
 
-On a CPU see README.md for how, and how long it takes; `--scale` makes a weaker, faster build. Interrupted builds go on.
+README.md says how to do this on a CPU, and how long it takes; `--scale` makes a weaker, faster build. Interrupted
+builds resume.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ from .tasks import sample_task
 from .thinker_lessons import STAGES
 from .unlearned_words import add_words
 
-REUSE = 8  # visits to each encoded pair: drawing and encoding two images takes longer than the U-Net
-WORDY = 8  # a conversation takes the room of so many images
+REUSE = 8  # uses of each encoded pair: drawing and encoding two images takes longer than the U-Net
+WORDY = 8  # a conversation takes as much memory as this many images
 CLIP_MEAN = CLIP_STD = [0.5, 0.5, 0.5]
 DEFAULTS = {"steps": 4, "text_guidance": 1.0, "image_guidance": 1.0}  # measured: see README.md
 
 
 class Edits(torch.utils.data.IterableDataset):
-    """Endless training tasks, drawn on the fly, as encoded scenes; every worker and process draws others.
+    """Endless training tasks, drawn on the fly, as encoded scenes; every worker and process draws different ones.
 
     unambiguous: leave out tasks that accept several answers.
     """
@@ -64,7 +65,7 @@ class Edits(torch.utils.data.IterableDataset):
         self.seed, self.unambiguous = seed, unambiguous
 
     def random(self) -> Random:
-        """The clock is in it, so that a build that goes on does not see the same tasks again."""
+        """A generator seeded by the clock too, so that a resumed build does not see the same tasks again."""
         worker = torch.utils.data.get_worker_info()
         return Random(f"{self.seed}-{time.time_ns()}-{worker.id if worker else os.getpid()}")
 
@@ -80,7 +81,7 @@ class Edits(torch.utils.data.IterableDataset):
 
 
 class SceneImages(Edits):
-    """Images {"image": [128, 128, 3]} for the autoencoder, often full of things, now and then with a black square."""
+    """Images {"image": [128, 128, 3]} for the autoencoder, often full of things, sometimes with a black square."""
 
     def __iter__(self):
         rng = self.random()
@@ -93,7 +94,7 @@ class SceneImages(Edits):
 
 
 class Cells(SceneImages):
-    """The same cut into cells {"image": [64, 64, 3]}, which teach shapes faster; their borders lack the neighbors."""
+    """The same, cut into cells {"image": [64, 64, 3]}, which teach shapes faster; their borders lack the neighbors."""
 
     def __iter__(self):
         for image in super().__iter__():
@@ -131,8 +132,8 @@ def build_editor(work: Path, vae, plan: TrainConfig, device: str, report) -> Non
 
 
 class DecoderFinetuneLoss(instruct_pix2pix.InstructPix2PixLoss):
-    """`forward(batch)` trains the decoder alone, on latents that the U-Net predicts: it learns to draw crisply what the
-    editor means. Half of the latents stay true ones."""
+    """`forward(batch)` trains only the decoder, on latents that the U-Net predicts, so that it draws the editor's
+    results crisply. Half of the latents remain true ones."""
 
     def __init__(self, pipe):
         super().__init__(pipe, instruct_pix2pix.LossConfig(), render_arrays)
@@ -149,7 +150,7 @@ class DecoderFinetuneLoss(instruct_pix2pix.InstructPix2PixLoss):
         return train_autoencoder.distance(self.vae.decode(latents / self.vae.config.scaling_factor).sample, image)
 
     def answer(self, source: torch.Tensor, text: dict[str, Any]) -> torch.Tensor:
-        """Two steps: from noise to clean latents, noised again half-way, and clean again."""
+        """Two steps: from noise to clean latents, noised again halfway, and denoised again."""
         noisy, last = torch.randn_like(source), len(self.alphas) - 1
         for now, next_step in ((last, last // 2), (last // 2, 0)):
             clean = self.unet(torch.cat([noisy, source], 1), now, **text).sample.float()
@@ -184,7 +185,7 @@ def build_clip(work: Path, plan: TrainConfig, device: str, report) -> None:
 
 
 def make_trajectories(work: Path, count: int, minutes: float, device: str, report) -> None:
-    """By every process its own part; they wait for each other, as the thinker learns from all of them."""
+    """Make the trajectories, a part in every process; they wait for each other, as the thinker learns from all."""
     from accelerate import PartialState
 
     built, state = work / "editor", PartialState()
@@ -195,7 +196,7 @@ def make_trajectories(work: Path, count: int, minutes: float, device: str, repor
 
 
 def publish(work: Path, out: Path) -> None:
-    """Copies what was trained to where it ships, in float16."""
+    """Copy the trained models to where they ship, in float16."""
     from transformers import CLIPModel
 
     editor, clip_folder = out / EDITOR_FOLDER.name, out / CLIP_FOLDER.name
@@ -241,7 +242,7 @@ def publish(work: Path, out: Path) -> None:
 
 
 def strip_local_paths(folder: Path) -> None:
-    """Takes out of diffusers' configs where on this machine the model was read from."""
+    """Remove from diffusers' configs where on this machine the model was loaded from."""
     for file in folder.rglob("*.json"):
         record = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(record, dict) and record.pop("_name_or_path", None):
@@ -250,17 +251,17 @@ def strip_local_paths(folder: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rethink.tiny.build_models", description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="where checkpoints are kept")
+    parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="folder for checkpoints")
     parser.add_argument(
-        "--out", type=Path, default=EDITOR_FOLDER.parent, help="where the finished models go (the pack)"
+        "--out", type=Path, default=EDITOR_FOLDER.parent, help="folder for the finished models (default: the pack)"
     )
     stages = ("autoencoder", "editor", "decoder", "clip", "trajectories", *STAGES, "publish")
-    parser.add_argument("--only", choices=stages, help="one stage alone")
+    parser.add_argument("--only", choices=stages, help="run a single stage")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of steps")
-    parser.add_argument("--batch", type=int, default=1024, help="images a step and process")
-    parser.add_argument("--minutes", type=float, default=0.0, help="end the stage's schedule after this time")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiply the number of steps")
+    parser.add_argument("--batch", type=int, default=1024, help="images per step and process")
+    parser.add_argument("--minutes", type=float, default=0.0, help="end the stage's schedule after this many minutes")
     parser.add_argument("--workers", type=int, default=4, help="processes that draw tasks")
     options = parser.parse_args(arguments)
 
@@ -283,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from accelerate import PartialState
 
-    PartialState(cpu=options.device == "cpu")  # whoever asks first decides for all: under torchrun, which backend
+    PartialState(cpu=options.device == "cpu")  # the first call decides for all, such as the backend under torchrun
     torch.set_float32_matmul_precision("high")
     if wanted("autoencoder") or wanted("editor"):
         vae = build_autoencoder(

@@ -1,4 +1,4 @@
-"""The built-in thinker: a Qwen3-VL of a few million weights, its tokens, and runs of real edits that it learns from."""
+"""The built-in thinker: a Qwen3-VL of a few million weights, its tokens, and the runs of real edits to learn from."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .phrasings import SYNONYMS
 from .scene import BACKGROUNDS, COLORS, PLACES, SHAPES, SIZE, SIZES, render
 from .tasks import LEVELS, TABLES, WIDE, sample_task
 
-PATCH, MERGE = 16, 2  # 16 tokens an image
+PATCH, MERGE = 16, 2  # 16 tokens per image
 VOCABULARY = 2048
 TEXT = {"hidden_size": 160, "intermediate_size": 448, "num_hidden_layers": 6, "num_attention_heads": 5, "head_dim": 32}
 VISION = {"hidden_size": 128, "intermediate_size": 384, "depth": 4, "num_heads": 4}
-TURNS = 4  # of the trajectories that are learned from
-ASKED = (*LEVELS, WIDE)  # in them, in turn
+TURNS = 4  # of the trajectories to learn from
+ASKED = (*LEVELS, WIDE)  # levels in them, in turn
 SPECIAL = {
     "pad": "<|pad|>",
     "start": "<|im_start|>",
@@ -41,7 +41,7 @@ EXTRA_TOKENS = {
     "vision_bos_token": "vision_start",
     "vision_eos_token": "vision_end",
 }
-# What every answer repeats is one token each; they are ordinary text, not special.
+# Phrases that every answer repeats are one token each; they are ordinary text, not special tokens.
 FORMS = (
     "<think>",
     "</think>\n",
@@ -75,7 +75,7 @@ CHAT_TEMPLATE = """\
 
 
 def write_folder(folder: Path) -> None:
-    """Everything of the thinker's folder but the weights: configuration, tokens, how images and questions are put."""
+    """Write the thinker's folder except the weights: configuration, tokens, image processing and chat template."""
     from transformers import Qwen3VLConfig
 
     tokenizer = make_tokenizer()
@@ -99,7 +99,7 @@ def write_folder(folder: Path) -> None:
 
 
 def add_old_names(folder: Path) -> None:
-    """Says again what transformers 5 has written in words that transformers 4 does not know."""
+    """Repeat under older names what transformers 5 has written under names that transformers 4 does not support."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     rope = config["text_config"]["rope_parameters"]
     config["text_config"] |= {"rope_theta": rope["rope_theta"], "rope_scaling": rope}
@@ -140,7 +140,7 @@ def model_config(tokenizer) -> dict:
 
 
 def make_model(folder: Path):
-    """An untrained model of the folder's configuration."""
+    """An untrained model with the folder's configuration."""
     from transformers import AutoConfig, AutoModelForImageTextToText, GenerationConfig
 
     model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
@@ -178,14 +178,14 @@ def make_tokenizer():
 
 
 def _lower_case():
-    """How text is read: capitals mean nothing here, and one apostrophe is like another. Whole tokens keep theirs."""
+    """The normalization of text: lowercase, with one kind of apostrophe. Whole tokens keep theirs."""
     from tokenizers import normalizers
 
     return normalizers.Sequence([normalizers.Replace("\u2019", "'"), normalizers.Lowercase()])
 
 
 def _with_whole_words(learner):
-    """The tokenizer with the words of wide English as tokens of their own: a synonym need not be spelled to be known."""
+    """The tokenizer with the words of wide English as separate tokens, so that synonyms need not be spelled."""
     from tokenizers import Tokenizer
 
     record = json.loads(learner.to_str())
@@ -197,9 +197,10 @@ def _with_whole_words(learner):
 
 
 def fixed_texts() -> list[str]:
-    """What every question of a kind repeats, each to be one token: a small model need not read the same page each time.
+    """The texts that every question of a kind repeats, one token each, so that a small model need not read them each
+    time.
 
-    Where the wording of a question changes, the tokens are to be written anew, and nothing is to be trained again.
+    If the wording of a question changes, the tokens have to be written again, but nothing has to be trained again.
     """
     gap, texts = "\0", {}
     plain = [critique_messages(template, instruction=gap, prompt=gap) for template in (TEMPLATE, POLISH, SPLIT)]
@@ -209,7 +210,7 @@ def fixed_texts() -> list[str]:
 
 
 def _corpus():
-    """The words of the world, most often those of answers and plain wordings, so that each becomes one token."""
+    """The words of the built-in world, mostly those of answers and plain wordings, so that each becomes one token."""
     answers = [
         *COLORS,
         *BACKGROUNDS,
@@ -234,7 +235,7 @@ def save(model, like: Path, out: Path) -> None:
 
 
 def make_trajectories(editor, folder: Path, count: int, minutes: float, first: int, step: int, report) -> None:
-    """Trajectories of real edits, seeds first, first + step, …, scored by the teacher: how this editor goes wrong."""
+    """Make trajectories of real edits, seeds first, first + step, …, scored by the teacher: how the editor fails."""
     until = time.monotonic() + 60 * minutes if minutes else float("inf")
     for seed in range(first, count, step):
         if time.monotonic() > until:
@@ -251,5 +252,6 @@ def make_trajectories(editor, folder: Path, count: int, minutes: float, first: i
 
 
 def read_trajectories(folder: Path) -> list[Conversation]:
-    """What the trajectories of `make_trajectories` teach: all of it, as the teacher does not err. None where there is no folder."""
+    """What the trajectories of `make_trajectories` teach: everything, as the teacher makes no mistakes. None without a
+    folder."""
     return [each for file in sorted(folder.glob(f"*/{RECORD_FILE}")) for each in unroll(load_trajectory(file.parent))]

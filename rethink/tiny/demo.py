@@ -1,4 +1,4 @@
-"""The main job on a bare machine: editor and thinker together get right what was asked in a way the editor never learned."""
+"""The main job on a bare machine: editor and thinker together solve tasks worded in ways the editor never learned."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ HARD = ("reasoning", "unusual")  # the levels, in turn
 
 
 def make_demo(page: Path, seed: int, progress: Callable[[Trajectory], None]) -> Verdict:
-    """Thinks about the built-in task number `seed` and writes the run to `page`, every image within.
+    """Think about the built-in task number `seed` and write the run to `page`, with every image.
 
-    progress: called with the run so far after every step and at the end. Returns what the oracle finds of the best image.
+    progress: called with the run so far after every step and at the end. Returns the oracle's verdict on the best
+    image.
     """
     task = sample_task(seed, HARD[seed % len(HARD)], wording="held_out")
     editor = load_editor(EDITOR_FOLDER)

@@ -23,13 +23,13 @@ from .scene import (
 )
 from .tasks import Task
 
-CELL_RMS = 0.07  # a cell further than this from what it should show is smeared or shifted, whatever it resembles most
+CELL_RMS = 0.07  # a cell farther than this from what it should show is smeared or shifted, whatever it resembles most
 OUTSIDE_PSNR = 27.0  # dB against the source, outside the edited region
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """done: what was asked is there. kept: everything else is as it was, object by object and by PSNR (dB) outside
+    """done: what was asked for is there. kept: everything else is unchanged, object by object and by PSNR (dB) outside
     the edited region. answer: which of the task's accepted scenes the image was measured against."""
 
     done: bool
@@ -44,8 +44,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Observation:
-    """What an image shows, as far as a task asks: for each of four cells and for the background what it resembles most,
-    and how far it is from it (RMS, the background's last). answer: the nearest of the task's accepted scenes."""
+    """What an image shows where a task looks: what each of the four cells and the background resembles most, and how
+    far it is from that (RMS, the background's last). answer: the nearest of the task's accepted scenes."""
 
     things: tuple[SceneObject | None, ...]
     background: tuple[str, bool]
@@ -55,11 +55,11 @@ class Observation:
 
 
 def judge(image: torch.Tensor, task: Task) -> Verdict:
-    """Compares one image (IMAGE [1, 128, 128, 3]) with the task, analysis by synthesis.
+    """Compare one image (IMAGE [1, 128, 128, 3]) with the task, by analysis through synthesis.
 
-    Of the accepted scenes the nearest counts. Each cell must resemble what that scene has there more than any other
-    of the 148 things it could show, and closely (`CELL_RMS`); the background must be nearest to the right one of
-    twelve. What differs between source and accepted scene says `done`, the rest says `kept`.
+    The nearest accepted scene counts. Each cell must resemble what that scene has there more than any other of the 148
+    things it could show, and closely (`CELL_RMS`); the background must be nearest to the right one of twelve. What
+    differs between source and accepted scene decides `done`, the rest decides `kept`.
     """
     return verdict(observe(image, task), task)
 
@@ -82,8 +82,11 @@ def verdict(observation: Observation, task: Task) -> Verdict:
 
 
 def observe(image: torch.Tensor, task: Task) -> Observation:
-    """What an IMAGE [1, 128, 128, 3] shows where the task looks, computed where the image lies. Things are looked for on the
-    background that is there, where one should be; in a cell that should be empty, where the source had one."""
+    """What an IMAGE [1, 128, 128, 3] shows where the task looks, computed on the image's device.
+
+    Things are looked for on the background that is there, where one should be; in a cell that should be empty, where
+    the source had one.
+    """
     images = render([task.source, *task.accepted], image.device)
     source, answers = images[:1], images[1:]
     answer = int((answers - image).square().mean((1, 2, 3)).argmin())
@@ -98,21 +101,21 @@ def observe(image: torch.Tensor, task: Task) -> Observation:
 def nearest_object(
     image: torch.Tensor, background: tuple[str, bool], cell: int, known: SceneObject | None
 ) -> tuple[SceneObject | None, float]:
-    """What a cell of an IMAGE [1, 128, 128, 3] resembles most at the place of a known thing, and how far it is (RMS)."""
+    """What a cell of an IMAGE [1, 128, 128, 3] resembles most at the place of a known thing, and its distance (RMS)."""
     place = (known.dx, known.dy) if known else (0, 0)
     things = _things_at(cell, place)
     shown = split_cells(image)[0, cell]
     distances = _distances_to_nearest(background, cell // 2, place, image.device)
     for guess in {0, things.index(visible_object(known))}:  # nothing, and what is known
         error = _errors(shown, [things[guess]], background, cell).item()
-        if error < 0.49 * distances[guess]:  # then all others are further, as the distance is a metric
+        if error < 0.49 * distances[guess]:  # then all others are farther, as the distance is a metric
             return things[guess], error
     errors = _errors(shown, things, background, cell)
     return things[int(errors.argmin())], float(errors.min())
 
 
 def _things_at(cell: int, place: tuple[int, int]) -> list[SceneObject | None]:
-    """All that a cell can show at a place: nothing, and 147 things."""
+    """Everything that a cell can show at a place: nothing, and 147 things."""
     looks = (SceneObject(cell, shape, color, size, *place, covered) for shape, color, size, covered in _ALL)
     return [None, *map(visible_object, looks)]
 
@@ -120,7 +123,7 @@ def _things_at(cell: int, place: tuple[int, int]) -> list[SceneObject | None]:
 def _errors(
     shown: torch.Tensor, things: list[SceneObject | None], background: tuple[str, bool], cell: int
 ) -> torch.Tensor:
-    """How far a cell [64, 64, 3] is from each of the things [N] (RMS)."""
+    """The distance of a cell [64, 64, 3] from each of the things [N] (RMS)."""
     return (_draw(things, background, cell, shown.device) - shown).square().mean((1, 2, 3)).sqrt()
 
 
@@ -137,7 +140,7 @@ def _draw(
 def _distances_to_nearest(
     background: tuple[str, bool], row: int, place: tuple[int, int], device: torch.device
 ) -> list[float]:
-    """Of each of the things at a place in a row of cells: how far the most similar other one is (RMS)."""
+    """For each of the things at a place in a row of cells, the distance of the most similar other one (RMS)."""
     pixels = _draw(_things_at(2 * row, place), background, 2 * row, device).flatten(1)
     distances = torch.cdist(pixels, pixels).fill_diagonal_(torch.inf).amin(1)
     return (distances / pixels.shape[1] ** 0.5).tolist()
@@ -149,7 +152,7 @@ _ALL = [(*look, False) for look in product(SHAPES, COLORS, range(len(SIZES)))] +
 
 
 def visible_object(thing: SceneObject | None) -> SceneObject | None:
-    """What a viewer sees: behind a black square, shape and color do not count."""
+    """What is visible of a thing: behind a black square, shape and color do not count."""
     if thing is None or not thing.covered:
         return thing
     return SceneObject(thing.cell, SHAPES[0], next(iter(COLORS)), thing.size, thing.dx, thing.dy, True)
@@ -167,12 +170,12 @@ def _nearest_background(image: torch.Tensor, scenes: list[Scene]) -> tuple[tuple
 
 
 def _untouched(source: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
-    """Pixels [128, 128] more than three away from any that the edit should change."""
+    """The pixels [128, 128] more than three pixels away from any that the edit should change."""
     touched = ((source - expected).abs().amax(-1, keepdim=True) > 1 / 255).float().permute(0, 3, 1, 2)
     return torch.nn.functional.max_pool2d(touched, 7, 1, 3)[0, 0] == 0
 
 
 def _psnr(image: torch.Tensor, source: torch.Tensor, where: torch.Tensor) -> float:
-    """In dB; infinite if nothing was to be left alone."""
+    """The PSNR in dB; infinite if nothing had to be left alone."""
     error = (image - source)[0][where].square().mean()
     return float("inf") if not where.any() else float(-10 * torch.log10(error.clamp(min=1e-10)))

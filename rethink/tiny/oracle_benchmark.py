@@ -1,4 +1,4 @@
-"""The built-in world as a benchmark with an exact oracle, in the form of the published ones: `rethink bench tiny -o FOLDER`."""
+"""The built-in world as a benchmark with an exact oracle, like the published ones: `rethink bench tiny -o FOLDER`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MEASURES = (SUCCESS, DONE, KEPT)
 
 
 def read_items(folder: Path, language: str = "en") -> Items:
-    """The tasks of all levels in wordings that the built-in models were not trained on. folder: plays no part."""
+    """The tasks of all levels in wordings that the built-in models were not trained on. folder: unused."""
     tasks = {
         f"{level}-{number:03}": sample_task(number * len(LEVELS) + place, level, wording="held_out")
         for place, level in enumerate(LEVELS)
@@ -59,7 +59,7 @@ def read_items(folder: Path, language: str = "en") -> Items:
 
 @dataclass(frozen=True)
 class _Draw:
-    """A scene as a PNG, drawn when it is needed."""
+    """A scene as a PNG, drawn on demand."""
 
     scene: Scene
 
@@ -83,7 +83,7 @@ def measure(item: Item, edited: Tensor) -> Scores:
 
 
 def summarize(items: Sequence[Item], judged: Judged) -> Summary:
-    """Success in percent, of all, by level and by kind of edit; of thinking runs, beside that of their first turns."""
+    """Success in percent, overall, by level and by kind of edit; for thinking runs, also that of their first turns."""
     known = [(item, scores) for item in items if (scores := judged.get(item.id)) is not None]
     groups = {"all": known} | {level: [row for row in known if row[0].group == level] for level in LEVELS}
     kinds = sorted({str(item.tags["kind"]) for item, _ in known if "kind" in item.tags})
@@ -111,7 +111,9 @@ def _notes(rows: Sequence[tuple[Item, Scores]]) -> tuple[str, ...]:
     found = paired_difference(last, first)
     if found is None:
         return ()
-    return (f"Thinking against its first turns, over {found.items} tasks, in percent: {found.verdict}, {found.words}.",)
+    return (
+        f"Thinking compared with its first turns, over {found.items} tasks, in percent: {found.verdict}, {found.words}.",
+    )
 
 
 def _score(item: Item, scores: Scores) -> float | None:
@@ -120,13 +122,13 @@ def _score(item: Item, scores: Scores) -> float | None:
 
 
 def headline_terms(items: Sequence[Item], judged: Judged) -> dict[str, tuple[float, float]]:
-    """100 or 0 for every task that was measured, all of one weight."""
+    """100 or 0 for every measured task, all with the same weight."""
     rows = [(item, scores) for item in items if (scores := judged.get(item.id)) is not None]
     return {item.id: (value, 1.0) for item, scores in rows if (value := _score(item, scores)) is not None}
 
 
 def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
-    """What an earlier run has measured."""
+    """What an earlier run measured."""
     if not (folder / RESULTS).is_file():
         return None
     record = read_json(folder / RESULTS, "results")
@@ -138,7 +140,7 @@ def read_results(folder: Path, items: Sequence[Item]) -> Results | None:
 def write_results(
     folder: Path, model: str, items: Sequence[Item], replies: Mapping[str, Replies], judged: Judged
 ) -> None:
-    """The scores of every task in one JSON file."""
+    """Write the scores of every task to one JSON file."""
     with atomic_write(folder / RESULTS) as part:
         part.write_text(
             json.dumps({name: row and dict(row) for name, row in judged.items()}, indent=1), encoding="utf-8"

@@ -1,7 +1,7 @@
 """The built-in world: small scenes of flat shapes, and their one renderer.
 
 A scene is a background and up to four things, one in each quarter ("cell") of a 128×128 image. Everything is
-discrete, so that the renderer is a table look-up that runs as fast on a GPU as on a CPU, and so that the oracle
+discrete, so that the renderer is a table lookup that runs on a GPU or a CPU, equally fast, and so that the oracle
 (`oracle.py`) can compare an image with every alternative.
 """
 
@@ -21,7 +21,7 @@ PLACES = ("top left", "top right", "bottom left", "bottom right")
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
 SIZES = ("small", "medium", "large")
 RADIUS = (13.0, 18.5, 24.0)  # pixels, of small, medium, large
-JITTER = (-4, -2, 0, 2, 4)  # pixels, how far a thing may stand from the middle of its cell
+JITTER = (-4, -2, 0, 2, 4)  # pixels, how far a thing may be from the center of its cell
 COLORS = {
     "red": (222, 52, 58),
     "orange": (245, 134, 36),
@@ -41,7 +41,7 @@ BACKGROUNDS = {
     "mint": (184, 226, 200),
 }
 BLACK = (20, 20, 22)
-# Never seen while training, neither before nor after an edit: each shape and seven of the eight colors stay known.
+# Never seen in training, neither before nor after an edit; each shape and seven of the eight colors are still known.
 HELD_OUT_LOOKS = frozenset(
     {
         ("pink", "circle"),
@@ -78,7 +78,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """A background (plain or darkening downwards) and things sorted by cell, at most one a cell."""
+    """A background (plain or darkening downwards) and things sorted by cell, at most one per cell."""
 
     background: str
     gradient: bool
@@ -106,12 +106,12 @@ class Scene:
 
 
 def is_test_scene(scene: Scene) -> bool:
-    """True for the tenth of all scenes, chosen by hash, that training never shows as a source."""
+    """Whether a scene is in the tenth, chosen by hash, that training never shows as a source."""
     return hashlib.blake2b(_hashed_text(scene).encode(), digest_size=2).digest()[0] % 10 == 0
 
 
 def _hashed_text(scene: Scene) -> str:
-    """A scene in fixed words: other ones would hold out other scenes than those that the built-in models never saw."""
+    """A scene as fixed text. Other text would hold out other scenes than those that the built-in models never saw."""
     things = [
         f"Thing(cell={t.cell}, shape={t.shape!r}, color={t.color!r}, size={t.size}, dx={t.dx}, dy={t.dy}, "
         f"covered={t.covered})"
@@ -137,13 +137,13 @@ def sample_scene(rng: Random, *, looks: tuple[tuple[str, str], ...] = LOOKS, cou
 
 # --- rendering -------------------------------------------------------------------------------------------------
 
-_FIELDS = 6  # a cell in an array: shape (-1: none), color, size, dx, dy (indices into JITTER), covered
+_FIELDS = 6  # per cell in an array: shape (-1: none), color, size, dx, dy (indices into JITTER), covered
 _BLACK_SHAPE = len(SHAPES)
 _EMPTY_PATCH = (len(SHAPES) + 1) * len(SIZES) * len(JITTER) ** 2
 
 
 def encode(scene: Scene) -> np.ndarray:
-    """The scene as an int16 array [26]: background, gradient, and six numbers a cell; what `render_arrays` takes."""
+    """The scene as an int16 array [26]: background, gradient, six numbers per cell; the input of `render_arrays`."""
     array = np.full(2 + 4 * _FIELDS, -1, np.int16)
     array[:2] = list(BACKGROUNDS).index(scene.background), scene.gradient
     for t in scene.things:
@@ -160,7 +160,7 @@ def encode_object(thing: SceneObject | None) -> tuple[int, ...]:
 
 
 def render(scenes: list[Scene], device: torch.device | str = "cpu") -> torch.Tensor:
-    """Images of the scenes: IMAGE [B, 128, 128, 3], made where the device says."""
+    """Images of the scenes: IMAGE [B, 128, 128, 3], rendered on `device`."""
     return render_arrays(torch.from_numpy(np.stack([encode(scene) for scene in scenes])).to(device))
 
 

@@ -1,4 +1,4 @@
-"""Telling images of the built-in world from all others, which its models have never seen."""
+"""Tells images of the built-in world from all others, which its models have never seen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from .scene import BACKGROUNDS, SIZE, render_background
 
 TOLERANCE = 0.06  # of a color, 0…1: more than the built-in editor's coding blurs
-SHARE = 0.5  # of an image that lies on one background: 0.64 and more in scenes, less than 0.3 in 99 of 100 photographs
+SHARE = 0.5  # of an image that is one background: 0.64 or more in scenes, less than 0.3 in 99 of 100 photographs
 
 
 def are_scenes(images: Tensor) -> Tensor:
@@ -23,10 +23,10 @@ def are_scenes(images: Tensor) -> Tensor:
 
 
 def warn_of_strangers(model: str, images: Tensor) -> str:
-    """What to say before a built-in model ("editor", "thinker") works on images; "" where all are of its world."""
+    """A warning before a built-in model ("editor", "thinker") works on images; "" if all are from its world."""
     if bool(are_scenes(images).all()):
         return ""
     return (
-        f"The built-in {model} knows the images of Built-in Scene alone: of any other image it makes nothing sensible. "
-        f"Load another {model} for your own."
+        f"The built-in {model} only works on images of Built-in Scene and makes nothing sensible of any other image. "
+        f"Load another {model} for your own images."
     )

@@ -1,6 +1,6 @@
-"""Edits of built-in scenes, and the words that ask for them at three levels, and in wide English.
+"""Edits of built-in scenes, and the instructions for them at three levels and in wide English.
 
-plain: everyday wording, what the built-in editor learns; some wordings are held out to measure generalization.
+plain: everyday wording, which the built-in editor learns; some wordings are held out to measure generalization.
 unusual: other words for colors, shapes and actions. reasoning: the target must be worked out from the image.
 wide: any of these edits in sentences grown from rules (`english`), of which whole ones are held out.
 Only plain ones occur in the editor's training: the others are the thinker's work.
@@ -61,7 +61,7 @@ class Task:
         return self.accepted[0]
 
 
-# By level: the wordings that may be trained on, and those that are held out.
+# By level: the wordings for training, and the held-out ones.
 TABLES = {
     "plain": {"known": WORDINGS, "held_out": HELD_OUT_WORDINGS},
     "unusual": {"known": UNUSUAL_WORDINGS, "held_out": HELD_OUT_UNUSUAL},
@@ -94,7 +94,7 @@ def sample_task(
 
 
 def other_task(rng: Random, task: Task) -> Task | None:
-    """A plain task on the same scene with another outcome, None where a black square hides what could be told apart."""
+    """A plain task on the same scene with another outcome, or None if a black square hides the difference."""
     if any(thing.covered for thing in task.source.things):
         return None
     while True:
@@ -141,7 +141,7 @@ def _held_out_change(source: Scene, target: Scene) -> bool:
 
 
 def with_synonyms(rng: Random, text: str) -> str:
-    """A text with other words in the place of most that have `SYNONYMS`."""
+    """A text with most words that have `SYNONYMS` replaced by one."""
     for word, others in SYNONYMS.items():
         whole = rf"\b{word}\b"
         if re.search(whole, text) and rng.random() < 0.7:
@@ -150,7 +150,7 @@ def with_synonyms(rng: Random, text: str) -> str:
 
 
 def with_articles(text: str) -> str:
-    """A text of this world with “an” where English has it."""
+    """A text of this world with “an” where English requires it."""
     return re.sub(r"\ba (?=(orange|emerald|ivory|enormous|ash)\b)", "an ", text)
 
 

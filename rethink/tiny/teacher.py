@@ -1,4 +1,4 @@
-"""The thinker that knows the answer: what an ideal critic of the built-in world says, in the critique contract's words.
+"""The thinker that knows the answer: what an ideal critic of the built-in world says, in the critique format.
 
 Its reasoning names what the source shows, what is asked in plain words, what should be there, what is there instead, and
 only then judges: a small model learns to see from such dense words, and hardly from two scores.

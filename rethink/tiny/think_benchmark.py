@@ -1,4 +1,4 @@
-"""Thinking against a single edit, by the exact oracle: `python -m rethink bench tiny --think`."""
+"""Compares thinking with a single edit, using the exact oracle: `python -m rethink bench tiny --think`."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from .tasks import LEVELS, WIDE, Task, sample_task
 if TYPE_CHECKING:
     from ..editors.protocol import Editor
 
-# What tasks are of, in turn: (level, wording).
+# The tasks' (level, wording), in turn.
 COURSES = (*((level, "held_out") for level in LEVELS), *((WIDE, group) for group in GROUPS))
 TURNS = 5
 TOKENS = 200  # of an answer of the built-in thinker
-MOST_PROCESSES, FEWEST_EACH = 4, 20  # that share the tasks, and tasks for which one is worth its start
+MOST_PROCESSES, FEWEST_EACH = 4, 20  # that share the tasks, and the tasks that make starting one worthwhile
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: by its first edit, and by the best of all turns, as the thinker has it."""
+    """The outcome of a task: of its first edit, and of the best of all turns in the thinker's judgment."""
 
     task: Task
     alone: bool
@@ -46,12 +46,12 @@ class Outcome:
 
     @property
     def harmed(self) -> bool:
-        """Whether the first edit was right, and what won is not."""
+        """Whether the first edit was right, but the winner is not."""
         return self.alone and not self.thinking
 
 
 def run(cases: int, report: Callable[[str], None] = print) -> int:
-    """Prints success by level and kind of edit, and its figures as a last line of JSON; → the exit status."""
+    """Print success by level and kind of edit, and its figures as JSON on the last line; return the exit status."""
     shares = min(os.cpu_count() or 1, MOST_PROCESSES, -(-cases // FEWEST_EACH))
     parts = [range(number, cases, shares) for number in range(shares)]
     if shares > 1:
@@ -74,20 +74,20 @@ def run(cases: int, report: Callable[[str], None] = print) -> int:
 
 
 def measure(numbers: Sequence[int]) -> list[Outcome]:
-    """The outcomes of the tasks of these numbers, by the built-in models."""
+    """The outcomes of the built-in models on the tasks with these numbers."""
     warnings.filterwarnings("ignore", "instruction:", UserWarning)  # unusual ones are longer than the editor reads
     editor, thinker = load_editor(EDITOR_FOLDER), open_thinker(ThinkerConfig(max_tokens=TOKENS))
     return list(think_about(editor, thinker, {number: held_out_task(number) for number in numbers}))
 
 
 def held_out_task(number: int) -> Task:
-    """The task of this number: of every course in turn."""
+    """The task with this number, from every course in turn."""
     level, wording = COURSES[number % len(COURSES)]
     return sample_task(number, level, wording=wording)
 
 
 def think_about(editor: Editor, thinker: Thinker, tasks: Mapping[int, Task]) -> Iterator[Outcome]:
-    """The outcome of every task. tasks: by number, from which the seeds of its edits follow."""
+    """The outcome of every task. tasks: by number, which determines the seeds of its edits."""
     for number, task in tasks.items():
         config = LoopConfig(turns=TURNS, seed=1000 * number)
         loop = think_while_edit(editor, ThinkTask(render([task.source]), task.instruction, thinker, config=config))
@@ -108,7 +108,7 @@ def _groups(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
 
 
 def summarize(outcomes: Sequence[Outcome]) -> dict[str, float | int | str]:
-    """Success of both, whether they differ, and the share of tasks that thinking harmed; there must be outcomes."""
+    """Success of both, whether they differ, and the share of tasks that thinking harmed. Needs at least one outcome."""
     alone, thinking = (
         {str(n): float(getattr(o, name)) for n, o in enumerate(outcomes)} for name in ("alone", "thinking")
     )

@@ -1,6 +1,6 @@
-"""What the built-in thinker learns from: conversations of this world, drawn as they are needed.
+"""What the built-in thinker learns from: conversations about this world, drawn on demand.
 
-Most lessons in wide English end as soon as it was said what is asked for, in plain words: the rest of an answer follows
+Most lessons in wide English end as soon as the answer has stated in plain words what is asked for: the rest follows
 from that. A batch has one kind of lesson, so that little of it is padding.
 """
 
@@ -99,16 +99,16 @@ LIGHT = {
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """A conversation; cut: whether its answer goes on after what is learned."""
+    """A conversation; cut: whether its answer continues after what is learned."""
 
     conversation: Conversation
     cut: bool = False
 
 
 class Lessons(torch.utils.data.IterableDataset):
-    """Endless Lessons, `batch` of a kind one after another, in `shares`; every worker draws others.
+    """Endless Lessons, `batch` of a kind in a row, in `shares`; every worker draws different ones.
 
-    edits: conversations about edits that were really made; where there are none, that kind is left out.
+    edits: conversations about edits that were actually made; without any, that kind is left out.
     """
 
     def __init__(self, batch: int, shares: Mapping[str, float], edits: Sequence[Conversation] = ()):
@@ -117,7 +117,7 @@ class Lessons(torch.utils.data.IterableDataset):
 
     def __iter__(self) -> Iterator[Lesson]:
         worker = torch.utils.data.get_worker_info()
-        # The clock is in it, so that a training that goes on does not see the same lessons again.
+        # The clock is part of the seed, so that a resumed training run does not see the same lessons again.
         rng = Random(f"lessons-{time.time_ns()}-{worker.id if worker else os.getpid()}")
         while True:
             kind = rng.choices(list(self.shares), list(self.shares.values()))[0]
@@ -126,7 +126,7 @@ class Lessons(torch.utils.data.IterableDataset):
 
 
 def draw_lesson(rng: Random, kind: str) -> Lesson:
-    """A lesson of one of the kinds of `SHARES`, but real edits."""
+    """A lesson of one of the kinds in `SHARES`, except real edits."""
     seed = rng.getrandbits(60)
     if kind == "drawn edit":
         return Lesson(as_conversation(teacher.draw_example(seed), rng))

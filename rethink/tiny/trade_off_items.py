@@ -1,4 +1,4 @@
-"""Edits of the built-in world with the captions of both sides, for the trade-off of editors."""
+"""Edits of the built-in world with captions of both images, for the trade-off curves of editors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCENES = 40  # enough for intervals, and a few minutes
 
 
 def sample_items(count: int, seed: int = 0) -> list[CurveItem]:
-    """So many plain tasks, from this seed on, as *Built-in Scene* has them."""
+    """`count` plain tasks, from this seed on, like those of *Built-in Scene*."""
     tasks = [sample_task(seed + number) for number in range(count)]
     return [CurveItem(_Draw(t.source), t.instruction, t.source.caption, t.target.caption) for t in tasks]
 

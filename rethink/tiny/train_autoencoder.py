@@ -1,5 +1,5 @@
-"""Trains a small AutoencoderTiny, which is plain regression: no prior on the latents and no adversarial loss, which
-flat drawings do not need."""
+"""Trains a small AutoencoderTiny by plain regression: flat drawings need no prior on the latents and no adversarial
+loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..training.train_loop import TrainConfig, train_loop
 
 
 class Reconstruction(nn.Module):
-    """`forward(batch)`: how far decoded images are from a batch {"image"}."""
+    """`forward(batch)`: the distance of decoded images from a batch {"image"}."""
 
     def __init__(self, vae):
         super().__init__()
@@ -24,7 +24,7 @@ class Reconstruction(nn.Module):
 
 
 def distance(decoded: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """Between images [B, 3, H, W] in -1…1; edges and small things weigh more."""
+    """The distance between images [B, 3, H, W] in -1…1; edges and small things weigh more."""
     error = decoded.float() - image
     weight = 1 + 4 * detail(image)
     return (weight * (error.square() + 0.1 * error.abs())).mean()
@@ -38,7 +38,7 @@ def detail(image: torch.Tensor) -> torch.Tensor:
 
 
 def train(vae, dataset, plan: TrainConfig, out: Path, *, report=print) -> None:
-    """Trains `vae` on a dataset of {"image"}, and sets its scaling factor so that latents have unit variance."""
+    """Train `vae` on a dataset of {"image"}, and set its scaling factor so that latents have unit variance."""
     train_loop(Reconstruction(vae), dataset, plan, out, report=report)
     loader = torch.utils.data.DataLoader(dataset, 256)
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """Trains a small CLIPModel contrastively (Radford et al. 2021, arXiv 2103.00020, section 2.3).
 
-A batch holds both images of every edit and the captions of both, so that the hardest negatives are always there:
-the same scene with one thing changed.
+A batch holds both images of every edit and both captions, so that it always has the hardest negatives: the same scene
+with one thing changed.
 """
 
 from __future__ import annotations
@@ -52,5 +52,5 @@ class CaptionCollator:
 
 
 def train(model: Contrast, tokenizer, dataset, config: TrainConfig, out: Path, *, report=print) -> None:
-    """Trains the CLIP in `model` on a dataset of edits with captions."""
+    """Train the CLIP in `model` on a dataset of edits with captions."""
     train_loop(model, dataset, config, out, collate=CaptionCollator(tokenizer), report=report)

@@ -1,4 +1,5 @@
-"""Trains the built-in thinker: to see and to judge edits, then in wide English, while its sight stays as it is, and at last in all of it."""
+"""Trains the built-in thinker: first to see and judge edits, then in wide English with frozen vision, and finally in
+all of it."""
 
 from __future__ import annotations
 
@@ -23,13 +24,17 @@ from .tasks import WIDE, Task, sample_task
 from .teacher import draw_example
 from .thinker_lessons import ASKED, SHARES, STAGES, Lesson, LessonCollator, Lessons, ask_for_critique, ask_for_request
 
-NEAR = 0.7  # how near to the plain word a new one begins: 1 is the same
-CHECKED = 48  # held-out sentences of each group, and held-out edits, that are looked at with every checkpoint
+NEAR = 0.7  # how near to the plain word a new one starts; 1 is the same
+CHECKED = 48  # held-out sentences of each group, and held-out edits, that are checked with every checkpoint
 
 
 def train(stage: str, work: Path, plan: TrainConfig, report: Callable[[str], None]) -> None:
-    """Trains what the stage before has made in `work`, the first stage from nothing, into the folder that `trained_in` says; on the
-    trajectories in work/trajectories too. Where no stage before was run, it goes on from the thinker that ships."""
+    """Train the result of the previous stage in `work` (the first stage from scratch) into the folder from
+    `trained_in`.
+
+    It also learns from the trajectories in work/trajectories. If no earlier stage was run, it starts from the thinker
+    that ships.
+    """
     folder = work / stage / "begin"
     with main_process_first():
         if not (folder / "model.safetensors").exists():
@@ -52,7 +57,7 @@ def trained_in(work: Path, stage: str) -> Path:
 
 
 def find_trained(work: Path, stages: Sequence[str] = STAGES) -> Path | None:
-    """The thinker that the last of these stages to have been run has made."""
+    """The thinker from the last of these stages that was run."""
     folders = (trained_in(work, stage) for stage in reversed(stages))
     return next((folder for folder in folders if (folder / "config.json").exists()), None)
 
@@ -62,11 +67,13 @@ def _last(work: Path, stage: str) -> Path:
 
 
 def muon(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers (K. Jordan et al. 2024; its steps as large as Adam's, as in section 2.2 of arXiv 2502.16982),
-    AdamW for embeddings, norms and biases. Raises RethinkError where torch has no Muon."""
+    """Muon for the layers' matrices (K. Jordan et al. 2024), AdamW for embeddings, norms and biases.
+
+    Muon's steps are scaled to Adam's, as in section 2.2 of arXiv 2502.16982. Raises RethinkError if torch has no Muon.
+    """
     if not hasattr(torch.optim, "Muon"):
         raise RethinkError(
-            f"torch: this is {torch.__version__}; the thinker is trained by Muon, which torch has since 2.9."
+            f"torch: this is {torch.__version__}, but training the thinker needs Muon; update torch to 2.9 or newer."
         )
     weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     matrices = [name for name, weight in weights.items() if weight.ndim == 2 and "embed" not in name]
@@ -78,7 +85,7 @@ def muon(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
 
 
 class AnswerLoss(nn.Module):
-    """`forward(batch)`: of the answers of a batch of `LessonCollator`; what is not learned is not predicted either."""
+    """`forward(batch)`: the loss of the answers in a batch of `LessonCollator`; only learned tokens are predicted."""
 
     def __init__(self, model: Any):
         super().__init__()
@@ -93,7 +100,7 @@ class AnswerLoss(nn.Module):
 
 
 class HeldOutCheck:
-    """A TrainWatch that reports how often held-out sentences are understood, and held-out edits judged rightly."""
+    """A TrainWatch that reports how often held-out sentences are understood and held-out edits judged correctly."""
 
     def __init__(self, chat: TransformersChat, report: Callable[[str], None]):
         self.chat, self.report = chat, report
@@ -122,7 +129,7 @@ def held_out_tasks(wording: str, count: int) -> list[Task]:
 
 
 def held_out_edits(count: int) -> list[Lesson]:
-    """Drawn edits of held-out scenes, by plain instructions, to be judged."""
+    """Drawn edits of held-out scenes with plain instructions, to be judged."""
     return [ask_for_critique(draw_example(seed, "test", "plain")) for seed in range(count)]
 
 
@@ -152,7 +159,7 @@ def _guess(chat: TransformersChat, lessons: Sequence[Lesson], batch: int = 24) -
 
 
 def begin(folder: Path) -> None:
-    """Writes a thinker that has learned nothing into `folder`; the embedding of a synonym is near that of the plain word."""
+    """Write an untrained thinker to `folder`; the embedding of a synonym is near that of the plain word."""
     build_thinker.write_folder(folder)
     torch.manual_seed(0)
     model, tokenizer = build_thinker.make_model(folder), load_tokenizer(folder)
@@ -162,8 +169,8 @@ def begin(folder: Path) -> None:
 
 
 def go_on(trained: Path, folder: Path) -> None:
-    """Writes the thinker of `trained` into `folder` with the tokens of today: what is said by both keeps its embedding, and
-    a new word begins near the plain word for it."""
+    """Write the thinker in `trained` to `folder` with the current tokens: shared tokens keep their embeddings, and a
+    new word starts near its plain word."""
     old = load_thinker(trained, dtype="fp32")
     build_thinker.write_folder(folder)
     model, tokenizer = build_thinker.make_model(folder), load_tokenizer(folder)
@@ -183,7 +190,7 @@ def load_tokenizer(folder: Path):
 
 @torch.no_grad()
 def carry_over(old: TransformersChat, tokenizer) -> Tensor:
-    """Embeddings [tokens, width] for `tokenizer`, from those that `old` has."""
+    """Embeddings [tokens, width] for `tokenizer`, from those of `old`."""
     before = old.tokenizer.get_vocab()
     weights = cast(Any, old.module).get_input_embeddings().weight
     rows = torch.empty(len(tokenizer), weights.shape[1])
@@ -199,7 +206,7 @@ def carry_over(old: TransformersChat, tokenizer) -> Tensor:
 
 @torch.no_grad()
 def draw_near(rows: Tensor, tokenizer, tokens: Set[str]) -> None:
-    """Moves the embeddings of `tokens`, in `rows` [tokens, width], to that of the plain word for each."""
+    """Move the embeddings of `tokens`, in `rows` [tokens, width], toward that of the plain word for each."""
     numbers = tokenizer.get_vocab()
     for word, plain in word_meanings().items():
         token, there = f"\u0120{word}", numbers.get(f"\u0120{plain}")

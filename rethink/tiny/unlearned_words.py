@@ -1,7 +1,8 @@
-"""Words that the built-in editor can tell apart, as the text encoders of real editors can, though it has learned nothing of them.
+"""Words that the built-in editor can tell apart, like the text encoders of real editors, though it has not learned
+them.
 
-Its own training has plain words alone. Spelled letter by letter, others are often longer than it reads; and of letters a LoRA
-learns a word much more slowly.
+Its own training has only plain words. Spelled letter by letter, others are often longer than it can read, and a LoRA
+learns a spelled word much more slowly.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ END = "</w>"  # of the last token of a word that was learned
 
 
 def unlearned_words() -> list[str]:
-    """Of all instructions beside the plain ones."""
+    """The words of all instructions that plain ones do not have."""
     tables = (UNUSUAL_WORDINGS, HELD_OUT_UNUSUAL, REASONING_WORDINGS, HELD_OUT_REASONING, SYNONYMS)
     texts = [text for table in tables for wordings in table.values() for text in wordings]
     found = re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", " ".join(texts).lower()))
@@ -29,11 +30,12 @@ def unlearned_words() -> list[str]:
 
 
 def add_words(pipe: Any) -> None:
-    """Gives the tokenizer of a pipeline a token for each of `unlearned_words` that has none, and its text encoder a random row for
-    it, as long as those of the words that it has learned.
+    """Give a pipeline's tokenizer a token for each of `unlearned_words` that has none, and its text encoder a random
+    row for it, at the scale of those of learned words.
 
-    All else is spelled as before, so that what it makes of it stays the same to the bit: tokens of their own are looked for before
-    a text is spelled (transformers 4 does not find those that are capitalized or stand before a comma, and spells them).
+    Everything else is spelled as before, so that its encoding stays the same to the bit: added tokens are matched
+    before a text is spelled (transformers 4 does not match those that are capitalized or precede a comma, and spells
+    them).
     """
     from tokenizers import AddedToken
 

@@ -261,7 +261,7 @@ def test_a_picture_that_the_built_in_editor_does_not_know_is_named_as_that(class
     ):
         lists = node_id == "RethinkSampleEdit"
         strange = noted(classes, node_id, **inputs | {"image": [make_photograph()] if lists else make_photograph()})
-        assert strange.startswith("The built-in editor knows the images of Built-in Scene alone")
+        assert strange.startswith("The built-in editor only works on images of Built-in Scene")
         assert noted(classes, node_id, **inputs | {"image": [scene] if lists else scene}).startswith("4 steps")
 
 

@@ -172,4 +172,4 @@ def test_the_built_in_editor_says_on_the_node_that_it_does_not_know_a_photograph
     page.evaluate("app.queuePrompt(0)")
     page.wait_for_function(f"({TEXTS})().length === 1", timeout=180_000)
     shoot(page, f"words-{page.canvas_kind}-photograph")
-    assert page.evaluate(TEXTS)[0].startswith("The built-in editor knows the images of Built-in Scene alone")
+    assert page.evaluate(TEXTS)[0].startswith("The built-in editor only works on images of Built-in Scene")

@@ -58,7 +58,7 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(rethink, arguments, said, ed
 @pytest.mark.skipif(not EDITOR_FOLDER.exists(), reason="the built-in editor is not trained yet")
 def test_the_built_in_editor_says_that_it_does_not_know_a_photograph(rethink, photo, tmp_path):
     strange = rethink("edit", photo, "make it red", "--steps", 1)
-    assert strange.returncode == 0 and "The built-in editor knows the images of Built-in Scene alone" in strange.stderr
+    assert strange.returncode == 0 and "The built-in editor only works on images of Built-in Scene" in strange.stderr
     task = sample_task(0)
     save_image(render([task.source]), tmp_path / "scene.png")
     known = rethink("edit", tmp_path / "scene.png", task.instruction, "--steps", 1)

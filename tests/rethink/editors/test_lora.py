@@ -279,7 +279,7 @@ def test_what_its_header_says_it_was_trained_on_is_said(kontext, editor_of, tmp_
     wide = {name: torch.zeros(weight.shape[0], 2 * weight.shape[1]) if "lora_A" in name else weight
             for name, weight in as_diffusers(factors(kontext)).items()}  # fmt: skip
     for weights, message in (
-        (foreign, r"it was made for another model, flux2 by its header \("),
+        (foreign, r"it was made for another model, flux2 according to its header \("),
         (wide, "another model, flux2"),
     ):
         with pytest.raises(RethinkError, match=message):

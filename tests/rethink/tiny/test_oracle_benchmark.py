@@ -93,7 +93,7 @@ def test_whether_thinking_is_better_is_said_in_words(items):
         item.id: {"success": 1.0, "first turn, success": value, "turns": 2.0} for item, value in zip(items, first)
     }
     (note,) = BENCHMARK.summarize(items[:30], judged).notes
-    assert note.startswith("Thinking against its first turns, over 30 tasks, in percent: better, +66.7")
+    assert note.startswith("Thinking compared with its first turns, over 30 tasks, in percent: better, +66.7")
     alone = {item.id: {"success": 1.0} for item in items[:30]}
     assert BENCHMARK.summarize(items[:30], alone).notes == ()
 

@@ -39,5 +39,5 @@ def test_the_warning_says_which_model_and_what_to_do():
     scene = render([sample_scene(Random(0))])
     assert warn_of_strangers("editor", scene) == ""
     both = torch.cat([scene, make_photograph(0, 128, 128)])
-    assert warn_of_strangers("editor", both).startswith("The built-in editor knows the images of Built-in Scene alone")
+    assert warn_of_strangers("editor", both).startswith("The built-in editor only works on images of Built-in Scene")
     assert "Load another thinker" in warn_of_strangers("thinker", both)
