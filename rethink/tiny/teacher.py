@@ -43,7 +43,7 @@ BOX_LINES = {(kind, part): _write_box(kind, part) for kind in get_args(RegionKin
 
 
 def criticize(task: Task, observation: Observation, prompt: str, checklist: bool = False) -> Critique:
-    """What is to be said of an edit that shows `observation`, made with `prompt`. checklist: with the items verified."""
+    """The critique of an edit that shows `observation`, made with `prompt`. checklist: include the verified items."""
     outcome, requests = verdict(observation, task), plain_requests(task)
     next_wording = requests[(requests.index(prompt) + 1) % REQUESTS] if prompt in requests else requests[0]
     return Critique(
@@ -105,13 +105,13 @@ def semantic_score(outcome: Verdict, observation: Observation, task: Task) -> in
 
 
 def quality_score(observation: Observation) -> int:
-    """By the part that is furthest from anything that could be drawn: at `CELL_RMS` 8."""
+    """The score by the part that is farthest from anything that could be drawn; 8 at `CELL_RMS`."""
     worst = max(observation.errors)
     return max(0, round(10 - 2 * worst / CELL_RMS if worst <= CELL_RMS else 8 - 50 * (worst - CELL_RMS)))
 
 
 def plain_requests(task: Task) -> tuple[str, ...]:
-    """The task in the words that the editor was taught, everything worked out that was left to be inferred."""
+    """The task in the words that the editor was trained on, with everything worked out that was left to be inferred."""
     return tuple(with_articles(wording.format(**plain_words(task))) for wording in WORDINGS[task.kind][:REQUESTS])
 
 
@@ -123,7 +123,7 @@ def split(task: Task) -> list[str]:
 
 
 def verify_checklist(task: Task, observation: Observation) -> tuple[ChecklistItem, ...]:
-    """The statements of `split`, and whether they are true of what an image shows."""
+    """The statements of `split`, and whether they are true of an image."""
     wrong = [part for parts in wrong_parts(observation, task) for part in parts]
     changed = changed_parts(task)
     expected = [part not in wrong for part in changed]
@@ -156,7 +156,7 @@ def wrong_parts(observation: Observation, task: Task) -> tuple[list[str], list[s
 
 
 def plain_words(task: Task) -> dict[str, str]:
-    """What the placeholders of `phrasings` stand for, plainly."""
+    """The plain words for the placeholders of `phrasings`."""
     before = [task.source.at(cell) for cell in range(4)]
     after = [task.target.at(cell) for cell in range(4)]
     changed = [cell for cell in range(4) if before[cell] != after[cell]]
@@ -177,13 +177,13 @@ def plain_words(task: Task) -> dict[str, str]:
 
 
 def _left_open(task: Task) -> tuple[bool, bool]:
-    """Whether any color, and whether any place, will do for the thing to be added."""
+    """Whether any color, and whether any place, is accepted for the thing to be added."""
     added = [next(t for t in scene.things if t not in task.source.things) for scene in task.accepted]
     return len({t.color for t in added}) > 1, len({t.cell for t in added}) > 1
 
 
 def _expected(task: Task) -> list[str]:
-    """What should be there afterwards, of what the task changes."""
+    """What should be in the changed places afterwards."""
     parts = changed_parts(task)
     if parts == ["background"]:
         return [f"on {task.target.background}"]
@@ -206,7 +206,7 @@ def _compare_scenes(source: Scene, observation: Observation) -> str:
 
 
 def _report_changes(task: Task, observation: Observation) -> str:
-    """What should be there, of what the task changes, what is there, and whether that will do."""
+    """What should be in the changed places, what is there, and whether that is acceptable."""
     scene, seen, undone = task.accepted[observation.answer], _seen(observation), wrong_parts(observation, task)[0]
     phrases = []
     for part in changed_parts(task, observation.answer):
@@ -245,7 +245,7 @@ def _looks(thing: SceneObject | str | None, any_color: bool = False) -> str:
 
 @dataclass(frozen=True, eq=False)
 class CritiqueExample:
-    """An edit and what is to be said of it. source, edited: IMAGE [1, 128, 128, 3]."""
+    """An edit and its critique. source, edited: IMAGE [1, 128, 128, 3]."""
 
     task: Task
     source: torch.Tensor
@@ -255,8 +255,7 @@ class CritiqueExample:
 
 
 def draw_example(seed: int, split: str = "train", level: str | None = None) -> CritiqueExample:
-    """A task of a level, else of any of `LEVELS`, with an edit that was never made: drawn right, wrong, or right and too
-    much."""
+    """A task of a level, or of any of `LEVELS`, with an edit that was never made: drawn right, wrong, or excessive."""
     rng = Random(f"lesson-{split}-{seed}")
     number, drawn = rng.getrandbits(60), rng.choice(LEVELS)
     task = sample_task(number, level or drawn, split=split, wording="known" if split == "train" else "held_out")
@@ -270,7 +269,10 @@ def draw_example(seed: int, split: str = "train", level: str | None = None) -> C
 
 
 def _go_astray(rng: Random, task: Task, prompt: str, scene: Scene) -> tuple[str, Scene]:
-    """The prompt and what came of it, or a prompt or an edit for something else that could have been asked for, mostly of its kind."""
+    """The prompt and its result, or a prompt or an edit for something else that could have been asked for.
+
+    That is mostly of the same kind.
+    """
     draw, others = rng.random(), [other_task(rng, task) for _ in range(4)]
     other = next((one for one in others if one and one.kind == task.kind), others[0])
     if other is None or draw >= MISTAKEN + MISREAD:
@@ -298,7 +300,7 @@ def attempt(rng: Random, task: Task) -> Scene:
 
 
 def _perturb(rng: Random, scene: Scene, cells, times: int = 1) -> Scene:
-    """The scene with things in `cells`, or the background, other than they were."""
+    """The scene with changed things in `cells`, or a changed background."""
     for _ in range(times):
         scene = _perturb_once(rng, scene, cells)
     return scene
@@ -336,7 +338,7 @@ def _observe_scene(scene: Scene, task: Task) -> Observation:
 
 
 def _smear(rng: Random, edited: torch.Tensor, observation: Observation, task: Task) -> tuple[torch.Tensor, Observation]:
-    """One cell between two things, blurred, or faded, and read again."""
+    """Turn one cell into a mix of two things, or blur or fade it, and observe it again."""
     cell = rng.randrange(4)
     known = task.accepted[observation.answer].at(cell) or task.source.at(cell)
     at = (slice(None), *(slice(start, start + CELL) for start in (cell // 2 * CELL, cell % 2 * CELL)))
@@ -367,8 +369,8 @@ def _blur(image: torch.Tensor, width: int) -> torch.Tensor:
 
 
 class Teacher:
-    """A Chat that knows the task and looks through the oracle: it writes trajectories to learn from, and is the most
-    that any thinker can be. It takes `thinker()`'s questions only."""
+    """A Chat that knows the task and sees through the oracle: it writes trajectories to learn from, and is the upper
+    bound for any thinker. It only takes the questions of `thinker()`."""
 
     name = "teacher"
     placement: Placement = "elsewhere"

@@ -1,4 +1,4 @@
-"""Wide English: an edit of a scene, asked for in one of very many ways.
+"""Wide English: instructions for an edit of a scene, in very many wordings.
 
 A sentence is grown from rules (`forms`, `verbs`, `words`, `reasoning`). What is held out are rules, not mixtures: a
 sentence for training uses known ones only, a held-out sentence at least one that training never saw, by its group:

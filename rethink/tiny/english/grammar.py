@@ -1,4 +1,4 @@
-"""How a sentence is grown: rules with parts to choose from, and slots that others fill."""
+"""Grows sentences from rules: rules have alternatives to choose from, and slots that others fill."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ENDINGS = ("rp", "mf", "nk", "zz", "ggle", "bble", "x", "st", "lk", "ft", "rt", 
 
 
 class UnfitError(LookupError):
-    """A rule that has no place in this sentence."""
+    """A rule does not fit this sentence."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What is to be asked for. kind: one of `tasks.KINDS`. accepted: the scenes that will do. rule: of a task that is to be
-    worked out from the image, else ""; named: in plain words {a} and {b} of it, things or a color."""
+    """What to ask for. kind: one of `tasks.KINDS`. accepted: the accepted scenes. rule: of a task that has to be worked
+    out from the image, else ""; named: its {a} and {b} in plain words, things or a color."""
 
     kind: str
     source: Scene
@@ -34,17 +34,17 @@ class Edit:
 
     @property
     def old(self) -> SceneObject | None:
-        """What is there now, of what changes."""
+        """The changing thing as it is now."""
         return next((t for t in self.source.things if t not in self.accepted[0].things), None)
 
     @property
     def new(self) -> SceneObject | None:
-        """What is there then, of what changes."""
+        """The changing thing as it will be."""
         return next((t for t in self.accepted[0].things if t not in self.source.things), None)
 
     @property
     def verbs(self) -> str:
-        """The kind, and for another size which way."""
+        """The kind, and for a change of size its direction."""
         old, new = self.old, self.new
         if self.kind == "resize" and old and new:
             return "bigger" if new.size > old.size else "smaller"
@@ -81,11 +81,11 @@ class Grammar:
         return getattr(self, f"say_{slot}")()
 
     def invent(self) -> str:
-        """A word that there is not."""
+        """A word that does not exist."""
         return "".join(self.rng.choice(part) for part in (STARTS, MIDDLES, ENDINGS))
 
     def word(self, table: tuple[str, str], phrases: bool = False) -> str:
-        """A known word for it, most often the plain one. phrases: whether "the color of a carrot" may stand there."""
+        """A known word for it, mostly the plain one. phrases: whether "the color of a carrot" is allowed."""
         known = table[0].split("|")
         if self.rng.random() < PLAIN_WORD:
             return known[0]

@@ -1,4 +1,4 @@
-"""Requests in no construction at all: what an edit is about, in any order, with any words between.
+"""Requests without any construction: what an edit is about, in any order, with any words in between.
 
 What is meant follows from what is named and from the image. Who learns from these too leans less on constructions that were met.
 """

@@ -1,4 +1,4 @@
-"""Which words mean one thing alone: what a model need not learn letter by letter."""
+"""Words with a single meaning, which a model need not learn letter by letter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLAIN_VERBS = {
 
 
 def word_meanings() -> dict[str, str]:
-    """The known words of wide English that occur with one meaning alone, each with the plain word for it."""
+    """The known words of wide English that only occur with one meaning, each with its plain word."""
     found: dict[str, set[str]] = defaultdict(set)
     named = (words.COLOR_WORDS, words.SHAPE_WORDS, words.SIZE_WORDS, words.CHANGED_SIZES, words.BACKGROUND_WORDS)
     for table in named:

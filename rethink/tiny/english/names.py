@@ -1,4 +1,4 @@
-"""What things, values, backgrounds and the black square are called."""
+"""Names of things, values, backgrounds and the black square."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .places import RELATIONS, Places, find_added
 
 
 class Names(Places):
-    """The slots that name things, so that no other thing in the scene is meant."""
+    """The slots that name things unambiguously within the scene."""
 
     def say_x(self) -> str:
         if self.edit.rule or self.edit.kind == "add":
@@ -31,7 +31,7 @@ class Names(Places):
         return f"a {self.look(thing.color)} {self.name(thing)}"
 
     def say_another(self) -> str:
-        """A thing that nothing is to happen to."""
+        """A thing that should stay unchanged."""
         changed = {self.edit.old, self.edit.new}
         others = [t for t in self.visible() if t not in changed]
         if not others or self.edit.rule:

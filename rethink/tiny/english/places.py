@@ -1,4 +1,4 @@
-"""Where a thing is, and where it goes: by the name of the corner, by what is beside it, as the only empty one."""
+"""Where a thing is, and where it goes: by the name of the corner, by its neighbor, or as the only empty one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Places(Grammar):
         return f"{self.choose(('to', 'to', 'to', 'into', 'toward', 'to'))} the {self.corner(self.target_cell())}"
 
     def _near(self, cell: int) -> str:
-        """The cell by what is beside it, or as the only empty one; mostly "": by its name."""
+        """The cell by its neighbor, or as the only empty one; mostly "", for its name."""
         draw, source = self.rng.random(), self.edit.source
         if draw < 0.12 and source.empty_cells == (cell,):
             noun = self.choose(("corner", "spot", "place", "quarter"))
@@ -124,5 +124,5 @@ class Places(Grammar):
 
 
 def find_added(edit: Edit, scene: Scene) -> SceneObject:
-    """The new thing of one of the scenes that an added thing may lead to."""
+    """The new thing in one of the scenes that adding a thing may lead to."""
     return next(thing for thing in scene.things if thing not in edit.source.things)

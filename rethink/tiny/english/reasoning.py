@@ -1,4 +1,7 @@
-"""What was left to be worked out from the image, as verb phrases, by the rules of `tasks`. Every entry is (known, held out)."""
+"""Verb phrases for what has to be worked out from the image, by the rules of `tasks`.
+
+Every entry is (known, held out).
+"""
 
 from .verbs import Phrases
 

@@ -1,4 +1,4 @@
-"""How a request is typed: capitals or none, punctuation or none, and mistakes of the fingers."""
+"""How a request is typed: with or without capitals and punctuation, and with typos."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SLIPS: tuple[tuple[Slip, ...], tuple[Slip, ...]] = ((_swap, _drop, _double, _nei
 
 
 def misspell(rng: Random, text: str, slips: tuple[Slip, ...], times: int = 1, glue: float = 0.0) -> str:
-    """The text with `times` words of four letters and more mistyped, and with chance `glue` a space left out."""
+    """The text with `times` words of at least four letters mistyped and, with chance `glue`, a missing space."""
     words = text.split(" ")
     long = [index for index, word in enumerate(words) if len(word) > 3 and word.isalpha()]
     for index in rng.sample(long, min(times, len(long))):

@@ -31,7 +31,7 @@ def write_request(rng: Random, edit: Edit, group: str = "") -> str:
 
 
 def _held_out(rng: Random, group: str, edit: Edit) -> frozenset[str]:
-    """The kinds of rules that are to be held-out ones."""
+    """The kinds of rules to take held-out ones from."""
     if not group:
         return frozenset()
     if group == "forms":

@@ -40,10 +40,10 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_loaded(photo, t
     for command, options, why in (
         ("edit", ["-o", tmp_path], "a folder"),
         ("edit", ["-o", ".", "--variations", 2], "a folder"),
-        ("edit", ["-o", "out.xyz"], "ending"),
+        ("edit", ["-o", "out.xyz"], "extension"),
         ("edit", ["-o", photo / "out.png"], "cannot be written"),
         ("edit", ["--mask", mask], "--mask: is empty"),
-        ("edit", ["--variations", 2, "-o", busy / "x.psd"], "ending"),
+        ("edit", ["--variations", 2, "-o", busy / "x.psd"], "extension"),
         ("think", ["-o", busy], "not empty"),
         ("think", ["-o", photo], "is a file"),
         ("think", ["-o", photo / "run.html"], "cannot be written"),

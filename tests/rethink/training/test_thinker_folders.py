@@ -133,7 +133,7 @@ def test_a_thinker_that_is_in_use_on_windows_is_said(thinker, tmp_path, error):
         def save_pretrained(self, out):
             raise error
 
-    with pytest.raises(RethinkError, match="^output: .*out cannot be replaced .*; close what has opened it"):
+    with pytest.raises(RethinkError, match="^output: .*out cannot be replaced .*; close the program that has it open"):
         save_trained(Model(), thinker, tmp_path / "out")
 
 

@@ -157,5 +157,5 @@ def test_captions_in_any_encoding(tmp_path):
     (tmp_path / "c.txt").write_bytes("a café\r\nein Mädchen\r\n".encode("utf-16"))
     assert [caption for caption, _ in read_captions(tmp_path / "c.txt")] == ["a café", "ein Mädchen"]
     (tmp_path / "t.jsonl").write_text('{"input": "a", "edit": "\\ud83d", "output": "b"}\n')
-    with pytest.raises(RethinkError, match="half of a character"):
+    with pytest.raises(RethinkError, match="half a character"):
         read_caption_edits(tmp_path / "t.jsonl")

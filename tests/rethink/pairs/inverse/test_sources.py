@@ -124,7 +124,7 @@ def test_boxes_in_doubt_are_of_no_picture(tmp_path):
         ([[0.1, 0.2, 0.3, 0.4]], "a list of boxes"),
         ({"box": [0.1, 0.2, 0.3, 0.4]}, "a list of boxes"),
         ([{"box": [0, 0, 1, 1], "place": 3}], "expected text for place and hidden"),
-        ([{"box": [0, 0, 1, 1], "place": "a hat \ud83d"}], "half of a character"),
+        ([{"box": [0, 0, 1, 1], "place": "a hat \ud83d"}], "half a character"),
     ],
 )
 def test_boxes_that_are_none_are_said_by_name(tmp_path, spots, why):
