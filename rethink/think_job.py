@@ -128,7 +128,7 @@ def _was_interrupted(trajectory: Trajectory, task: ThinkTask, options: dict[str,
 
 
 def _rewound(trajectory: Trajectory, task: ThinkTask, options: dict[str, Any], lock: ExitStack) -> OpenRun:
-    """The run as it continues. The thresholds may have changed, so existing edits are accepted or not anew."""
+    """The run as it continues. The thresholds may have changed, so existing edits are judged against them again."""
     steps = tuple(replace(step, accepted=is_accepted(step, task.config)) for step in trajectory.steps)
     trajectory = replace(trajectory, steps=steps).save_options(options)
     trajectory, steps = trajectory.rewind_to_resume(task.config.candidates)
