@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from ..thinkers.critique import Thinker
 
 RUNS = "thinking"  # the folder of trajectories, inside the results folder
-FIRST_TURN, TURNS = (
-    "first turn, ",
-    "turns",
-)  # in the scores of a thinking run: the prefix of first-turn scores, and the number of turns
+# In the scores of a thinking run: the prefix of first-turn scores, and the number of turns.
+FIRST_TURN, TURNS = "first turn, ", "turns"
 MOST_FAILURES = 5  # failed edits in a row after which the run gives up
 
 

@@ -17,9 +17,7 @@ from .lora_formats import Change, LoraFile, Misfit, change_of, is_embedding, kin
 from .lora_names import DENOISERS, Piece, has_diffusers_name, module_aliases, resolve_layer, shape_of
 from .protocol import LoraReport
 
-MIN_MATCHED = (
-    0.9  # share of a file's layers that must fit; below it, a LoRA of another family has a few names in common
-)
+MIN_MATCHED = 0.9  # share of a file's layers that must fit; a LoRA of another family has a few names in common
 MAX_STRENGTH = 100.0  # absolute value
 
 

@@ -11,10 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-TEXT, TEXT_MASK = (
-    "encoder_hidden_states",
-    "encoder_hidden_states_mask",
-)  # inputs of a denoiser with texts of varying length
+# Inputs of a denoiser with texts of varying length.
+TEXT, TEXT_MASK = "encoder_hidden_states", "encoder_hidden_states_mask"
 PLACES = ("img_ids", "txt_ids")  # token positions; denoisers use those of the first row for all
 _CHANGED = 0.1  # latents that differ by more than this share of the image's standard deviation count as changed
 

@@ -20,16 +20,10 @@ KEEP = {
 # (module, class) of optimizers
 OPTIMIZERS = {"adamw": ("torch.optim", "AdamW"), "adamw 8-bit": ("bitsandbytes.optim", "AdamW8bit")}
 FAMILY = ("rank", "learning_rate", "batch", "accumulate")  # 0: the default of the editor's family
-FREE = (
-    "steps",
-    "save_every",
-    "previews",
-    "preview_instruction",
-)  # may differ when a run resumes: no step depends on them
-LATER = (
-    "megapixels",
-    "text_encoder",
-)  # left out of records while off, so that runs begun before these existed can resume
+# May differ when a run resumes: no step depends on them.
+FREE = ("steps", "save_every", "previews", "preview_instruction")
+# Left out of records while off, so that runs begun before these existed can resume.
+LATER = ("megapixels", "text_encoder")
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,9 @@ def test_a_thinker_in_a_folder_is_asked_and_its_babble_is_no_description(
     shutil.copytree(vision_folder, models.LLM / "mini")
     at = {"folder": "mini", "dtype": "auto", "quantization": "none", "template": "Rethink's own"}
     (thinker,) = classes["RethinkLoadThinker"].execute({"backend": "local folder", **at}, max_tokens=16).result
-    with pytest.raises(RethinkError, match="(?s)no pair could be made.*1 × the thinker's answer contains no JSON object$"):
+    with pytest.raises(
+        RethinkError, match="(?s)no pair could be made.*1 × the thinker's answer contains no JSON object$"
+    ):
         synthesize(thinker=thinker, pairs=1)
 
 
