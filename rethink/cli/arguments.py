@@ -51,14 +51,21 @@ def add_field(parser: Parser, job: type, name: str, flag: str = "", **more: Any)
     kinds: dict[str, Any] = {"dest": name, "default": found.default, "help": _help(found), "type": type(found.default)}
     if isinstance(found.default, tuple):
         kinds |= {"type": float, "nargs": 2, "metavar": ("LOW", "HIGH")}
-    if found.choices:
+    elif found.choices:
         kinds["choices"] = found.choices
+    else:
+        kinds["metavar"] = placeholder(found)
     parser.add_argument(flag, **kinds | more)
 
 
 def add_switch(parser: Parser, flag: str, help: str, default: bool = False) -> None:
     """Add --flag and --no-flag, so that a config file can say true or false."""
     parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=help.replace("%", "%%"))
+
+
+def placeholder(found: Option) -> str:
+    """What stands for the value of an option in its help."""
+    return {int: "N", float: "X"}.get(type(found.default), found.name.upper())
 
 
 def _help(found: Option) -> str:

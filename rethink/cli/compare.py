@@ -70,7 +70,7 @@ def add_compare_commands(commands) -> None:
     parser.add_argument(
         "--pairs", type=Path, metavar="STORE", help="a pair store; its inputs, instructions and targets are used"
     )
-    parser.add_argument("--limit", type=int, default=0, help="use only the first N pairs; 0: all")
+    parser.add_argument("--limit", type=int, metavar="N", default=0, help="use only the first N pairs; 0: all")
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FOLDER", help="results folder, new or existing"
     )

@@ -53,7 +53,11 @@ def add_curve_command(commands) -> None:
         help=f"{EDITORS}; one curve each. SDEdit works too",
     )
     parser.add_argument(
-        "--count", type=int, default=0, help="use only the first N items; 0: all, or 40 scenes of the built-in world"
+        "--count",
+        type=int,
+        metavar="N",
+        default=0,
+        help="use only the first N items; 0: all, or 40 scenes of the built-in world",
     )
     parser.add_argument("--clip", default=BUILT_IN, help="transformers folder of a CLIPModel, or built-in")
     for field in options_of(TradeOffJob):

@@ -66,24 +66,36 @@ def add_editor_options(parser: argparse.ArgumentParser) -> None:
     add_loading_options(parser, BUILT_IN, EDITORS)
     add_device(parser)
     add_sampling_options(parser)
-    parser.add_argument("--mask", type=Path, help="mask image: white may change; in a cutout, what is opaque")
+    parser.add_argument(
+        "--mask", type=Path, metavar="IMAGE", help="mask image: white may change; in a cutout, what is opaque"
+    )
 
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     """The settings of edits: what `settings_from` reads."""
-    parser.add_argument("--steps", type=int, default=0, help="sampling steps; 0: the editor's own")
+    parser.add_argument("--steps", type=int, metavar="N", default=0, help="sampling steps; 0: the editor's own")
     parser.add_argument("--sampler", default="default", help="default: the editor's own")
     parser.add_argument(
-        "--text-guidance", type=float, default=0.0, help="how closely to follow the text; 0: the editor's own"
+        "--text-guidance",
+        type=float,
+        metavar="X",
+        default=0.0,
+        help="how closely to follow the text; 0: the editor's own",
     )
     parser.add_argument(
-        "--image-guidance", type=float, default=0.0, help="how closely to keep the source; 0: the editor's own"
+        "--image-guidance",
+        type=float,
+        metavar="X",
+        default=0.0,
+        help="how closely to keep the source; 0: the editor's own",
     )
     parser.add_argument(
         "--randomize-guidance", action="store_true", help="vary both guidance scales by ± 20%%, by seed"
     )
-    parser.add_argument("--strength", type=float, default=0.0, help="SDEdit only: fraction of the noise schedule")
-    parser.add_argument("--negative", default="", help="negative prompt: what to avoid")
+    parser.add_argument(
+        "--strength", type=float, metavar="X", default=0.0, help="SDEdit only: fraction of the noise schedule"
+    )
+    parser.add_argument("--negative", default="", metavar="PROMPT", help="negative prompt: what to avoid")
 
 
 def run_edit(options: argparse.Namespace) -> int:

@@ -28,7 +28,7 @@ def add_loading_options(parser: argparse.ArgumentParser, default: str | None, he
     parser.add_argument("--editor", default=default, help=f"{help}. Default: {default}" if default else help)
     for name in SERVER_FIELDS:
         flag = f"--editor-{name.replace('_', '-')}"
-        add_field(parser, ServerSettings, name, flag, dest=f"editor_{name}", metavar=name.upper())
+        add_field(parser, ServerSettings, name, flag, dest=f"editor_{name}")
     add_lora_option(parser, "editor")
     add_field(parser, LoadSettings, "dtype")
     add_field(parser, LoadSettings, "offload")

@@ -95,7 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "-o", "--output", type=Path, default=Path("rethink-demo.html"), help="page to write; default: rethink-demo.html"
     )
-    demo.add_argument("--seed", type=int, default=0, help="another seed shows another run")
+    demo.add_argument("--seed", type=int, metavar="N", default=0, help="another seed shows another run")
     demo.set_defaults(run=run_demo)
     add_edit_command(commands)
     add_think_command(commands)

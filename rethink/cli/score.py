@@ -48,7 +48,9 @@ def add_score_command(commands) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="keeps the judge's answers; new or existing"
     )
-    parser.add_argument("--mask", type=Path, help="mask image: white may change; in a cutout, what is opaque")
+    parser.add_argument(
+        "--mask", type=Path, metavar="IMAGE", help="mask image: white may change; in a cutout, what is opaque"
+    )
     parser.add_argument(
         "--clip", help="transformers folder of a CLIPModel, or built-in; without it, no CLIP similarities"
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RethinkError, reason_of
-from ..options import option_of, options_of
+from ..options import options_of
 from ..progress import format_count
 from ..think_loop import LoopConfig
 from ..thinkers.loading import ThinkerConfig
@@ -135,14 +135,13 @@ def add_thinker_options(
     group = parser.add_argument_group(who, role)
     is_judge = who == "judge"
     where = f"built-in, a transformers folder, or a server's address; {role}"
-    group.add_argument(f"--{who}", default=None if is_judge else ThinkerConfig().where, help=where)
+    group.add_argument(f"--{who}", default=None if is_judge else ThinkerConfig().where, metavar="THINKER", help=where)
     for name in (*_SHORT, *_LONG):
         own = name in _SHORT
         flag = f"--{'' if own and not is_judge else who + '-'}{name.replace('_', '-')}"
         other = _TWIN.get(name) if is_judge or not own else None  # the option it defaults to
         shared = {"default": None, "help": f"default: {defaults.get(name, f'as {other}')}"} if other else {}
-        plain = {} if option_of(ThinkerConfig, name).choices else {"metavar": name.upper()}
-        add_field(group, ThinkerConfig, name, flag, dest=f"{who}_{name}", **shared, **plain)
+        add_field(group, ThinkerConfig, name, flag, dest=f"{who}_{name}", **shared)
     if critiques:
         group.add_argument(
             "--judge-template" if is_judge else "--template",

@@ -37,7 +37,9 @@ def add_train_editor_command(commands) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FOLDER", help="the trained editor, as a diffusers folder"
     )
-    parser.add_argument("--resolution", type=int, default=256, help="width and height in pixels (paper: 256)")
+    parser.add_argument(
+        "--resolution", type=int, metavar="N", default=256, help="width and height in pixels (paper: 256)"
+    )
     parser.add_argument("--train-text", action="store_true", help="train the text encoders too")
     group = parser.add_argument_group("optimization")
     for each in options_of(TrainConfig):

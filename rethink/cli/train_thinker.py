@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import RethinkError
 from ..options import Option, options_of
-from .arguments import add_command
+from .arguments import add_command, placeholder
 from .collect import read_template
 from .edit import EXIT_CODES
 from .editor_options import BUILT_IN, EDITORS, add_device, add_loading_options, open_editor
@@ -94,6 +94,8 @@ def _add_option(parser: argparse.ArgumentParser, name: str, by_method: dict[str,
         kind = {"action": argparse.BooleanOptionalAction}
     elif first.choices:
         kind["choices"] = first.choices
+    else:
+        kind["metavar"] = placeholder(first)
     parser.add_argument(f"--{name.replace('_', '-')}", dest=f"train_{name}", default=None, help=help, **kind)
 
 

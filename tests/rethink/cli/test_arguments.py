@@ -65,6 +65,7 @@ def test_the_option_of_a_field_has_its_type_default_and_help(parser):
     given = parser.parse_args(["--steps", "7", "--kind", "b", "--no-turn-off", "--area", "0.2", "0.3"])
     assert (given.steps, given.kind, given.turn_off, given.area) == (7, "b", False, [0.2, 0.3])
     page = " ".join(parser.format_help().split())
+    assert "[--steps N] [--kind {a,b}] [--words WORDS] [--turn-off | --no-turn-off] [--area LOW HIGH]" in page
     assert "How many, 50% of all. Default: 4" in page and "Share of it. Default: 0.1 0.25" in page
     assert "What. Default" not in page, "nothing is no default worth a word"
 
