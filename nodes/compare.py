@@ -94,7 +94,7 @@ class CompareEditors(io.ComfyNode):
                     optional=True,
                     options=[NONE, *model_folders.clip_names()],
                     default=NONE,
-                    tooltip="Compares images with captions: a transformers folder of a CLIPModel in "
+                    tooltip="Compares images with each other and with captions: a transformers folder of a CLIPModel in "
                     "models/clip_vision. The built-in CLIP is only for the built-in scenes. none: skip this "
                     "comparison.",
                 ),

@@ -1,4 +1,4 @@
-"""The node that opens an editor behind a server."""
+"""The node that opens an editor on a server."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ HELP = {
     "base_url": "The server's address up to /v1: vLLM-Omni, SGLang, LocalAI, OpenAI (https://api.openai.com/v1). You "
     "are asked before your images go to another machine for the first time.",
     "key_variable": "The NAME of the environment variable with the key, never the key itself. Empty for a server "
-    "that needs none. A provider's own key goes only to that provider; the help page of Load Thinker explains how to "
-    "pair others.",
+    "that needs none. A provider's own variable is sent only to that provider; the help page of Load Thinker says how "
+    "to pair others.",
 }
 
 

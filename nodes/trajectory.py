@@ -90,7 +90,9 @@ class LoadTrajectory(io.ComfyNode):
                 ),
             ],
             outputs=[
-                sockets.Trajectory.Output("trajectory", tooltip="For the other trajectory nodes."),
+                sockets.Trajectory.Output(
+                    "trajectory", tooltip="For Trajectory Viewer, Save Trajectory and the nodes that learn from runs."
+                ),
                 io.Image.Output("best", display_name="image", tooltip="The best edit; the source if there is none."),
                 io.Image.Output("images", tooltip="Every edit, by turn, then by candidate, as one batch."),
                 io.Image.Output("source", tooltip="The image before the edits."),

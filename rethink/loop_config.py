@@ -87,8 +87,8 @@ class LoopConfig:
     )
     focus: bool = option(
         False,
-        "Ask for boxes, and limit each later turn to what is wrong and where the edit belongs, with the editor's mask. "
-        "Without a box for where the edit belongs, the turn is not limited.",
+        "Ask for boxes, and limit each later turn to those of the previous turn, with the editor's mask. If base is source, "
+        "a turn is limited only if there is a box for where the edit belongs.",
     )
     focus_margin: float = option(
         0.05,

@@ -106,7 +106,7 @@ class Critique:
         if self.status not in get_args(Status) or any((score is not None) != scored for score in scores):
             raise ValueError(f"a critique that is {self.status} cannot score {self.semantic}, {self.quality}")
         if not all(score is None or 0 <= score <= 10 for score in scores):
-            raise ValueError("scores lie between 0 and 10")
+            raise ValueError("scores must be between 0 and 10")
         if len(self.draws) > MAX_DRAWS or (self.draws and not scored) or not all(map(_is_pair, self.draws)):
             raise ValueError("draws are pairs of scores between 0 and 10")
 
@@ -309,7 +309,7 @@ def _read_regions(data: Any) -> Iterator[Region]:
 
 def _read_comparison(data: dict[str, Any]) -> Comparison:
     if not isinstance(data, dict):
-        raise TypeError("comparison is not one")
+        raise TypeError("comparison is not an object")
     values = {name: value for name, value in data.items() if name != "kept"}  # it follows from the answers
     return build_checked(Comparison, values | {"answers": tuple(data["answers"])})
 

@@ -74,7 +74,7 @@ class Weights:
 
 
 def find_weights(name: str, folder: Path, library: str) -> Weights:
-    """The complete weights in the folder of a library's model. Raises RethinkError if there are none.
+    """The weights in the folder of a library's model. Raises RethinkError if they are missing or incomplete.
 
     The plain ones come first, then those of PREFERRED, then the only variant there is; a choice is logged.
     """

@@ -8,7 +8,7 @@ import { viewOf } from "./viewer/view.mjs";
 /** @typedef {import("./viewer/view.mjs").LiveState} LiveState */
 
 const RECORD_FILE = "trajectory.json"; // of a run, in its folder
-const GRAPH_EDITOR = "workflow"; // the name in a record of a loop's editor that is made of nodes
+const GRAPH_EDITOR = "workflow"; // a record's name for the editor of a loop around nodes
 
 /** The running runs, by key. @type {Map<string, Run>} */
 export const liveRuns = new Map();

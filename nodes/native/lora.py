@@ -80,7 +80,7 @@ def _find_unmatched(file: LoraFile, targets: Mapping[str, Any], path: Path, titl
     if total - len(foreign) < MIN_MATCHED * total:
         raise RethinkError(
             f"lora: {total - len(foreign)} of {total} layers of {path} fit {title}; it was made for {file.made_for} "
-            f"(this {kinds_of(file.layers)} has for example {foreign[0]})."
+            f"(this {kinds_of(file.layers)} has, for example, {foreign[0]})."
         )
     return [*unmatched, *others]
 

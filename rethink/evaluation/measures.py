@@ -31,8 +31,8 @@ def _judged(id: str, name: str, title: str, help: str) -> Measure:
 
 
 OVERALL = _judged("judge", "overall", "Judge", "√(semantic · quality), each the lower of two scores: 0 to 10.")
-SEMANTIC = _judged("judge_semantic", "semantic", "Semantic", "The lower score of following and over-editing: 0 to 10.")
-QUALITY = _judged("judge_quality", "quality", "Quality", "The lower score of naturalness and artifacts: 0 to 10.")
+SEMANTIC = _judged("judge_semantic", "semantic", "Semantic", "The lower of Following and Over-editing: 0 to 10.")
+QUALITY = _judged("judge_quality", "quality", "Quality", "The lower of Naturalness and Artifacts: 0 to 10.")
 FOLLOWING = _judged(
     "judge_following", "instruction following", "Following", "Whether everything that was asked for is there: 0 to 10."
 )

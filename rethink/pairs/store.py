@@ -301,7 +301,7 @@ class PairStore:
         if not (is_within(path, self.folder / "images") or is_within(path, self.folder)):
             raise RethinkError(f"pairs: {path} is a link that leads out of the store.")
         if path.exists() and not path.is_file():  # a pipe would block forever
-            raise RethinkError(f"pairs: {path} is no file.")
+            raise RethinkError(f"pairs: {path} is not a file.")
         return path
 
     def _read(self, relative: str) -> bytes:

@@ -110,7 +110,7 @@ def strip_emphasis(text: str) -> str:
 
 
 def _unquote(text: str) -> str:
-    """The text without a pair of quotation marks around all of it; unless there are more inside, which belong to it."""
+    """The text without a pair of quotation marks around all of it, unless others inside belong to it."""
     closing = _QUOTES.get(text[:1])
     if closing is None or len(text) < 3 or not text.endswith(closing):
         return text

@@ -147,7 +147,7 @@ def refused(server, name, family="flux_kontext"):
             "has two factors that do not belong together (their ranks); it was made for another model, or it is damaged",
         ),
         ("size", "made for another model, or it is damaged"),
-        ("stranger", "it was made for another model (this LoRA has for example other_model.diffusion_model."),
+        ("stranger", "it was made for another model (this LoRA has, for example, other_model.diffusion_model."),
         ("no up", "has two factors that do not belong together"),
         ("no down", "has two factors that do not belong together"),
         ("two alphas", "has an alpha of 2 numbers instead of one"),

@@ -63,7 +63,9 @@ def _find_record(reply: str) -> Any:
         number = -1
     if 0 <= number <= 10:
         return {"score": number}
-    raise UnreadableReply("it holds neither an object in braces, nor two numbers in brackets, nor a number alone")
+    raise UnreadableReply(
+        "it contains no object in braces, no two numbers in brackets, and is not a number from 0 to 10"
+    )
 
 
 def _parse(text: str) -> Any:
@@ -75,7 +77,7 @@ def _parse(text: str) -> Any:
             continue
         if isinstance(record, dict) and "score" in record:
             return record
-    raise UnreadableReply("its object in braces is no JSON with a score")
+    raise UnreadableReply("its object in braces is not JSON with a score")
 
 
 def _quote(text: str) -> str:

@@ -21,7 +21,7 @@ def read_scores(reply: object) -> list[int]:
     Raises UnreadableReply where there is none (the script drops the item), and for anything that makes the script fail.
     """
     if not isinstance(reply, str):  # {"error": …}, which the benchmark's own run writes for a call that failed
-        raise UnreadableReply("it is no text: the call failed")
+        raise UnreadableReply("it is not text: the call failed")
     ends = [parts[1] for line in reply.splitlines() if len(parts := line.strip().split(": ")) == 2]
     digits = [end for end in ends if end.isdigit()]
     if not digits:

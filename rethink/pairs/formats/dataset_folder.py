@@ -72,7 +72,7 @@ class Names:
             last = re.search(r"\d+$", each)
             if last and int(last[0]) != number:
                 raise RethinkError(
-                    f"image {number} is missing and a later one is there (“{show_name(each)}”); add it, or number them anew from 2 on"
+                    f"image {number} is missing, but a later one exists (“{show_name(each)}”); add it, or renumber them from 2"
                 )
         return found
 

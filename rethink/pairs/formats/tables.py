@@ -26,7 +26,7 @@ SEPARATORS = ",;\t|"
 MAX_ROW_LINES = 50  # of a CSV row: a quotation mark that is never closed would swallow all the rest
 SAMPLE = 20  # records that tell which columns a table has
 MAX_MALFORMED = 1000  # rows after which reading a table stops: recovering takes time
-GAVE_UP = RethinkError(f"the table is malformed in more than {MAX_MALFORMED:,} places, and was read no further")
+GAVE_UP = RethinkError(f"the table is malformed in more than {MAX_MALFORMED:,} places; the rest was not read")
 NEXT_RECORD = re.compile(r"[\r\n][ \t]*\{")
 
 Row = tuple[str, dict[str, Any] | RethinkError]

@@ -159,7 +159,7 @@ def compose(templates: Sequence[str], words: Mapping[str, str], description: Des
         fitting = [t for t in fitting if "place" in _names(t)] or fitting
     if not fitting:
         raise RethinkError(
-            f"templates: none of {list(templates)} fits; this pair knows {', '.join(known) or 'no word'}."
+            f"templates: none of {list(templates)} fits; this pair provides {', '.join(known) or 'no words'}."
         )
     core = fitting[int(rng.integers(len(fitting)))].format_map(known)
     if description.hidden:

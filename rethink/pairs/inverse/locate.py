@@ -72,10 +72,10 @@ def _read_records(answer: str) -> list[dict[str, Any]]:
         if all(isinstance(record, dict) for record in records):
             return records
         if isinstance(value, dict):
-            raise RethinkError("the thinker's boxes cannot be used: a place is no JSON object")
+            raise RethinkError("the thinker's boxes cannot be used: a place is not a JSON object")
     plain = [{"label": label, "box": box} for label, *box in PLAIN_BOX.findall(answer)]
     if not plain:
-        raise RethinkError(f"the thinker's answer holds no JSON of places ({one_line(answer)[:80]!r})")
+        raise RethinkError(f"the thinker's answer contains no JSON with places ({one_line(answer)[:80]!r})")
     return plain
 
 
@@ -96,7 +96,7 @@ def _read_fractions(record: dict[str, Any]) -> tuple[float, float, float, float]
     edges = read_edges(record)
     scale = 1 if max(edges) < 2 else SCALE  # fractions may exceed 1 a little; no place is two thousandths large
     if max(edges) > 1.05 * scale or min(edges) < -0.05 * scale:
-        raise ValueError(f"{str(list(edges))[:80]} is no box in thousandths of the image")
+        raise ValueError(f"{str(list(edges))[:80]} is not a box in thousandths of the image")
     left, top, right, bottom = (min(1.0, max(0.0, edge / scale)) for edge in edges)
     return left, top, right, bottom
 

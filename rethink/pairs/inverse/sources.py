@@ -289,7 +289,7 @@ def _refusal_of(path: str, root: Path) -> str:
     if os.path.islink(path) and not is_within(path, root):
         return "it is a link that leads out of the folder"
     if not os.path.isfile(path):  # a pipe would block forever
-        return "it is no file"
+        return "it is not a file"
     return ""
 
 

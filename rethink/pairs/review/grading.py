@@ -85,7 +85,7 @@ def read_grade(answer: str) -> dict[str, Any]:
     answer = strip_reasoning(answer)
     grades = [found for found in find_json_values(answer, "{") if isinstance(found[0], dict) and "score" in found[0]]
     if not grades:
-        raise RethinkError(f"the critic's answer holds no JSON object with a score ({one_line(answer)[:80]!r})")
+        raise RethinkError(f"the critic's answer contains no JSON object with a score ({one_line(answer)[:80]!r})")
     if len({read_score(record["score"]) for record, _, _ in grades}) > 1:
         raise RethinkError("the critic gives several different scores")
     record, start, end = grades[0]
@@ -93,5 +93,5 @@ def read_grade(answer: str) -> dict[str, Any]:
         raise RethinkError("the critic's score is inside prose, as if quoted")
     grade = read_score(record["score"])
     if grade is None:
-        raise RethinkError(f"the critic's score is no number of 0…10: {str(record['score'])[:40]!r}")
+        raise RethinkError(f"the critic's score is not a number from 0 to 10: {str(record['score'])[:40]!r}")
     return {"critic": grade, "critic_why": one_line(str(record.get("why") or ""))[:200]}

@@ -200,7 +200,7 @@ def test_a_pipe_in_a_store_is_not_waited_for(tmp_path):
         store.add(make_pair(1))
     (tmp_path / "images/00").mkdir(parents=True)
     os.mkfifo(tmp_path / make_pair(1).input)
-    with pytest.raises(RethinkError, match="is no file"):
+    with pytest.raises(RethinkError, match="is not a file"):
         store.read_image(make_pair(1).input)
 
 

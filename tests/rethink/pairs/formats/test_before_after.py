@@ -116,9 +116,7 @@ def test_what_looks_like_a_reference_and_is_none_is_named(tmp_path):
     instructions, why, store = read(tmp_path / "set", tmp_path)
     no_pair = "it belongs to no pair; references are called NAME_start2, NAME_start3, …"
     assert instructions == ["a"] and read_references(store) == {"a": []}
-    assert why.pop("b") == (
-        "image 2 is missing and a later one is there (“b_start3”); add it, or number them anew from 2 on"
-    )
+    assert why.pop("b") == ("image 2 is missing, but a later one exists (“b_start3”); add it, or renumber them from 2")
     assert why == {"a_start02.png": no_pair, "a_start1.png": no_pair}
 
 

@@ -114,4 +114,4 @@ def test_a_table_that_is_a_pipe_or_larger_than_memory_is_one_sentence(tmp_path):
 def test_a_table_that_is_torn_all_over_is_given_up(tmp_path):
     torn = 'target/a.png,"torn,control/a.png\n' * 1500
     _, why = import_pairs("diffsynth", write_table(tmp_path / "d", f"image,prompt,edit_image\n{torn}"), tmp_path)
-    assert len(why) == 1001 and "read no further" in list(why.values())[-1]
+    assert len(why) == 1001 and "the rest was not read" in list(why.values())[-1]

@@ -56,7 +56,7 @@ def test_a_critics_mark_decides_and_survives_measuring_anew(folder, tmp_path, sc
         why = [verdict["why"] for verdict in decide_verdicts(store, Thresholds(duplicates=-1, changed=0))]
         assert why[1] == ["the critic does not approve (2 of 10: a hand is missing)"] and not why[0] and not why[2]
         failed = [record["critic_failed"] for record in store.scores if "critic_failed" in record]
-        assert len(failed) == 2 and "no JSON" in failed[0] and "0…10" in failed[1]
+        assert len(failed) == 2 and "no JSON" in failed[0] and "from 0 to 10" in failed[1]
         again = scripted('{"score": 7}')
         assert grade_pairs(store, again) == 1 and grade_pairs(store, again) == 0, (
             "who did not answer is asked again, once"
