@@ -4,7 +4,7 @@
 
 The built-in editor and thinker run on instructions in unusual words and on instructions that need reasoning. Trajectories To Pairs
 makes pairs from the runs, with and without its filters; Train Edit LoRA teaches them to the editor while keeping its plain edits of the
-same scenes: first to the text encoder, which learns to read the user's words as the thinker's prompts, then to the denoiser, with
+same scenes: first to the text encoder, which learns to read the user's words like the thinker's prompts, then to the denoiser, with
 additional reasoning runs. Then the editor edits held-out scenes in one turn and thinks about others again. With the same --work folder,
 every stage resumes where it was interrupted.
 

@@ -96,7 +96,7 @@ class CompareEditors(io.ComfyNode):
                     default=NONE,
                     tooltip="Compares images with each other and with captions: a transformers folder of a CLIPModel in "
                     "models/clip_vision. The built-in CLIP is only for the built-in scenes. none: skip this "
-                    "comparison.",
+                    "measure.",
                 ),
                 io.String.Input(
                     "names",

@@ -82,7 +82,7 @@ class ScoreEdit(io.ComfyNode):
                     default=NONE,
                     tooltip="Compares images with each other and with captions: a transformers folder of a CLIPModel in "
                     "models/clip_vision. The built-in CLIP is only for the built-in scenes. none: skip this "
-                    "comparison.",
+                    "measure.",
                 ),
                 *(
                     field_input(ScoreJob, name, optional=True)

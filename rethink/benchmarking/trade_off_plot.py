@@ -205,7 +205,7 @@ def make_page(found: TradeOff) -> str:
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n{POLICY}\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>Trade-off of editors</title>\n'
         f"<style>{STYLE}{_PLOT_STYLE}</style>\n<h1>Trade-off of editors</h1>\n"
-        f"<p>Higher and further to the right is better: more of what was asked for, and more of the source kept.</p>\n"
+        f"<p>Higher and farther to the right is better: more of what was asked for, and more of the source kept.</p>\n"
         f"<div class=scroll>{_svg(found)}</div>\n{_table(found)}\n{sentences}\n{_settings(found)}\n"
     )
 

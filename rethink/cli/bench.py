@@ -71,8 +71,14 @@ def _add_tiny(kinds) -> None:
     tiny = kinds.add_parser(
         "tiny", help=about, epilog=TINY + EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    tiny.add_argument("--cases", type=int, metavar="N", default=400, help="tasks per row of the table (default 400)")
-    add_switch(tiny, "--think", "compare thinking with a single edit, on this many tasks across all levels")
+    tiny.add_argument(
+        "--cases",
+        type=int,
+        metavar="N",
+        default=400,
+        help="tasks per row of the table; with --think or -o, in total (default 400)",
+    )
+    add_switch(tiny, "--think", "compare thinking with a single edit; with -o, run the thinking loop")
     tiny.add_argument(
         "-o",
         "--output",

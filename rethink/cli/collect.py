@@ -46,7 +46,7 @@ def _add_collect(commands) -> None:
     for field in fields(CollectRules):
         add_field(parser, CollectRules, field.name)
     parser.add_argument(
-        "--template", type=Path, help="text file with the critique template that the thinker will be asked with"
+        "--template", type=Path, help="text file with the critique template that the thinker will be prompted with"
     )
     add_thinker(parser, "rescores all edits: ", "--judge")
     add_device(parser)

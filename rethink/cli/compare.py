@@ -68,7 +68,7 @@ def add_compare_commands(commands) -> None:
     )
     parser.add_argument("--tasks", type=Path, metavar="FILE", help=about)
     parser.add_argument(
-        "--pairs", type=Path, metavar="STORE", help="a pair store; its inputs, instructions and targets are used"
+        "--pairs", type=Path, metavar="STORE", help="use the inputs, instructions and targets of a pair store"
     )
     parser.add_argument("--limit", type=int, metavar="N", default=0, help="use only the first N pairs; 0: all")
     parser.add_argument(
@@ -91,7 +91,7 @@ def add_compare_commands(commands) -> None:
         "--strengths", default="", metavar="0.5,0.8,1.0", help="try every compared LoRA at each of these strengths"
     )
     group.add_argument(
-        "--checkpoints", type=Path, metavar="FOLDER", help="folder of a training; its checkpoints are compared"
+        "--checkpoints", type=Path, metavar="FOLDER", help="compare the checkpoints of the training in this folder"
     )
     add_switch(group, "--baseline", "also compare every editor without the compared LoRAs", True)
     add_switch(group, "--think", "also run every variant with thinking, with the options of --thinker")

@@ -67,7 +67,7 @@ def add_editor_options(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     add_sampling_options(parser)
     parser.add_argument(
-        "--mask", type=Path, metavar="IMAGE", help="mask image: white may change; in a cutout, what is opaque"
+        "--mask", type=Path, metavar="IMAGE", help="mask image: white areas may change; in a cutout, opaque ones"
     )
 
 
@@ -93,7 +93,11 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         "--randomize-guidance", action="store_true", help="vary both guidance scales by ± 20%%, by seed"
     )
     parser.add_argument(
-        "--strength", type=float, metavar="X", default=0.0, help="SDEdit only: fraction of the noise schedule"
+        "--strength",
+        type=float,
+        metavar="X",
+        default=0.0,
+        help="SDEdit only: how much to redraw, up to 1; 0: the editor's own",
     )
     parser.add_argument("--negative", default="", metavar="PROMPT", help="negative prompt: what to avoid")
 

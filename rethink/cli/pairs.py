@@ -66,7 +66,7 @@ def _add_synthesize(commands) -> None:
     parser.add_argument(
         "--boxes",
         type=Path,
-        help='JSON {"name": [{"box": [l, t, r, b], "place": …, "hidden": …}]}, coordinates as fractions from 0 to 1; names as under images, in any spelling',
+        help='JSON {"name": [{"box": [l, t, r, b], "place": …, "hidden": …}]}, coordinates as fractions from 0 to 1; names relative to the images folder, in upper or lower case',
     )
     parser.add_argument("--templates", type=Path, help='JSON {"operation": ["Remove the {thing}.", …]}')
     add_engine(parser, "damage (or edit) and describe")

@@ -26,7 +26,7 @@ EXAMPLES = """examples:
       --source-caption "a street" --edited-caption "a street in the snow"
   python -m rethink score photo.png winter.png "make it winter" --further all --models models/evaluation --device cuda
 
-The folder of -o keeps the judge's answers, so scoring the same edit again, or resuming with a thousand of them, asks nothing twice.
+The folder of -o keeps the judge's answers, so scoring the same edit again, or restarting a series of a thousand, asks nothing twice.
 The last line is JSON. What could not be measured is reported with a reason, never as a number. --models is the folder with the files
 of the further measures: dino (a transformers folder), dreamsim (the cache of its package), editscore (base and lora), editreward.
 """
@@ -49,7 +49,7 @@ def add_score_command(commands) -> None:
         "-o", "--output", type=Path, metavar="FOLDER", help="keeps the judge's answers; new or existing"
     )
     parser.add_argument(
-        "--mask", type=Path, metavar="IMAGE", help="mask image: white may change; in a cutout, what is opaque"
+        "--mask", type=Path, metavar="IMAGE", help="mask image: white areas may change; in a cutout, opaque ones"
     )
     parser.add_argument(
         "--clip", help="transformers folder of a CLIPModel, or built-in; without it, no CLIP similarities"

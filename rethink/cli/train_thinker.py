@@ -33,7 +33,7 @@ the best one is kept. One line per step shows the progress; OUTPUT-checkpoints/â
 
 Several GPUs: accelerate launch --num_processes 2 -m rethink train-thinker â€¦ --device cuda
 An interrupted run resumes when it is started again; a finished one continues with more epochs, minutes or steps. Other data or another
-thinker start a new training, whose checkpoints get their own folder; delete OUTPUT-checkpoints when you are done.
+thinker starts a new training, whose checkpoints get their own folder; delete OUTPUT-checkpoints when you are done.
 Needs `pip install "trl>=1.6"`; --lora-rank needs peft, --vllm vllm.
 """
 
@@ -56,7 +56,9 @@ def add_train_thinker_command(commands) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the trained thinker")
     parser.add_argument("--method", choices=tuple(METHODS), default="sft", help="training method. Default: sft")
-    parser.add_argument("--template", type=Path, help="text file with the critique template that it will be asked with")
+    parser.add_argument(
+        "--template", type=Path, help="text file with the critique template that it will be prompted with"
+    )
     for name, found in _options().items():
         _add_option(parser, name, found)
     add_loading_options(parser, None, f"grpo: the editor that carries out its prompts: {EDITORS}")
@@ -83,8 +85,10 @@ def _configs() -> dict[str, tuple[type, ...]]:
 
 def _add_option(parser: argparse.ArgumentParser, name: str, by_method: dict[str, Option]) -> None:
     """Add an option without a default of its own; the method's default applies."""
-    first, *rest = by_method.values()
-    text = f"{next(iter(by_method))}: {first.help}" if not rest else first.help
+    first = next(iter(by_method.values()))
+    helps = {method: each.help for method, each in by_method.items()}
+    is_shared = len(helps) > 1 and len(set(helps.values())) == 1
+    text = first.help if is_shared else " ".join(f"{method}: {help}" for method, help in helps.items())
     defaults = {method: each.default for method, each in by_method.items()}
     values = list(dict.fromkeys(map(str, defaults.values())))
     shown = values[0] if len(values) == 1 else ", ".join(f"{value} ({method})" for method, value in defaults.items())

@@ -39,7 +39,7 @@ class CollectJob:
 
     runs: folders with runs, in them or in their subfolders. output: the folder of the dataset, new or existing: what was read and
     judged before is not read again. judge: rescores all edits, replacing the runs' own scores. template: the critique template
-    that the thinker will be asked with.
+    that the thinker will be prompted with.
     """
 
     runs: tuple[Path, ...]

@@ -169,7 +169,7 @@ def variant_of(setup: EditSetup, name: str = "") -> Variant:
 
 
 def check_variants(variants: Sequence[Variant]) -> None:
-    """Raise RethinkError unless there are at least two, no two of them with the same name or identical."""
+    """Raise RethinkError unless there are at least two, all different and with different names."""
     if len(variants) < 2:
         found = f"only “{variants[0].name}”" if variants else "none"
         raise RethinkError(

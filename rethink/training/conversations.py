@@ -61,7 +61,7 @@ def from_folders(folders: Iterable[Path], template: str = TEMPLATE, *, seed: int
     conversations are those of its supervised learning file; for any other folder, they are balanced conversations from the helpful
     trajectories with the least variance in it and below.
 
-    template: the critique template that the thinker will be asked with; collected data already contain theirs. Raises RethinkError
+    template: the critique template that the thinker will be prompted with; collected data already contain theirs. Raises RethinkError
     for a folder that does not exist, and if nothing is left.
     """
     found, run_folders, folders = [], set(), tuple(map(Path, folders))

@@ -11,12 +11,8 @@ from ..options import MAX_SEED, check_limits, option
 if TYPE_CHECKING:
     from .lora_families import TrainedFamily
 
-KEEP = {
-    "off": 0,
-    "low": 4,
-    "default": 2,
-    "high": 1,
-}  # steps from one that holds other edits to the base editor's to the next
+# At every which step other edits are held to the base editor's; 0: never.
+KEEP = {"off": 0, "low": 4, "default": 2, "high": 1}
 # (module, class) of optimizers
 OPTIMIZERS = {"adamw": ("torch.optim", "AdamW"), "adamw 8-bit": ("bitsandbytes.optim", "AdamW8bit")}
 FAMILY = ("rank", "learning_rate", "batch", "accumulate")  # 0: the default of the editor's family

@@ -102,7 +102,7 @@ def mark_trained(out: Path, like: Path) -> None:
 def find_last_checkpoint(work: Path, trained: dict[str, Any]) -> Path | None:
     """The newest complete checkpoint in `work`, which is one with a trainer_state.json; None for a new run.
 
-    trained: what is trained, and how. Raises RethinkError if the checkpoints are from a training with another one.
+    trained: what is trained, and how. Raises RethinkError if the checkpoints are those of another training.
     """
     marker = work / "trained.json"
     found = {

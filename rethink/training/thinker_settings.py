@@ -73,7 +73,7 @@ class GRPOConfig:
     temperature: float = option(1.0, "Sampling temperature of the answers.", low=0.01, high=2, step=0.05, advanced=True)
     answer_tokens: int = option(1024, "Cut an answer off after this many tokens.", low=1, high=2**17, advanced=True)
     lora_rank: int = option(0, "Rank of a LoRA on the language model. 0: train it in full.", low=0, high=1024)
-    train_vision: bool = option(False, "Also train the vision tower.", advanced=True)
+    train_vision: bool = option(False, "Also train the vision tower and its projector.", advanced=True)
     checkpointing: bool = option(True, "Recompute activations: slower, but takes far less memory.", advanced=True)
     precision: Literal["bf16", "no"] = option(
         "bf16", "Number format to compute in. no: fp32.", choices=("bf16", "no"), advanced=True
@@ -88,7 +88,7 @@ class GRPOConfig:
     log_every: int = option(1, "Steps between log lines.", low=1, high=10**6)
     hold_out: int = option(
         32,
-        "Number of tasks to hold out from training, up to a fifth of all; they decide which checkpoint is best. 0: none.",
+        "Hold out up to this many tasks, on at most a fifth of the images; they decide which checkpoint is best. 0: none.",
         low=0,
         high=10**4,
         advanced=True,

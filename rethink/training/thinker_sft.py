@@ -203,7 +203,7 @@ class SFTJob:
 
     thinker: transformers folder to start from. data: datasets made by `collect`, or folders that contain runs at any depth.
     output: folder for the trained thinker. folder: where checkpoints are kept, in a separate folder for each training; None: next
-    to the output. An interrupted run resumes from them. template: the critique template that the thinker will be asked with.
+    to the output. An interrupted run resumes from them. template: the critique template that the thinker will be prompted with.
     """
 
     thinker: Path

@@ -103,8 +103,8 @@ def _unroll(run: Trajectory, template: str) -> Iterator[ThinkerStep]:
 
 
 def hold_out(steps: Sequence[ThinkerStep], tasks: int) -> tuple[list[ThinkerStep], list[ThinkerStep]]:
-    """(steps to train on, the first step of every held-out task). At most `tasks` tasks and a fifth of all sources are held out, by
-    source, so that none of them is trained on in any wording. The choice depends on their images alone."""
+    """(steps to train on, the first step of every held-out task). At most `tasks` tasks are held out, on at most a
+    fifth of the sources, and none of these sources is trained on in any wording. The choice depends on their images alone."""
     sources = sorted({step.source_id for step in steps}, key=lambda id: hashlib.sha256(id.encode()).digest())
     held_out, kept_apart = set(), {}
     for source in sources[: min(tasks, len(sources) // 5)]:
