@@ -201,7 +201,9 @@ class CompareRuns(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("sheet", tooltip="The first tasks, one per row: source, result before, result after."),
+                io.Image.Output(
+                    "sheet", tooltip="The first tasks, one or two per row: source, result before, result after."
+                ),
                 io.String.Output("report", tooltip="Mean turns, success rate, and how every task went."),
             ],
         )

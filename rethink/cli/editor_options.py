@@ -76,8 +76,8 @@ def open_editor(options: argparse.Namespace) -> Editor:
 
 
 def _open_server_editor(options: argparse.Namespace) -> Editor:
-    """The editor behind the server of the arguments. A server typed on the command line is allowed; for one in a config file, its
-    owner's settings decide. `editor_flag` of the options: the flag that names the server, if it is not --editor."""
+    """The editor behind the server of the arguments. A server typed on the command line is allowed; for one in a config file, the
+    user's server settings decide. `editor_flag` of the options: the flag that names the server, if it is not --editor."""
     from ..editors.server_editor import ServerEditor
     from ..servers.address import parse_address
     from ..servers.trust import trust_command_line

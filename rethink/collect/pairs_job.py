@@ -85,7 +85,7 @@ class RunPairRules:
     )
     margin: float = option(
         1.0,
-        "Preferences: minimum score margin of the best edit of a run over the worst.",
+        "For preferences: how much higher the best edit of a run must score than the worst.",
         low=0,
         high=10,
         step=0.5,

@@ -175,7 +175,7 @@ class CompareReport:
             lines.append(f"{len(faults) - MOST_LISTED} more of these.")
         if self.poll.strangers:
             votes = format_count(self.poll.strangers, "vote is", "votes are")
-            lines.append(f"{votes} on edits that are not in this comparison and left out.")
+            lines.append(f"{votes} on edits that are not in this comparison, and not counted.")
         return lines
 
     def __str__(self) -> str:

@@ -217,7 +217,7 @@ def line_of(record: dict[str, Any], total: int) -> str:
     parts = ", ".join(f"{name} {value:.2f}" for name, value in record["parts"].items())
     words = [f"step {record['step']} of {total}", f"reward {reward}" + (f" ({parts})" if parts else "")]
     without = record["groups_without_rewards"]
-    words.append(f"{record['groups_skipped'] - without} of {record['groups']} questions skipped, all rewards equal")
+    words.append(f"{record['groups_skipped'] - without} of {record['groups']} questions skipped (equal rewards)")
     if without:
         words.append(f"{without} without two rewards to compare")
     if record["answers_without_reward"]:

@@ -46,7 +46,7 @@ def test_a_step_is_one_line_and_one_record(log, tmp_path):
     write(log, 1)
     (record,) = [json.loads(line) for line in (tmp_path / LOG).read_text(encoding="utf-8").splitlines()]
     assert log.lines == [
-        "step 1 of 9 · reward 0.300 (format 0.50, agreement 0.75) · 1 of 4 questions skipped, all rewards equal · 2 without two rewards "
+        "step 1 of 9 · reward 0.300 (format 0.50, agreement 0.75) · 1 of 4 questions skipped (equal rewards) · 2 without two rewards "
         f"to compare · 3 answers without reward · 2 failed edits · 1 from cache · {describe_busy(record['busy'])} · editor: gone"
     ]
     assert record["parts"] == {"format": 0.5, "agreement": 0.75}
@@ -78,7 +78,7 @@ def test_numbers_that_are_none_cost_no_record(log, tmp_path):
 def test_a_step_without_any_reward_has_none(log, tmp_path):
     log.add(GroupCounts(8, 1, 0, incomparable=1), [])
     log.write(1, {"reward": None}, 1.0, True)
-    assert "reward none · 0 of 1 questions skipped, all rewards equal · 1 without two rewards" in log.lines[0]
+    assert "reward none · 0 of 1 questions skipped (equal rewards) · 1 without two rewards" in log.lines[0]
     assert "8 answers without reward" in log.lines[0]
     again = GRPOLog(tmp_path, Counted(), 9, print, after=1)
     assert log.never_rewarded and again.never_rewarded and again.note == "editor: gone"
@@ -144,5 +144,5 @@ def test_what_did_not_happen_is_not_in_the_line():
     record = SimpleNamespace(failed_edits=0, failed_judgments=0, repeated=0, cached=0)
     values = vars(record) | {"step": 1, "reward": 1.0, "parts": {}, "groups": 2, "groups_skipped": 0, "note": "old"}
     values |= {"answers_without_reward": 0, "groups_without_rewards": 0, "busy": {"editor": 1.0}}
-    line = "step 1 of 2 · reward 1.000 · 0 of 2 questions skipped, all rewards equal · busy 100% of "
+    line = "step 1 of 2 · reward 1.000 · 0 of 2 questions skipped (equal rewards) · busy 100% of "
     assert line_of(values, 2).startswith(line)
