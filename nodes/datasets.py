@@ -74,7 +74,7 @@ class FilterEditPairs(io.ComfyNode):
                     default=NONE,
                     tooltip="Compares images with each other and with captions: a transformers folder of a CLIPModel in "
                     "models/clip_vision. The built-in CLIP is only for the built-in scenes. none: skip this "
-                    "comparison.",
+                    "measure.",
                 ),
                 *(field_input(Thresholds, field.name) for field in fields(Thresholds)),
                 sockets.Thinker.Input(

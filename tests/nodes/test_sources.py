@@ -106,7 +106,7 @@ def test_an_instruction_that_was_changed_is_read_again(classes, photos):
 def test_what_is_missing_in_the_folder_is_said_of_the_folder(classes, photos, RethinkError):
     node = classes["RethinkLoadInstructedImages"]
     (photos / "a.txt").unlink()
-    with pytest.raises(RethinkError, match="^folder: 1 of 2 in .*photos have no instruction: a.png; write it into"):
+    with pytest.raises(RethinkError, match="^folder: 1 of 2 in .*photos have no instruction: a.png; write each into"):
         node.execute("input/photos")
     with pytest.raises(RethinkError, match="^folder: there is no “../photos”; put the folder into"):
         node.execute("../photos")

@@ -194,7 +194,7 @@ def test_at_another_area_references_are_of_it_too(family, root, shrunk):
 
 def test_an_area_of_no_use_is_refused(editor):
     with pytest.raises(
-        RethinkError, match=r"^megapixels: expected 0.00\d+ or more for this editor, got 9.5\d+e-07; 0 is"
+        RethinkError, match=r"^megapixels: expected 0.00\d+ or more for this editor, got 9.5\d+e-07; 0 means"
     ):
         EditModel(editor).work_at(1)
 
