@@ -97,7 +97,7 @@ def test_layers_without_a_place_are_named_and_many_of_them_are_another_model(app
     for number in range(LAYERS):
         more |= factors(f"blocks.{number}.to_q")
     assert apply(more)[2].unmatched == ("transformer.elsewhere",)
-    with pytest.raises(RethinkError, match="^lora: 1 of 4 layers of .* fit the test; .* for example transformer.a"):
+    with pytest.raises(RethinkError, match="^lora: 1 of 4 layers of .* fit the test; .* for example, transformer.a"):
         apply(factors() | factors("a") | factors("b") | factors("c"))
 
 

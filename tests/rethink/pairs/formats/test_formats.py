@@ -178,7 +178,7 @@ def test_a_pair_of_which_a_reference_is_missing_before_another_is_left_out(tmp_p
         found = import_dataset(store, name, tmp_path / "out", lambda place, reason: why.append(reason))
     assert counts(found) == (2, 1)
     assert why[0].startswith(
-        ("image 2 is missing and a later one is there (“", "control-2 has no image", "before-2 has no")
+        ("image 2 is missing, but a later one exists (“", "control-2 has no image", "before-2 has no")
     )
 
 

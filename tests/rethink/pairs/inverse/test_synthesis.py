@@ -121,8 +121,8 @@ def test_bad_pictures_are_skipped_with_their_reason_and_the_rest_is_made(folder,
         ("torn", "cannot be read"),
         ("link", "leads out"),
         ("flat", "changed nothing"),
-        ("dangling", "no file"),
-        ("pipe", "no file"),
+        ("dangling", "not a file"),
+        ("pipe", "not a file"),
     ):
         assert said in next(why for source, why in reasons.items() if source.startswith(name))
     assert {pair.source for pair in store} == {f"photo {i}.png" for i in range(6)} | {
