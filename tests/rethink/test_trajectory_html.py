@@ -302,6 +302,30 @@ def test_many_turns_keep_the_page_small(browser, tmp_path):
     assert page.problems == []
 
 
+@needs_chromium
+def test_the_pressed_turn_is_chosen_even_if_the_frames_move_meanwhile(browser, tmp_path):
+    long = made_up_run(tmp_path / "long", turns=60)
+    write_html(long, tmp_path / "long.html")
+    page = opened(browser, tmp_path / "long.html", viewport={"width": 1100, "height": 844})
+    page.keyboard.press("Home")
+
+    def press(turn, scroll, move):
+        box = page.locator(f"[aria-posinset='{turn}']").bounding_box()
+        x, y = box["x"] + box["width"] - 10, box["y"] + 20
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.evaluate("by => { document.querySelector('.rt-strip').scrollLeft += by; }", scroll)
+        page.mouse.move(x + move, y)
+        page.mouse.up()
+        return page.locator("h2").inner_text()
+
+    assert press(2, scroll=60, move=0) == "Turn 2"
+    assert press(3, scroll=-160, move=0) == "Turn 3"
+    assert press(2, scroll=60, move=20) == "Turn 3", "who drags to another frame chooses none"
+    page.close()
+    assert page.problems == []
+
+
 def test_a_link_to_a_file_elsewhere_goes_into_no_page(run, tmp_path):
     copy = run.copy_to(tmp_path / "copy")
     (tmp_path / "secret").write_text("a key")

@@ -18,6 +18,7 @@ const WHEEL_LINE = 32; // for a wheel that counts in lines
 const MIN_LINES = 2; // of a prompt
 const MIN_FRAMES_IN_SIGHT = 2.3; // however large they grow: after two, part of a third shows that there are more
 const OVERSCAN = 2; // frames kept ready on either side
+const MOVED = 5; // from here on, a pressed pointer is dragging
 
 let stripCount = 0;
 
@@ -31,6 +32,8 @@ export class Strip {
   #images = new Map();
   #track = element("div", { class: "rt-track" });
   #frameWidth = MIN_FRAME_WIDTH;
+  /** Where the pointer was pressed last, and on the frame at which place */
+  #pressed = { place: 0, x: 0, y: 0 };
   #hidden = true; // so it cannot be scrolled
   /** @type {number | null} width by height of the images; null: none has loaded */
   #aspect = null;
@@ -57,6 +60,9 @@ export class Strip {
         "aria-orientation": "horizontal",
         onscroll: oncePerFrame(() => this.#draw()),
         onkeydown: (event) => this.#handleKey(event),
+        onpointerdown: ({ target, clientX: x, clientY: y }) =>
+          (this.#pressed = { place: this.#placeUnder(target), x, y }),
+        onclick: (event) => this.#handleClick(event),
       },
       this.#track,
     );
@@ -220,8 +226,26 @@ export class Strip {
       "aria-setsize": view.turns.length,
       "aria-posinset": place,
       "aria-label": describeStep(view.record, turn, turn.lead),
-      onclick: () => this.#choose(turn.lead, true),
     });
+  }
+
+  /** The place of the frame that contains an element; 0 for none and for the source. @param {EventTarget | null} target */
+  #placeUnder(target) {
+    for (const [place, frame] of this.#frames) if (target instanceof Node && frame.contains(target)) return place;
+    return 0;
+  }
+
+  /**
+   * Open the clicked turn. If frames moved while the button was down, the browser reports a click on what they have in
+   * common: then it is the turn that was pressed.
+   *
+   * @param {MouseEvent} event
+   */
+  #handleClick({ target, clientX, clientY }) {
+    const { place, x, y } = this.#pressed;
+    const stayed = Math.hypot(clientX - x, clientY - y) < MOVED;
+    const turn = this.#view?.turns[(this.#placeUnder(target) || (stayed ? place : 0)) - 1];
+    if (turn) this.#choose(turn.lead, true);
   }
 
   /** @param {number} index of a step @param {boolean} open */
